@@ -1,0 +1,108 @@
+"""Safe file access: errors meant for people, writing that leaves nothing half-written, names that cannot leave a folder."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+PathLike = str | os.PathLike
+
+
+class DataError(Exception):
+    """A mistake in the user's files or flags. The message is one line: the file, what is wrong, what to do."""
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """Content of a file; raises DataError when it is missing or cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_text(path: PathLike) -> str:
+    """Content of a text file (UTF-8); raises DataError when it is missing or not text."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is not a text file") from None
+
+
+@contextlib.contextmanager
+def atomic_open(path: PathLike) -> Iterator[BinaryIO]:
+    """A binary file that appears under its name only when the block ends well; its folder is made when missing.
+
+    Raises DataError when it cannot be written (a full disk, a missing permission); nothing stays behind then.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    """The process's umask, which only setting it can tell."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: PathLike, *parts: bytes) -> None:
+    """Write the parts one after the other as one file, atomically."""
+    with atomic_open(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+def write_json(path: PathLike, content: Any) -> None:
+    """Write a JSON file, atomically."""
+    write_bytes(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: PathLike) -> Any:
+    """Content of a JSON file; raises DataError when missing or malformed."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path}: is not valid JSON ({error})") from None
+
+
+def list_folder(path: PathLike) -> list[str]:
+    """Sorted names in a folder; raises DataError when there is no such folder."""
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot list this folder: {error.strerror}") from None
+
+
+def check_scan_name(name: str, source: PathLike) -> str:
+    """Return `name` when it is one plain folder name, else raise DataError naming `source`, where it was read."""
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+        raise DataError(f"{source}: scan name {name!r} is not a plain folder name")
+    return name
+
+
+def read_scan_list(path: PathLike) -> list[str]:
+    """Scan names of a list file, one a line, without blank lines and repetitions."""
+    names = [line.strip() for line in read_text(path).splitlines()]
+    scans = [check_scan_name(name, path) for name in dict.fromkeys(names) if name]
+    if not scans:
+        raise DataError(f"{path}: lists no scan; write one scan name per line")
+    return scans

@@ -1,0 +1,293 @@
+"""Reading and writing of every file format: PFM, camera, pair, image, dmb and PLY (specs: formats).
+
+The only place that knows these formats. Readers raise `DataError` with the file's name, what is wrong and what to do;
+they check what a header claims against the file's size before they allocate. Writers are atomic.
+"""
+
+import dataclasses
+import io
+import math
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from datasets.files import DataError, PathLike, atomic_open, read_bytes, read_text, write_bytes
+
+MAX_IMAGE_PIXELS = 300_000_000
+
+
+# ---------------------------------------------------------------- PFM
+
+
+def read_pfm(path: PathLike) -> np.ndarray:
+    """Read a PFM file as float32 [H, W] (`Pf`) or [H, W, 3] (`PF`), rows from top to bottom."""
+    content = read_bytes(path)
+    header = re.match(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)[ \t\r]*\n", content)
+    if header is None:
+        raise DataError(f"{path}: is not a PFM file (its header is damaged); make it again")
+    kind, width, height, scale = header[1], int(header[2]), int(header[3]), header[4]
+    channels = 3 if kind == b"PF" else 1
+    expected = width * height * channels * 4
+    found = len(content) - header.end()
+    if width * height == 0 or found != expected:
+        raise DataError(f"{path}: holds {found} bytes of data, {width}x{height} needs {expected}; make it again")
+    order = "<" if scale.startswith(b"-") else ">"
+    data = np.frombuffer(content, order + "f4", offset=header.end())
+    data = data.reshape((height, width, 3) if channels == 3 else (height, width))
+    return np.ascontiguousarray(data[::-1], dtype=np.float32)
+
+
+def write_pfm(path: PathLike, data: np.ndarray) -> None:
+    """Write float32 [H, W] or [H, W, 3] as a little-endian PFM file."""
+    if data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[2] != 3):
+        raise ValueError(f"a PFM holds [H, W] or [H, W, 3], not {data.shape}")
+    kind = "PF" if data.ndim == 3 else "Pf"
+    header = f"{kind}\n{data.shape[1]} {data.shape[0]}\n-1.000000\n".encode()
+    write_bytes(path, header, np.ascontiguousarray(data[::-1], dtype="<f4").tobytes())
+
+
+# ---------------------------------------------------------------- cameras
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """A pinhole camera. K [3, 3] maps camera points to pixels (centres at integers); cam_T_world [4, 4]."""
+
+    K: np.ndarray
+    cam_T_world: np.ndarray
+    depth_line: tuple[float, ...] = ()
+
+    def scaled(self, scale_x: float, scale_y: float) -> "Camera":
+        """The camera of the image resized by these factors (the official convention: K's rows are multiplied)."""
+        return dataclasses.replace(self, K=self.K * np.array([[scale_x], [scale_y], [1.0]]))
+
+    def projection(self) -> np.ndarray:
+        """K cam_T_world as [4, 4] with last row 0 0 0 1: world points to (u z, v z, z, 1)."""
+        projection = np.eye(4)
+        projection[:3] = self.K @ self.cam_T_world[:3]
+        return projection
+
+    def depth_values(self, numdepth: int, interval_scale: float, path: PathLike) -> np.ndarray:
+        """Exactly `numdepth` depth hypotheses, float32 [numdepth], from the file's last line (specs: formats)."""
+        line = self.depth_line
+        if not 2 <= len(line) <= 4:
+            raise DataError(f"{path}: last line must be 'depth_min depth_interval [num_depth [depth_max]]'")
+        depth_min, interval = line[:2]
+        if len(line) > 2 and int(line[2]) > 0:
+            interval = int(line[2]) * interval / numdepth
+        if not (depth_min > 0 and interval > 0):
+            raise DataError(f"{path}: depth_min {depth_min:g} and depth_interval {interval:g} must be positive")
+        values = depth_min + interval * interval_scale * np.arange(numdepth)
+        if not np.isfinite(np.float32(values[-1])):
+            raise DataError(f"{path}: the depth range ends at {values[-1]:g}")
+        return values.astype(np.float32)
+
+
+def read_camera(path: PathLike) -> Camera:
+    """Read a `*_cam.txt` file; numbers may be separated by any white space."""
+    words = read_text(path).split()
+    if len(words) < 27 or words[0] != "extrinsic" or words[17] != "intrinsic":
+        raise DataError(f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); it is incomplete")
+    try:
+        numbers = [float(word) for word in words[1:17] + words[18:]]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    if not all(math.isfinite(number) for number in numbers):
+        raise DataError(f"{path}: holds a number that is not finite")
+    cam_T_world = np.array(numbers[:16]).reshape(4, 4)
+    K = np.array(numbers[16:25]).reshape(3, 3)
+    if abs(np.linalg.det(K)) < 1e-12 or abs(np.linalg.det(cam_T_world)) < 1e-12:
+        raise DataError(f"{path}: its extrinsic or intrinsic matrix cannot be inverted")
+    return Camera(K, cam_T_world, tuple(numbers[25:]))
+
+
+def write_camera(path: PathLike, camera: Camera) -> None:
+    """Write a `*_cam.txt` file; matrices with float32 precision, as the official programs do."""
+
+    def rows(matrix: np.ndarray) -> str:
+        return "".join(" ".join(str(value) for value in row) + "\n" for row in matrix.astype(np.float32))
+
+    last = " ".join(f"{value:.9g}" for value in camera.depth_line)
+    text = f"extrinsic\n{rows(camera.cam_T_world)}\nintrinsic\n{rows(camera.K)}\n{last}\n"
+    write_bytes(path, text.encode())
+
+
+# ---------------------------------------------------------------- pairs
+
+Pairs = list[tuple[int, list[int]]]
+
+
+def read_pairs(path: PathLike) -> Pairs:
+    """Read `pair.txt`: (reference view, source views best first) in file order; the sources may be empty."""
+    lines = read_text(path).split("\n")
+    try:
+        count = int(lines[0])
+        pairs = []
+        for i in range(count):
+            reference = int(lines[1 + 2 * i])
+            words = lines[2 + 2 * i].split()
+            sources = [int(word) for word in words[1::2]]
+            if len(sources) != int(words[0]) or len(words) != 1 + 2 * len(sources):
+                raise ValueError(f"view {reference} announces {words[0]} sources")
+            pairs.append((reference, sources))
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path}: is damaged or incomplete ({error}); make it again") from None
+    known = [reference for reference, _ in pairs]
+    for reference, sources in pairs:
+        if reference < 0 or known.count(reference) > 1 or reference in sources:
+            raise DataError(f"{path}: view {reference} is negative, listed twice, or its own source")
+        for source in sources:
+            if source < 0:
+                raise DataError(f"{path}: view {reference} names source {source}, which is negative")
+    if not any(sources for _, sources in pairs):
+        raise DataError(f"{path}: lists no view that has source views")
+    return pairs
+
+
+def write_pairs(path: PathLike, pairs: list[tuple[int, list[tuple[int, float]]]]) -> None:
+    """Write `pair.txt` from (reference view, [(source view, score), ...])."""
+    text = f"{len(pairs)}\n"
+    for reference, sources in pairs:
+        text += f"{reference}\n{len(sources)} " + " ".join(f"{view} {score:.3f}" for view, score in sources) + "\n"
+    write_bytes(path, text.encode())
+
+
+# ---------------------------------------------------------------- images
+
+
+def read_image(path: PathLike) -> np.ndarray:
+    """Read an image file as RGB uint8 [H, W, 3]."""
+    content = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise DataError(f"{path}: {image.width}x{image.height} is too large; scale the image down")
+            return np.asarray(image.convert("RGB"))
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise DataError(f"{path}: is not a readable image ({str(error).splitlines()[0] if str(error) else error!r})") from None
+
+
+def read_image_size(path: PathLike) -> tuple[int, int]:
+    """(width, height) of an image file, from its header."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception:  # Pillow's decoders raise many kinds
+        raise DataError(f"{path}: is not a readable image") from None
+
+
+def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:
+    """Write uint8 [H, W] or RGB [H, W, 3] as .png or .jpg."""
+    suffix = str(path).rsplit(".", 1)[-1].lower()
+    pixels = image[..., ::-1] if image.ndim == 3 else image
+    ok, encoded = cv2.imencode(f".{suffix}", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise DataError(f"{path}: the image cannot be encoded")
+    write_bytes(path, encoded.tobytes())
+
+
+def write_preview(path: PathLike, data: np.ndarray, low: float | None = None, high: float | None = None) -> None:
+    """Write a map [H, W] as a colour picture; robust limits of the positive values unless given; zeros are black."""
+    valid = np.isfinite(data) & (data > 0)
+    if low is None or high is None:
+        low, high = np.percentile(data[valid], (2, 98)) if valid.any() else (0.0, 1.0)
+    scaled = np.clip((np.nan_to_num(data) - low) / max(high - low, 1e-12), 0, 1)
+    colours = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1].copy()
+    colours[~valid] = 0
+    write_image(path, colours)
+
+
+# ---------------------------------------------------------------- gipuma's dmb
+
+_DMB_HEADER = struct.Struct("<4i")
+
+
+def read_dmb(path: PathLike) -> np.ndarray:
+    """Read a gipuma `.dmb` file as float32 [H, W] or [H, W, C]."""
+    content = read_bytes(path)
+    if len(content) < _DMB_HEADER.size:
+        raise DataError(f"{path}: is not a dmb file; it is too short")
+    kind, height, width, channels = _DMB_HEADER.unpack_from(content)
+    found = len(content) - _DMB_HEADER.size
+    if kind != 1 or min(height, width, channels) < 1 or found != 4 * height * width * channels:
+        raise DataError(f"{path}: is not a dmb file of type 1, or is incomplete")
+    data = np.frombuffer(content, "<f4", offset=_DMB_HEADER.size).astype(np.float32)
+    return data.reshape((height, width) if channels == 1 else (height, width, channels))
+
+
+def write_dmb(path: PathLike, data: np.ndarray) -> None:
+    """Write float32 [H, W] or [H, W, C] as a gipuma `.dmb` file."""
+    channels = 1 if data.ndim == 2 else data.shape[2]
+    write_bytes(path, _DMB_HEADER.pack(1, *data.shape[:2], channels), np.ascontiguousarray(data, "<f4").tobytes())
+
+
+# ---------------------------------------------------------------- PLY
+
+PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
+_PLY_HEADER_SIZE = 256
+
+
+class PlyWriter:
+    """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front."""
+
+    def __init__(self, file) -> None:
+        self._file = file
+        self.count = 0
+        file.write(b" " * _PLY_HEADER_SIZE)
+
+    def append(self, points: np.ndarray, colors: np.ndarray) -> None:
+        """Add points float32 [N, 3] with RGB uint8 colors [N, 3]."""
+        vertices = np.empty(len(points), PLY_VERTEX)
+        vertices["xyz"], vertices["rgb"] = points, colors
+        self._file.write(vertices.tobytes())
+        self.count += len(points)
+
+    def finish(self) -> None:
+        """Write the header over its room; a comment line fills what is left of it."""
+        properties = [f"property float {axis}" for axis in "xyz"]
+        properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+        start = "ply\nformat binary_little_endian 1.0\ncomment "
+        end = f"\nelement vertex {self.count}\n" + "\n".join(properties) + "\nend_header\n"
+        padding = "." * (_PLY_HEADER_SIZE - len(start) - len(end))
+        self._file.seek(0)
+        self._file.write((start + padding + end).encode())
+
+
+@contextmanager
+def ply_writer(path: PathLike) -> Iterator[PlyWriter]:
+    """Stream a coloured cloud into a binary little-endian PLY that appears when the block ends well."""
+    with atomic_open(path) as file:
+        writer = PlyWriter(file)
+        yield writer
+        writer.finish()
+
+
+def write_ply(path: PathLike, points: np.ndarray, colors: np.ndarray) -> None:
+    """Write points [N, 3] with RGB uint8 colors [N, 3] as a binary PLY."""
+    with ply_writer(path) as writer:
+        writer.append(points, colors)
+
+
+def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a PLY (ASCII or binary, extra properties ignored): points float32 [N, 3], RGB uint8 [N, 3] or None."""
+    from plyfile import PlyData  # slow to import, rarely needed
+
+    content = read_bytes(path)
+    try:
+        vertex = PlyData.read(io.BytesIO(content))["vertex"].data
+        points = np.stack([vertex[axis] for axis in "xyz"], axis=1).astype(np.float32)
+        names = vertex.dtype.names
+        has_colors = all(colour in names for colour in ("red", "green", "blue"))
+        colors = np.stack([vertex[c] for c in ("red", "green", "blue")], 1).astype(np.uint8) if has_colors else None
+    except Exception as error:  # plyfile raises many kinds on damaged files
+        raise DataError(f"{path}: is not a readable PLY with x, y, z ({error})") from None
+    return points, colors

@@ -1,0 +1,5 @@
+"""Checkpoints in the official format."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint file that cannot be used; the message is one line: the file, what is wrong, what to do."""

@@ -1,0 +1,1 @@
+"""Programs, and what they share: the training loop, prediction, distribution over ranks."""

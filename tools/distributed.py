@@ -1,0 +1,88 @@
+"""One process or many: `torchrun` is detected from the environment, and everything here is a no-op without it."""
+
+import datetime
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numba
+import torch
+import torch.distributed as dist
+
+from datasets.files import DataError
+
+Item = TypeVar("Item")
+
+
+def rank() -> int:
+    """This process's number among all, 0 without torchrun."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world_size() -> int:
+    """The number of processes, 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main() -> bool:
+    """Whether this process is the one that logs and writes shared files."""
+    return rank() == 0
+
+
+def start(device_flag: str) -> torch.device:
+    """Choose this process's device (`auto`, `cpu`, `cuda`, `cuda:1`) and, under torchrun, join the process group."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    cuda = torch.cuda.is_available()
+    if device_flag.startswith("cuda") and not cuda:
+        raise DataError(f"--device {device_flag}: no CUDA device is available; use --device cpu")
+    if device_flag == "auto":
+        device_flag = "cuda" if cuda else "cpu"
+    try:
+        device = torch.device(device_flag)
+    except RuntimeError:
+        raise DataError(f"--device {device_flag}: use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        if device.index is None:
+            device = torch.device("cuda", local_rank)
+        if device.index >= torch.cuda.device_count():
+            raise DataError(f"--device {device}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+        torch.cuda.set_device(device)
+    if world_size() > 1:
+        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        numba.set_num_threads(max(1, numba.config.NUMBA_NUM_THREADS // local_size))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=datetime.timedelta(minutes=10))
+    return device
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any process; all must call it."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value)
+
+
+def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Element-wise sum over all processes; all must call it."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """This process's part of the items: every world_size-th."""
+    return list(items[rank() :: world_size()])
+
+
+def finish() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

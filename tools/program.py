@@ -1,0 +1,131 @@
+"""What every program shares: errors for people, flag types, progress, and results that a rerun can skip."""
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from datasets.files import DataError, read_json, write_json
+from models.checkpoint import CheckpointError
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Run a program's `main`; a user's mistake becomes one line on stderr and exit status 1, without a stack trace."""
+    try:
+        main()
+    except (DataError, CheckpointError) as error:
+        # An error raised in a data-loading worker arrives with its trace in front; the message is the last line.
+        message = str(error).strip().splitlines()[-1]
+        message = message.removeprefix("datasets.files.DataError: ")
+        _stop(f"error: {message}", 1)
+    except MemoryError:
+        _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
+    except KeyboardInterrupt:
+        _stop("interrupted", 130)
+
+
+def _stop(message: str, status: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.stderr.flush()
+    # Not sys.exit: waiting for data-loading workers or other ranks could hang a program that has failed.
+    os._exit(status) if "RANK" in os.environ else sys.exit(status)
+
+
+def int_list(text: str) -> tuple[int, ...]:
+    """A flag such as `48,32,8`."""
+    try:
+        return tuple(int(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 48,32,8") from None
+
+
+def float_list(text: str) -> tuple[float, ...]:
+    """A flag such as `4,1,0.5`."""
+    try:
+        return tuple(float(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,1,0.5") from None
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1 on."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows every default in --help and leaves the description's line breaks alone."""
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere plain lines, at most one every `every` seconds, and a last one."""
+
+    def __init__(self, total: int, label: str, unit: str = "view", every: float = 10.0, quiet: bool = False) -> None:
+        self.total, self.label, self.unit, self.every = total, label, unit, every
+        self._quiet = quiet
+        self._start = self._last = time.monotonic()
+        self._done = 0
+        terminal = sys.stderr.isatty() and not quiet
+        self._bar = tqdm.tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True) if terminal else None
+
+    def step(self, note: str = "") -> None:
+        """One more done; `note` (losses, say) is shown beside it."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if not self._quiet and (self._done == self.total or now - self._last >= self.every):
+            self._last = now
+            seconds = (now - self._start) / self._done
+            left = seconds * (self.total - self._done)
+            text = f"{self.label}: {self._done}/{self.total}, {seconds:.2f} s per {self.unit}, {left:.0f} s left"
+            print(f"{text}  {note}".rstrip(), flush=True)
+
+    def message(self, text: str) -> None:
+        """Print a line without breaking the bar."""
+        if not self._quiet:
+            tqdm.tqdm.write(text) if self._bar is not None else print(text, flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def with_progress(items: Sequence[Any], label: str, quiet: bool = False) -> Iterator[Any]:
+    """Yield the items, showing progress."""
+    progress = Progress(len(items), label, quiet=quiet)
+    with contextlib.closing(progress):
+        for item in items:
+            yield item
+            progress.step()
+
+
+def begin_results(folder: Path, record: str, settings: dict[str, Any], results: Iterable[str]) -> None:
+    """Let a rerun skip what is finished, and only that.
+
+    `folder/record` (JSON) holds the settings that made the files in the subfolders `results`. Where it records others,
+    those files are stale: they are removed, so that no result of two different settings stays side by side.
+    """
+    path = folder / record
+    if path.exists():
+        with contextlib.suppress(DataError):
+            if read_json(path) == settings:
+                return
+    for name in results:
+        for stale in (folder / name).glob("*"):
+            stale.unlink()
+    write_json(path, settings)
