@@ -1,4 +1,4 @@
-"""Safe file access: errors meant for people, writing that leaves nothing half-written, names that cannot leave a folder."""
+"""Safe file access: errors meant for people, nothing half-written, names that cannot leave their folder."""
 
 import contextlib
 import json

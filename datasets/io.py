@@ -92,7 +92,9 @@ def read_camera(path: PathLike) -> Camera:
     """Read a `*_cam.txt` file; numbers may be separated by any white space."""
     words = read_text(path).split()
     if len(words) < 27 or words[0] != "extrinsic" or words[17] != "intrinsic":
-        raise DataError(f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); it is incomplete")
+        raise DataError(
+            f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); it is incomplete"
+        )
     try:
         numbers = [float(word) for word in words[1:17] + words[18:]]
     except ValueError as error:
@@ -171,7 +173,9 @@ def read_image(path: PathLike) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"{path}: is not a readable image ({str(error).splitlines()[0] if str(error) else error!r})") from None
+        raise DataError(
+            f"{path}: is not a readable image ({str(error).splitlines()[0] if str(error) else error!r})"
+        ) from None
 
 
 def read_image_size(path: PathLike) -> tuple[int, int]:

@@ -1,0 +1,145 @@
+"""The coarse-to-fine network; teacher and student are two configurations of it (specs: kdmvs section 2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.features import FeatureNet
+from models.plane_sweep import variance_volume
+from models.regularization import CostRegNet, VarianceNet
+
+STAGES = ("stage1", "stage2", "stage3")
+STAGE_SCALES = (4, 2, 1)
+
+
+class CascadeMVSNet(nn.Module):
+    """Three-stage cascade. `kind` "teacher" (expected depth, log-variance) or "student" (most probable depth).
+
+    Called with imgs [B, N, 3, H, W] in 0..1 (view 0 is the reference; H and W multiples of 32), proj_matrices
+    {"stage1": [B, N, 2, 4, 4], ...} (slot 0 extrinsic, slot 1 intrinsic) and depth_values [B, K]; each sample keeps its
+    own depth range. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
+    [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
+    "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        ndepths: Sequence[int] = (48, 32, 8),
+        depth_interval_ratios: Sequence[float] = (4, 1, 0.5),
+        share_cr: bool = False,
+        grad_method: str = "detach",
+        cr_base_chs: Sequence[int] = (8, 8, 8),
+    ) -> None:
+        super().__init__()
+        _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs)
+        self.kind = kind
+        self.ndepths = tuple(ndepths)
+        self.depth_interval_ratios = tuple(depth_interval_ratios)
+        self.detach = grad_method == "detach"
+        self.feature = FeatureNet(8)
+        self.cost_regularization = nn.ModuleList(
+            CostRegNet(channels, base, extra_input_conv=kind == "student")
+            for channels, base in zip(self.feature.out_channels, cr_base_chs, strict=True)
+        )
+        if share_cr:
+            self._share_regularization()
+        if kind == "teacher":
+            self.var_regression = nn.ModuleList(VarianceNet(channels) for channels in self.feature.out_channels)
+
+    def _share_regularization(self) -> None:
+        """Let the stages share every layer but the first, whose shape depends on the stage's feature channels."""
+        first, *others = self.cost_regularization
+        for other in others:
+            for name, layer in first.named_children():
+                if name != first.input_name:
+                    setattr(other, name, layer)
+
+    def forward(self, imgs: Tensor, proj_matrices: dict[str, Tensor], depth_values: Tensor) -> dict[str, Any]:
+        size = imgs.shape[-2:]
+        features = self.extract_features(imgs)
+        interval = (depth_values[:, -1] - depth_values[:, 0]) / depth_values.shape[1]
+        outputs: dict[str, Any] = {}
+        depth = None
+        for i, stage in enumerate(STAGES):
+            if depth is None:
+                hypotheses = first_hypotheses(depth_values, self.ndepths[i], features[i].shape[-2:])
+            else:
+                previous = depth.detach() if self.detach else depth
+                step = self.depth_interval_ratios[i] * interval
+                hypotheses = refined_hypotheses(previous, self.ndepths[i], step, size, features[i].shape[-2:])
+            outputs[stage] = self._run_stage(i, features[i], proj_matrices[stage], hypotheses)
+            depth = outputs[stage]["depth"]
+        outputs["depth"] = outputs["stage3"]["depth"]
+        outputs["photometric_confidence"] = outputs["stage3"]["photometric_confidence"]
+        return outputs
+
+    def extract_features(self, imgs: Tensor) -> list[Tensor]:
+        """Features of all views, one [B, N, C, h, w] per stage.
+
+        In training each view passes on its own, so that BatchNorm's statistics are per view as in the official code.
+        """
+        if self.training:
+            per_view = [self.feature(imgs[:, view]) for view in range(imgs.shape[1])]
+            return [torch.stack(levels, dim=1) for levels in zip(*per_view, strict=True)]
+        levels = self.feature(imgs.flatten(0, 1))
+        return [level.unflatten(0, imgs.shape[:2]) for level in levels]
+
+    def _run_stage(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> dict[str, Tensor]:
+        """Cost volume, regularisation and read-out of one stage."""
+        volume = variance_volume(features.float(), proj_matrices, hypotheses)
+        probability = self.cost_regularization[index](volume).float().softmax(dim=1)
+        confidence, best = probability.max(dim=1)
+        result = {"photometric_confidence": confidence, "prob_volume": probability, "depth_values": hypotheses}
+        if self.kind == "student":
+            result["depth"] = hypotheses.gather(1, best[:, None]).squeeze(1)
+        else:
+            result["depth"] = (probability * hypotheses).sum(dim=1)
+            result["var"] = self.var_regression[index](features[:, 0]).float()
+            result["features"] = features
+        return result
+
+
+def first_hypotheses(depth_values: Tensor, count: int, size: Sequence[int]) -> Tensor:
+    """`count` depths evenly spaced over each sample's range, the same at every pixel: [B, count, h, w]."""
+    low, high = depth_values[:, 0, None], depth_values[:, -1, None]
+    steps = torch.linspace(0, 1, count, device=depth_values.device)
+    hypotheses = low + (high - low) * steps
+    return hypotheses[:, :, None, None].expand(-1, -1, *size)
+
+
+def refined_hypotheses(
+    depth: Tensor, count: int, step: Tensor, full_size: Sequence[int], size: Sequence[int]
+) -> Tensor:
+    """`count` depths evenly spaced around the previous stage's depth [B, h', w'] over count * step: [B, count, h, w].
+
+    The official code spans the hypotheses at full size and resamples that volume; they are affine in the depth, so
+    resampling the depth map alone gives the same values.
+    """
+    depth = F.interpolate(depth[:, None], full_size, mode="bilinear", align_corners=False)
+    depth = F.interpolate(depth, size, mode="bilinear", align_corners=False)
+    half_span = 0.5 * count * step[:, None, None, None]
+    offsets = torch.linspace(-1, 1, count, device=depth.device)[:, None, None]
+    return depth + half_span * offsets
+
+
+def _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs) -> None:
+    if kind not in ("teacher", "student"):
+        raise ValueError(f"kind {kind!r} is neither 'teacher' nor 'student'")
+    if grad_method not in ("detach", "undetach"):
+        raise ValueError(f"grad_method {grad_method!r} is neither 'detach' nor 'undetach'")
+    lengths = {len(ndepths), len(depth_interval_ratios), len(cr_base_chs)}
+    if lengths != {len(STAGES)}:
+        raise ValueError("ndepths, depth_interval_ratios and cr_base_chs need three numbers each, one per stage")
+    if any(count < 8 or count % 8 for count in ndepths):
+        raise ValueError(f"ndepths {tuple(ndepths)} must be multiples of 8 (three halvings in the 3D U-Net)")
+    if share_cr and len(set(cr_base_chs)) > 1:
+        raise ValueError("share_cr needs the same cr_base_chs at every stage")
+
+
+def build_model(kind: str, **settings: Any) -> CascadeMVSNet:
+    """The teacher or the student; see `CascadeMVSNet` for the settings."""
+    return CascadeMVSNet(kind, **settings)

@@ -1,0 +1,38 @@
+"""FeatureNet: the feature pyramid of every view (specs: kdmvs section 2)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import ConvBnReLU2d
+
+
+class FeatureNet(nn.Module):
+    """Maps images [B, 3, H, W] to features of stages 1, 2, 3: 32, 16, 8 channels at 1/4, 1/2, 1 of the resolution."""
+
+    def __init__(self, base: int = 8) -> None:
+        super().__init__()
+        self.conv0 = nn.Sequential(ConvBnReLU2d(3, base), ConvBnReLU2d(base, base))
+        self.conv1 = self._level(base, 2 * base)
+        self.conv2 = self._level(2 * base, 4 * base)
+        self.out1 = nn.Conv2d(4 * base, 4 * base, 1, bias=False)
+        self.inner1 = nn.Conv2d(2 * base, 4 * base, 1)
+        self.inner2 = nn.Conv2d(base, 4 * base, 1)
+        self.out2 = nn.Conv2d(4 * base, 2 * base, 3, padding=1, bias=False)
+        self.out3 = nn.Conv2d(4 * base, base, 3, padding=1, bias=False)
+        self.out_channels = (4 * base, 2 * base, base)
+
+    @staticmethod
+    def _level(in_channels: int, out_channels: int) -> nn.Sequential:
+        return nn.Sequential(
+            ConvBnReLU2d(in_channels, out_channels, kernel=5, stride=2),
+            ConvBnReLU2d(out_channels, out_channels),
+            ConvBnReLU2d(out_channels, out_channels),
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        full = self.conv0(image)
+        half = self.conv1(full)
+        quarter = self.conv2(half)
+        merged_half = F.interpolate(quarter, scale_factor=2, mode="nearest") + self.inner1(half)
+        merged_full = F.interpolate(merged_half, scale_factor=2, mode="nearest") + self.inner2(full)
+        return self.out1(quarter), self.out2(merged_half), self.out3(merged_full)
