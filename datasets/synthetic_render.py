@@ -1,0 +1,356 @@
+"""A small ray caster for the procedural scenes: exact depth, solid textures, Lambert shading with cast shadows.
+
+Every solid is a unit primitive behind an affine map `unit_T_world`, so a ray keeps its parameter t from the world to
+the primitive. Rays have camera direction (x, y, 1): t is the depth along the optical axis. All lengths are in mm.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# Primitives: |p| = 1 from outside and from inside, the cube |p|_inf = 1, z = 0, and a unit-high cylinder or cone.
+ELLIPSOID, BOWL, BOX, PLANE, CYLINDER, CONE = range(6)
+PLAIN, BLOTCHES, STRIPES, CHECKS, MOSAIC, CELLS, GRID, DOTS, RINGS = range(9)
+
+NOWHERE = (math.inf, 0.0, 0.0, 0.0)
+MAX_OCTAVES = 8
+
+
+class Solids(NamedTuple):
+    """n solids; the first `backgrounds` of them close every ray and cast no shadow."""
+
+    kind: np.ndarray  # [n] int64: ELLIPSOID ...
+    unit_T_world: np.ndarray  # [n, 3, 4] affine, to the unit primitive
+    texture_T_world: np.ndarray  # [n, 3, 4] rigid, to the texture's coordinates in mm
+    pattern: np.ndarray  # [n] int64: PLAIN ...
+    colors: np.ndarray  # [n, 3, 3] three RGB colours in 0..1
+    period: np.ndarray  # [n] mm, of the pattern
+    warp: np.ndarray  # [n] mm, by which noise bends the pattern
+    grain: np.ndarray  # [n] strength of the noise over everything
+    grain_period: np.ndarray  # [n] mm, of its coarsest octave
+    bare: np.ndarray  # [n] 0..1, share of the surface left in one colour
+    salt: np.ndarray  # [n] int64, makes the noise of each solid its own
+    backgrounds: int
+
+
+class Lights(NamedTuple):
+    """m lights: unit directions towards the light [m, 3], its RGB strength [m, 3], RGB ambient strength [m, 3]."""
+
+    direction: np.ndarray
+    strength: np.ndarray
+    ambient: np.ndarray
+
+
+# error_model="numpy": a division by zero gives inf, which the slab test wants, instead of an exception.
+kernel = njit(cache=True, error_model="numpy")
+
+
+# ---------------------------------------------------------------- geometry
+
+
+@kernel
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+def _point(matrix, p):
+    return (
+        matrix[0, 0] * p[0] + matrix[0, 1] * p[1] + matrix[0, 2] * p[2] + matrix[0, 3],
+        matrix[1, 0] * p[0] + matrix[1, 1] * p[1] + matrix[1, 2] * p[2] + matrix[1, 3],
+        matrix[2, 0] * p[0] + matrix[2, 1] * p[1] + matrix[2, 2] * p[2] + matrix[2, 3],
+    )
+
+
+@kernel
+def _vector(matrix, v):
+    return (
+        matrix[0, 0] * v[0] + matrix[0, 1] * v[1] + matrix[0, 2] * v[2],
+        matrix[1, 0] * v[0] + matrix[1, 1] * v[1] + matrix[1, 2] * v[2],
+        matrix[2, 0] * v[0] + matrix[2, 1] * v[1] + matrix[2, 2] * v[2],
+    )
+
+
+@kernel
+def _along(o, d, t):
+    return o[0] + t * d[0], o[1] + t * d[1], o[2] + t * d[2]
+
+
+@kernel
+def _hit_sphere(o, d, inside):
+    a, b, c = _dot(d, d), _dot(o, d), _dot(o, o) - 1.0
+    root = b * b - a * c
+    if root <= 0.0:
+        return NOWHERE
+    t = (-b + math.sqrt(root)) / a if inside else (-b - math.sqrt(root)) / a
+    x, y, z = _along(o, d, t)
+    return t, x, y, z
+
+
+@kernel
+def _hit_box(o, d):
+    near, far, axis = -math.inf, math.inf, 0
+    for i in range(3):
+        t0, t1 = (-1.0 - o[i]) / d[i], (1.0 - o[i]) / d[i]
+        if min(t0, t1) > near:
+            near, axis = min(t0, t1), i
+        far = min(far, max(t0, t1))
+    if near >= far:
+        return NOWHERE
+    side = -1.0 if d[axis] > 0.0 else 1.0
+    return near, side * (axis == 0), side * (axis == 1), side * (axis == 2)
+
+
+@kernel
+def _hit_frustum(o, d, radius, taper):
+    """x² + y² = (radius - taper z)² for |z| <= 1, with both ends closed."""
+    best = NOWHERE
+    r, dr = radius - taper * o[2], -taper * d[2]
+    a = d[0] * d[0] + d[1] * d[1] - dr * dr
+    b = o[0] * d[0] + o[1] * d[1] - r * dr
+    c = o[0] * o[0] + o[1] * o[1] - r * r
+    root = b * b - a * c
+    if root > 0.0:
+        for sign in (-1.0, 1.0):
+            t = (-b + sign * math.sqrt(root)) / a
+            x, y, z = _along(o, d, t)
+            if 1e-9 < t < best[0] and abs(z) <= 1.0:
+                best = (t, x, y, taper * (radius - taper * z))
+    for end in (-1.0, 1.0):
+        t = (end - o[2]) / d[2]
+        x, y, _ = _along(o, d, t)
+        if 1e-9 < t < best[0] and x * x + y * y <= (radius - taper * end) ** 2:
+            best = (t, 0.0, 0.0, end)
+    return best
+
+
+@kernel
+def _hit(kind, o, d):
+    """(t, normal) where the ray o + t d meets the unit primitive first; t is inf where it does not."""
+    if kind == ELLIPSOID:
+        return _hit_sphere(o, d, False)
+    if kind == BOWL:
+        return _hit_sphere(o, d, True)
+    if kind == BOX:
+        return _hit_box(o, d)
+    if kind == CYLINDER:
+        return _hit_frustum(o, d, 1.0, 0.0)
+    if kind == CONE:
+        return _hit_frustum(o, d, 0.5, 0.5)
+    return -o[2] / d[2], 0.0, 0.0, 1.0
+
+
+@kernel
+def _nearest(solids, first, origin, direction, t_min):
+    """(t, index, unit-primitive normal) of the first solid from index `first` on that the ray meets after t_min."""
+    t_best, best, normal = math.inf, -1, (0.0, 0.0, 0.0)
+    for i in range(first, len(solids.kind)):
+        o, d = _point(solids.unit_T_world[i], origin), _vector(solids.unit_T_world[i], direction)
+        t, nx, ny, nz = _hit(solids.kind[i], o, d)
+        if t_min < t < t_best:
+            t_best, best, normal = t, i, (nx, ny, nz)
+    return t_best, best, normal
+
+
+@kernel
+def _world_normal(matrix, normal, direction):
+    """The unit normal in the world (normals go through the transposed map), turned against the ray."""
+    nx = matrix[0, 0] * normal[0] + matrix[1, 0] * normal[1] + matrix[2, 0] * normal[2]
+    ny = matrix[0, 1] * normal[0] + matrix[1, 1] * normal[1] + matrix[2, 1] * normal[2]
+    nz = matrix[0, 2] * normal[0] + matrix[1, 2] * normal[1] + matrix[2, 2] * normal[2]
+    scale = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
+    if nx * direction[0] + ny * direction[1] + nz * direction[2] > 0.0:
+        scale = -scale
+    return nx * scale, ny * scale, nz * scale
+
+
+# ---------------------------------------------------------------- textures
+
+
+@kernel
+def _hash(x, y, z, salt):
+    """A number in 0..1 for three whole numbers."""
+    h = (x * 374761393 + y * 668265263 + z * 1442695041 + salt * 974634777) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
+    h = ((h ^ (h >> 16)) * 1103515245) & 0xFFFFFFFF
+    return (h ^ (h >> 15)) / 4294967296.0
+
+
+@kernel
+def _noise(x, y, z, salt):
+    """Smooth noise in -1..1 with one random value per lattice point."""
+    ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
+    u, v, w = x - ix, y - iy, z - iz
+    u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
+    total = 0.0
+    for k in range(2):
+        row0 = _hash(ix, iy, iz + k, salt) * (1 - u) + _hash(ix + 1, iy, iz + k, salt) * u
+        row1 = _hash(ix, iy + 1, iz + k, salt) * (1 - u) + _hash(ix + 1, iy + 1, iz + k, salt) * u
+        total += (row0 * (1 - v) + row1 * v) * (w if k else 1 - w)
+    return 2 * total - 1
+
+
+@kernel
+def _octaves(p, period, footprint, salt):
+    """Sum of noise octaves, from `period` down to what a pixel of size `footprint` can show without aliasing."""
+    total, amplitude = 0.0, 1.0
+    for octave in range(MAX_OCTAVES):
+        fade = min(1.0, period / (2 * footprint) - 1.0)
+        if fade <= 0.0:
+            break
+        total += fade * amplitude * _noise(p[0] / period, p[1] / period, p[2] / period, salt + octave)
+        period, amplitude = period * 0.47, amplitude * 0.75
+    return total
+
+
+@kernel
+def _edge(distance, footprint):
+    """0 below and 1 above an edge at `distance` mm, averaged over the footprint."""
+    return min(1.0, max(0.0, 0.5 + distance / footprint))
+
+
+@kernel
+def _wave(x, period):
+    """Signed distance (mm) to the nearest edge of stripes half a period wide."""
+    return abs((x / period - math.floor(x / period)) - 0.5) * period - 0.25 * period
+
+
+@kernel
+def _cells(p, period, salt):
+    """(distance to the nearest cell border in mm, random number of the cell) of a Voronoi diagram."""
+    x, y, z = p[0] / period, p[1] / period, p[2] / period
+    ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
+    first, second, value = math.inf, math.inf, 0.0
+    for k in range(27):
+        cx, cy, cz = ix + k % 3 - 1, iy + (k // 3) % 3 - 1, iz + k // 9 - 1
+        dx = cx + _hash(cx, cy, cz, salt) - x
+        dy = cy + _hash(cx, cy, cz, salt + 1) - y
+        dz = cz + _hash(cx, cy, cz, salt + 2) - z
+        distance = dx * dx + dy * dy + dz * dz
+        if distance < first:
+            first, second, value = distance, first, _hash(cx, cy, cz, salt + 3)
+        elif distance < second:
+            second = distance
+    return (math.sqrt(second) - math.sqrt(first)) * 0.5 * period, value
+
+
+@kernel
+def _pattern(pattern, p, period, footprint, salt):
+    """(weight of colour 1 against colour 0, brightness) of a pattern at a texture point."""
+    if pattern == BLOTCHES:
+        return _edge(_octaves(p, period, footprint, salt + 20) * 0.3 * period, footprint), 1.0
+    if pattern == STRIPES:
+        return _edge(_wave(p[0], period), footprint), 1.0
+    if pattern == CHECKS:
+        product = 1.0
+        for i in range(3):
+            product *= 2 * _edge(_wave(p[i], period), footprint) - 1
+        return 0.5 + 0.5 * product, 1.0
+    if pattern == MOSAIC:
+        value = _hash(math.floor(p[0] / period), math.floor(p[1] / (0.6 * period)), math.floor(p[2] / period), salt)
+        return 1.0 if value < 0.5 else 0.0, 0.6 + 0.8 * ((value * 16.0) % 1.0)
+    if pattern == CELLS:
+        border, value = _cells(p, period, salt)
+        joint = _edge(border - 0.04 * period, footprint)
+        return (value * 16.0) % 1.0, (0.5 + 0.7 * value) * (0.35 + 0.65 * joint)
+    if pattern == GRID:
+        line = 1.0
+        for i in range(3):
+            line = min(line, _edge(_wave(p[i], period) + 0.17 * period, footprint))
+        return line, 1.0
+    if pattern == DOTS:
+        # A body-centred lattice of balls: a plane cuts it into dots of several sizes.
+        q0, q1, q2 = p[0] / period % 1.0 - 0.5, p[1] / period % 1.0 - 0.5, p[2] / period % 1.0 - 0.5
+        inner = math.sqrt(q0 * q0 + q1 * q1 + q2 * q2)
+        outer = math.sqrt((0.5 - abs(q0)) ** 2 + (0.5 - abs(q1)) ** 2 + (0.5 - abs(q2)) ** 2)
+        return _edge((0.4 - min(inner, outer)) * period, footprint), 1.0
+    if pattern == RINGS:
+        return 0.5 + 0.5 * math.sin(2 * math.pi * math.hypot(p[0], p[1]) / period), 1.0
+    return 0.5 + 0.5 * math.sin(p[0] / 90.0), 1.0
+
+
+@kernel
+def _albedo(solids, i, world, footprint):
+    """RGB albedo of solid i at a world point, for a pixel that covers `footprint` mm."""
+    p = _point(solids.texture_T_world[i], world)
+    period, salt, warp = solids.period[i], solids.salt[i], solids.warp[i]
+    bent = p
+    if warp > 0.0:
+        q = (p[0] / (2 * period), p[1] / (2 * period), p[2] / (2 * period))
+        bent = (
+            p[0] + warp * _noise(q[0], q[1], q[2], salt + 30),
+            p[1] + warp * _noise(q[0], q[1], q[2], salt + 31),
+            p[2] + warp * _noise(q[0], q[1], q[2], salt + 32),
+        )
+    weight, value = _pattern(solids.pattern[i], bent, period, footprint, salt)
+    # Where a period covers less than about three pixels the pattern melts into its mean.
+    contrast = min(1.0, max(0.0, period / footprint / 2 - 0.5))
+    weight, value = 0.5 + (weight - 0.5) * contrast, 1.0 + (value - 1.0) * contrast
+    grain = 1.0 + solids.grain[i] * _octaves(p, solids.grain_period[i], footprint, salt)
+    bare = 0.0
+    if solids.bare[i] > 0.0:
+        level = _noise(p[0] / 70.0, p[1] / 70.0, p[2] / 70.0, salt + 40)
+        bare = _edge((level - 0.7 + 1.4 * solids.bare[i]) * 35.0, footprint)
+    colors = solids.colors[i]
+    scale = max(0.1, grain)
+    return (
+        scale * ((colors[0, 0] * (1 - weight) + colors[1, 0] * weight) * value * (1 - bare) + colors[2, 0] * bare),
+        scale * ((colors[0, 1] * (1 - weight) + colors[1, 1] * weight) * value * (1 - bare) + colors[2, 1] * bare),
+        scale * ((colors[0, 2] * (1 - weight) + colors[1, 2] * weight) * value * (1 - bare) + colors[2, 2] * bare),
+    )
+
+
+# ---------------------------------------------------------------- images
+
+
+@kernel
+def _add_color(solids, lights, origin, direction, focal, out):
+    """Add the colour that a ray sees under every light to out [m, 3]."""
+    t, i, normal = _nearest(solids, 0, origin, direction, 1e-6)
+    world = _along(origin, direction, t)
+    nx, ny, nz = _world_normal(solids.unit_T_world[i], normal, direction)
+    slant = abs(nx * direction[0] + ny * direction[1] + nz * direction[2]) / math.sqrt(_dot(direction, direction))
+    albedo = _albedo(solids, i, world, 0.7 * t / focal / max(slant, 0.35))
+    for m in range(len(lights.direction)):
+        to_light = (lights.direction[m, 0], lights.direction[m, 1], lights.direction[m, 2])
+        lambert = max(0.0, nx * to_light[0] + ny * to_light[1] + nz * to_light[2])
+        if lambert > 0.0:
+            start = (world[0] + 0.05 * nx, world[1] + 0.05 * ny, world[2] + 0.05 * nz)
+            if _nearest(solids, solids.backgrounds, start, to_light, 1e-6)[1] >= 0:
+                lambert *= 0.35
+        for c in range(3):
+            out[m, c] += albedo[c] * (lights.ambient[m, c] + lights.strength[m, c] * lambert)
+
+
+@kernel
+def render_images(solids, lights, world_T_cam, K_inv, width, height, samples):
+    """RGB uint8 [m, H, W, 3] under every light, samples x samples rays per pixel; K_inv without skew."""
+    images = np.zeros((len(lights.direction), height, width, 3), np.uint8)
+    origin = (world_T_cam[0, 3], world_T_cam[1, 3], world_T_cam[2, 3])
+    out = np.zeros((len(lights.direction), 3))
+    for y in range(height):
+        for x in range(width):
+            out[:] = 0.0
+            for k in range(samples * samples):
+                u = x + (k % samples + 0.5) / samples - 0.5
+                v = y + (k // samples + 0.5) / samples - 0.5
+                direction = _vector(world_T_cam, _vector(K_inv, (u, v, 1.0)))
+                _add_color(solids, lights, origin, direction, 1.0 / K_inv[0, 0], out)
+            for m in range(len(out)):
+                for c in range(3):
+                    images[m, y, x, c] = int(min(255.0, 255.0 * out[m, c] / (samples * samples) + 0.5))
+    return images
+
+
+@kernel
+def render_depth(solids, world_T_cam, K_inv, xs, ys):
+    """Depth along the optical axis, float64 [len(ys), len(xs)] mm, at the pixel coordinates xs and ys; inf if none."""
+    depth = np.empty((len(ys), len(xs)))
+    origin = (world_T_cam[0, 3], world_T_cam[1, 3], world_T_cam[2, 3])
+    for j in range(len(ys)):
+        for i in range(len(xs)):
+            direction = _vector(world_T_cam, _vector(K_inv, (xs[i], ys[j], 1.0)))
+            depth[j, i] = _nearest(solids, 0, origin, direction, 1e-6)[0]
+    return depth

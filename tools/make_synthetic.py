@@ -1,0 +1,52 @@
+"""Make procedural scenes with exact depth, for tests and for training without a data set.
+
+    python -m tools.make_synthetic --outdir DIR --layout train --scenes 64
+    python -m tools.make_synthetic --outdir DIR --layout test --scenes 4 --first_seed 1000
+
+Scene k is called scan<first_seed + k> and is made from that seed, so the same name always is the same scene.
+"""
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from datasets.synthetic import LIGHTS, write_scan_list, write_test_layout, write_training_layout
+from tools.program import Formatter, Progress, int_list, positive_int, run_program
+
+
+def parse_flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("--outdir", required=True, help="folder to write the scenes into")
+    parser.add_argument("--layout", choices=("train", "test"), default="train", help="DTU training or test layout")
+    parser.add_argument("--scenes", type=positive_int, default=8, help="number of scenes")
+    parser.add_argument("--first_seed", type=int, default=1, help="seed and scan number of the first scene, from 0 on")
+    parser.add_argument("--rig_seed", type=int, default=0, help="seed of the cameras all training scenes share")
+    parser.add_argument("--views", type=positive_int, default=6, help="views per scene")
+    parser.add_argument("--width", type=positive_int, default=160, help="image width in pixels")
+    parser.add_argument("--height", type=positive_int, default=128, help="image height in pixels")
+    parser.add_argument("--lights", type=int_list, default="3,6", help="lights 0..6; test layout: only the first one")
+    parser.add_argument("--list", help="scan list to write (<outdir>/scans.txt if not given)")
+    flags = parser.parse_args()
+    if not flags.lights or not set(flags.lights) <= set(range(LIGHTS)):
+        parser.error(f"--lights takes numbers in 0..{LIGHTS - 1}")
+    if min(flags.first_seed, flags.rig_seed) < 0:
+        parser.error("--first_seed and --rig_seed start at 0")
+    if flags.layout == "train" and (flags.width % 4 or flags.height % 4):
+        parser.error("--width and --height must be multiples of 4: training cameras are stored at a quarter of them")
+    return flags
+
+
+def main() -> None:
+    flags = parse_flags()
+    scans = {f"scan{seed}": seed for seed in range(flags.first_seed, flags.first_seed + flags.scenes)}
+    size = (flags.width, flags.height, flags.views)
+    with contextlib.closing(Progress(len(scans), "synthetic", unit="scene")) as progress:
+        if flags.layout == "train":
+            write_training_layout(flags.outdir, scans, *size, flags.lights, flags.rig_seed, lambda _: progress.step())
+        else:
+            write_test_layout(flags.outdir, scans, *size, flags.lights[0], lambda _: progress.step())
+    write_scan_list(flags.list or Path(flags.outdir) / "scans.txt", scans)
+
+
+if __name__ == "__main__":
+    run_program(main)
