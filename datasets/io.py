@@ -72,19 +72,23 @@ class Camera:
         projection[:3] = self.K @ self.cam_T_world[:3]
         return projection
 
+    def depth_range(self, numdepth: int) -> tuple[float, float]:
+        """(depth_min, depth_max) of the file: depth_max = depth_min + interval * number of depths (specs: formats)."""
+        depth_min, interval = self.depth_line[:2]
+        count = int(self.depth_line[2]) if len(self.depth_line) > 2 and int(self.depth_line[2]) > 0 else numdepth
+        return depth_min, depth_min + count * interval
+
     def depth_values(self, numdepth: int, interval_scale: float, path: PathLike) -> np.ndarray:
-        """Exactly `numdepth` depth hypotheses, float32 [numdepth], from the file's last line (specs: formats)."""
-        line = self.depth_line
-        if not 2 <= len(line) <= 4:
-            raise DataError(f"{path}: last line must be 'depth_min depth_interval [num_depth [depth_max]]'")
-        depth_min, interval = line[:2]
-        if len(line) > 2 and int(line[2]) > 0:
-            interval = int(line[2]) * interval / numdepth
-        if not (depth_min > 0 and interval > 0):
-            raise DataError(f"{path}: depth_min {depth_min:g} and depth_interval {interval:g} must be positive")
-        values = depth_min + interval * interval_scale * np.arange(numdepth)
-        if not np.isfinite(np.float32(values[-1])):
-            raise DataError(f"{path}: the depth range ends at {values[-1]:g}")
+        """Exactly `numdepth` depth hypotheses, float32 [numdepth]; `path` is named in errors."""
+        if not 2 <= len(self.depth_line) <= 4:
+            raise DataError(f"{path}: its last line must be 'depth_min depth_interval [num_depth [depth_max]]'")
+        depth_min, depth_max = self.depth_range(numdepth)
+        if not 0 < depth_min < depth_max:
+            raise DataError(f"{path}: its depth range {depth_min:g} to {depth_max:g} is not positive and increasing")
+        interval = (depth_max - depth_min) / numdepth * interval_scale
+        values = depth_min + interval * np.arange(numdepth)
+        if not values[-1] < np.finfo(np.float32).max:
+            raise DataError(f"{path}: its depth range ends at {values[-1]:g}")
         return values.astype(np.float32)
 
 

@@ -103,18 +103,22 @@ class CascadeMVSNet(nn.Module):
         return result
 
 
+def _evenly_spaced(low: Tensor, high: Tensor, count: int) -> Tensor:
+    """`count` values from low to high [B, 1, h, w] inclusive: [B, count, h, w]."""
+    k = torch.arange(count, dtype=low.dtype, device=low.device)[:, None, None]
+    return low + k * ((high - low) / (count - 1))
+
+
 def first_hypotheses(depth_values: Tensor, count: int, size: Sequence[int]) -> Tensor:
     """`count` depths evenly spaced over each sample's range, the same at every pixel: [B, count, h, w]."""
-    low, high = depth_values[:, 0, None], depth_values[:, -1, None]
-    steps = torch.linspace(0, 1, count, device=depth_values.device)
-    hypotheses = low + (high - low) * steps
-    return hypotheses[:, :, None, None].expand(-1, -1, *size)
+    low, high = (depth_values[:, i, None, None, None] for i in (0, -1))
+    return _evenly_spaced(low, high, count).expand(-1, -1, *size)
 
 
 def refined_hypotheses(
     depth: Tensor, count: int, step: Tensor, full_size: Sequence[int], size: Sequence[int]
 ) -> Tensor:
-    """`count` depths evenly spaced around the previous stage's depth [B, h', w'] over count * step: [B, count, h, w].
+    """`count` depths around the previous stage's depth [B, h', w'], spanning count * step [B]: [B, count, h, w].
 
     The official code spans the hypotheses at full size and resamples that volume; they are affine in the depth, so
     resampling the depth map alone gives the same values.
@@ -122,8 +126,7 @@ def refined_hypotheses(
     depth = F.interpolate(depth[:, None], full_size, mode="bilinear", align_corners=False)
     depth = F.interpolate(depth, size, mode="bilinear", align_corners=False)
     half_span = 0.5 * count * step[:, None, None, None]
-    offsets = torch.linspace(-1, 1, count, device=depth.device)[:, None, None]
-    return depth + half_span * offsets
+    return _evenly_spaced(depth - half_span, depth + half_span, count)
 
 
 def _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs) -> None:

@@ -1,0 +1,65 @@
+"""The test layout: DTU test, Tanks and Temples, own photos (specs: formats)."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.files import DataError
+from datasets.io import read_pfm
+from datasets.layouts import Layout, folder_names
+
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
+
+
+class GeneralScans(Layout):
+    """`<scan>/images/`, `<scan>/cams/`, `<scan>/pair.txt`, and `<scan>/gt/` where the exact depth is known."""
+
+    def all_scans(self) -> list[str]:
+        return sorted(path.parent.name for path in self.root.glob("*/pair.txt"))
+
+    def pair_path(self, scan: str) -> Path:
+        if not (self.root / scan).is_dir():
+            raise DataError(f"{self.root / scan}: no such scan; check the scan list")
+        return self.root / scan / "pair.txt"
+
+    def camera_path(self, scan: str, view: int) -> Path:
+        return self.root / scan / "cams" / f"{view:08d}_cam.txt"
+
+    def image_path(self, scan: str, view: int, light: int = 0) -> Path:
+        names = folder_names(str(self.root / scan / "images"))
+        found = (f"{view:08d}{suffix}" for suffix in _SUFFIXES if f"{view:08d}{suffix}" in names)
+        return self.root / scan / "images" / next(found, f"{view:08d}.jpg")
+
+    def lights(self, scan: str) -> list[int]:
+        return [0]
+
+    def has_image(self, scan: str, view: int, light: int = 0) -> bool:
+        return self.image_path(scan, view).name in folder_names(str(self.root / scan / "images"))
+
+    def ground_truth(self, scan: str, view: int, size: tuple[int, int]) -> np.ndarray | None:
+        path = self.root / scan / "gt" / f"{view:08d}.pfm"
+        if not path.exists():
+            return None
+        return cv2.resize(np.nan_to_num(read_pfm(path)), size, interpolation=cv2.INTER_NEAREST)
+
+
+class SingleScan(GeneralScans):
+    """One scan's own folder in the test layout, addressed as if its parent were the root."""
+
+    def __init__(self, folder: Path) -> None:
+        folder = Path(folder).resolve()
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+        super().__init__(folder.parent)
+        self._scan = folder.name
+
+    def all_scans(self) -> list[str]:
+        return [self._scan]
+
+
+def scan_number(scan: str) -> int | None:
+    """The number of a scan named scan<number>, else None."""
+    match = re.fullmatch(r"scan(\d+)", scan)
+    return int(match[1]) if match else None

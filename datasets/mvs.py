@@ -1,0 +1,156 @@
+"""The dataset of all layouts: every reference view of every scan with its source views, as samples."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from datasets.dtu import DtuTraining
+from datasets.files import DataError, PathLike
+from datasets.general import GeneralScans
+from datasets.io import read_pfm
+from datasets.layouts import Layout, folder_names
+from datasets.sample import load_view, make_sample, stage_maps
+
+LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How samples are made.
+
+    views: the reference and its sources; numdepth depth values, their interval scaled by interval_scale; max_size
+    (width, height) for layouts that scale images; light: one light, or None for every light there is; augment: one
+    random change of colours for all views of a sample; labels: folder of pseudo-labels; ground_truth: whether to add it
+    where it is known.
+    """
+
+    views: int
+    numdepth: int = 192
+    interval_scale: float = 1.0
+    max_size: tuple[int, int] = (1600, 1200)
+    light: int | None = None
+    augment: bool = False
+    labels: Path | None = None
+    ground_truth: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Index entry of one sample."""
+
+    scan: str
+    light: int
+    reference: int
+    sources: tuple[int, ...]
+
+
+class MVSDataset(Dataset):
+    """Samples (datasets.sample) of the scans; the index is made, and the files' presence checked, at the start."""
+
+    def __init__(self, layout: Layout, scans: list[str], settings: Settings) -> None:
+        if settings.views < 2:
+            raise DataError(f"{settings.views} views are too few: a reference needs at least one source view")
+        self.layout, self.settings = layout, settings
+        self.entries = [entry for scan in scans for entry in self._index(scan)]
+
+    def _index(self, scan: str) -> list[Entry]:
+        layout, settings = self.layout, self.settings
+        lights = layout.lights(scan)
+        if settings.light is not None and layout.has_lights:
+            if settings.light not in lights:
+                raise DataError(f"{layout.root}: {scan} has no light {settings.light}, only {lights}; see --light_idx")
+            lights = [settings.light]
+        camera_names = folder_names(str(layout.camera_path(scan, 0).parent))
+        entries = []
+        for light in lights:
+            for reference, candidates in layout.pairs(scan):
+                if not candidates:
+                    continue
+                chosen = candidates[: settings.views - 1]
+                for view in (reference, *chosen):
+                    camera_found = layout.camera_path(scan, view).name in camera_names
+                    if not camera_found or not layout.has_image(scan, view, light):
+                        missing = (
+                            layout.image_path(scan, view, light) if camera_found else layout.camera_path(scan, view)
+                        )
+                        raise DataError(
+                            f"{layout.pair_path(scan)}: names view {view} of {scan}, but {missing} is missing"
+                        )
+                if settings.labels is not None:
+                    self._check_label(scan, reference)
+                # As in the official code the best source is repeated when too few are listed.
+                chosen = chosen + [candidates[0]] * (settings.views - 1 - len(chosen))
+                entries.append(Entry(scan, light, reference, tuple(chosen)))
+        return entries
+
+    def _label_paths(self, scan: str, view: int) -> tuple[Path, Path]:
+        folder = self.settings.labels / scan
+        return folder / "checked_depth" / f"{view:08d}.pfm", folder / "fused_sigma" / f"{view:08d}.pfm"
+
+    def _check_label(self, scan: str, view: int) -> None:
+        for path in self._label_paths(scan, view):
+            if not path.parent.is_dir() or path.name not in folder_names(str(path.parent)):
+                raise DataError(f"{path}: this pseudo-label is missing; make it with tools/check_and_encode.py")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        entry, settings = self.entries[index], self.settings
+        reference = self._load(entry, entry.reference, None)
+        views = [reference] + [self._load(entry, source, reference.size) for source in entry.sources]
+        camera = reference.camera
+        camera_path = self.layout.camera_path(entry.scan, entry.reference)
+        depth_values = camera.depth_values(settings.numdepth, settings.interval_scale, camera_path)
+        sample = make_sample(views, depth_values, entry.scan, entry.reference)
+        if settings.augment:
+            sample["imgs"] = _jitter(torch.from_numpy(sample["imgs"]))
+        depth_range = camera.depth_range(settings.numdepth)
+        depth = None
+        if settings.ground_truth:
+            depth = self.layout.ground_truth(entry.scan, entry.reference, reference.size)
+        if depth is not None:
+            sample["depth"] = stage_maps(depth)
+            sample["depth_mask"] = stage_maps((depth >= depth_values[0]) & (depth <= depth_values[-1]))
+        if settings.labels is not None:
+            sample.update(self._labels(entry, reference.size, depth_range))
+        return sample
+
+    def _load(self, entry: Entry, view: int, size: tuple[int, int] | None):
+        layout = self.layout
+        max_size = self.settings.max_size if layout.scales_images else None
+        path = layout.image_path(entry.scan, view, entry.light)
+        if size is not None and not layout.scales_images:
+            loaded = load_view(path, layout.camera(entry.scan, view), None, None)
+            if loaded.size != size:
+                raise DataError(f"{path}: is {loaded.size[0]}x{loaded.size[1]}, its reference view {size[0]}x{size[1]}")
+            return loaded
+        return load_view(path, layout.camera(entry.scan, view), max_size, size)
+
+    def _labels(self, entry: Entry, size: tuple[int, int], depth_range: tuple[float, float]) -> dict[str, Any]:
+        """Pseudo-labels of the reference view; valid where mu lies inside the camera file's depth range."""
+        maps = []
+        for path in self._label_paths(entry.scan, entry.reference):
+            maps.append(read_pfm(path))
+            if maps[-1].shape != size[::-1]:
+                found = "x".join(map(str, maps[-1].shape[::-1]))
+                raise DataError(f"{path}: is {found}, the image {size[0]}x{size[1]}; make the labels at this size")
+        mu, sigma = maps
+        valid = (mu > depth_range[0]) & (mu < depth_range[1])
+        return {"mu": stage_maps(mu), "sigma": stage_maps(sigma), "label_mask": stage_maps(valid)}
+
+
+def _jitter(imgs: torch.Tensor) -> torch.Tensor:
+    """One random change of brightness, contrast, saturation and hue for all views [N, 3, H, W]."""
+    from torchvision.transforms import ColorJitter  # slow to import, rarely needed
+
+    return ColorJitter(brightness=0.3, contrast=0.3, saturation=0.2, hue=0.02)(imgs)
+
+
+def open_dataset(name: str, root: PathLike, scan_list: PathLike, settings: Settings) -> MVSDataset:
+    """The dataset `name` (a key of LAYOUTS) over the scans of a list file, or "all"."""
+    layout = LAYOUTS[name](root)
+    return MVSDataset(layout, layout.scans(scan_list), settings)
