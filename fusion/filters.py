@@ -1,0 +1,51 @@
+"""Filtered fusion: depths that the sources of pair.txt confirm become points (specs: kdmvs, section 4)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from datasets.files import PathLike
+from datasets.io import Camera, ply_writer
+from fusion.consistency import Agreement, Check, check_view
+from fusion.predictions import Predictions
+
+
+def check_prediction(predictions: Predictions, reference: int, sources: list[int], check: Check) -> Agreement:
+    """The cross-view check of one predicted view against its predicted sources."""
+    return check_view(predictions.view(reference), (predictions.view(view) for view in sources), check)
+
+
+def filtered_views(
+    predictions: Predictions, pair_path: PathLike, conf: float, check: Check
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Per reference view the points [M, 3] float32 and colors [M, 3] uint8 RGB of the pixels that are kept.
+
+    Kept: confidence above `conf` and confirmed by the sources. The point lies at the mean of the agreeing depths.
+    """
+    for reference, sources in predictions.checked_pairs(pair_path):
+        agreement = check_prediction(predictions, reference, sources, check)
+        kept = agreement.passed & (predictions.confidence(reference) > conf)
+        image = predictions.image(reference)
+        yield lift(agreement.mean, kept, predictions.view(reference).camera), image[kept]
+
+
+def lift(depth: np.ndarray, kept: np.ndarray, camera: Camera) -> np.ndarray:
+    """World points [M, 3] float32 of the kept [H, W] pixels of a depth map [H, W], row by row."""
+    y, x = np.nonzero(kept)
+    d = depth[kept].astype(np.float64)
+    world_T_img = np.linalg.inv(camera.projection())[:3]
+    return (np.stack([x * d, y * d, d, np.ones_like(d)], axis=1) @ world_T_img.T).astype(np.float32)
+
+
+def fuse_scan_with_filter(
+    scan_dir: PathLike, pair_path: PathLike, ply_path: PathLike, conf: float, check: Check
+) -> int:
+    """Fuse a scan folder in the output layout into a PLY with the normal or dynamic check; returns the point count.
+
+    `conf` bounds the confidence maps, which hold the product of the three stages' confidences. The cloud may be empty.
+    Raises DataError when a file is missing or damaged, sizes of one view differ, or a view was not predicted.
+    """
+    with ply_writer(ply_path) as writer:
+        for points, colors in filtered_views(Predictions(scan_dir), pair_path, conf, check):
+            writer.append(points, colors)
+    return writer.count

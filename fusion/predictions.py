@@ -1,0 +1,123 @@
+"""What fusion and labels read: the predictions of one scan in the output layout (specs: formats)."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.files import DataError, PathLike, list_folder
+from datasets.io import Camera, Pairs, read_camera, read_image, read_image_size, read_pairs, read_pfm
+
+# Sources are near their reference in pair.txt, so a few dozen depth maps in memory spare most of the reading.
+_MAPS_IN_MEMORY = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthView:
+    """A depth map [H, W] float32 and its camera, whose K is at the depth map's size."""
+
+    depth: np.ndarray
+    camera: Camera
+
+
+class Predictions:
+    """Reads the views of one scan folder with depth_est/, confidence/, cams/ and images/.
+
+    Every reader raises DataError naming the file that is missing, damaged or of another size than the depth map.
+    """
+
+    def __init__(self, scan_dir: PathLike) -> None:
+        self.folder = Path(scan_dir)
+        self.view = functools.lru_cache(_MAPS_IN_MEMORY)(self._read_view)
+
+    def depth_path(self, view: int) -> Path:
+        """The file that holds the depth of a view."""
+        return self.folder / "depth_est" / f"{view:08d}.pfm"
+
+    def has(self, view: int) -> bool:
+        """Whether the view was predicted."""
+        return self.depth_path(view).name in self._depth_files
+
+    @functools.cached_property
+    def _depth_files(self) -> frozenset[str]:
+        return frozenset(list_folder(self.folder / "depth_est"))
+
+    def _read_view(self, view: int) -> DepthView:
+        return DepthView(_read_map(self.depth_path(view)), read_camera(self.folder / "cams" / f"{view:08d}_cam.txt"))
+
+    def confidence(self, view: int) -> np.ndarray:
+        """Photometric confidence float32 [H, W] of a view."""
+        path = self.folder / "confidence" / f"{view:08d}.pfm"
+        confidence = _read_map(path)
+        self._check_size(path, confidence.shape, view)
+        return confidence
+
+    def thresholded_depth(self, view: int, prob_threshold: float) -> np.ndarray:
+        """A copy of the depth [H, W] with 0 where the confidence is below the threshold; NaN confidence keeps it."""
+        rejected = self.confidence(view) < np.float32(prob_threshold)
+        return np.where(rejected, np.float32(0), self.view(view).depth)
+
+    def image(self, view: int) -> np.ndarray:
+        """The view's image, RGB uint8 [H, W, 3]."""
+        return read_image(self.image_path(view))
+
+    def image_path(self, view: int) -> Path:
+        """The file that holds the image of a view, after a look at its size."""
+        path = self.folder / "images" / f"{view:08d}.jpg"
+        self._check_size(path, read_image_size(path)[::-1], view)
+        return path
+
+    def checked_pairs(self, pair_path: PathLike) -> Pairs:
+        """(reference view, source views) of a pair file, each source once, for every view that has sources.
+
+        A view without sources of its own is never predicted, so it is left out as a source too. Raises DataError
+        naming the pair file when any other view in it was not predicted.
+        """
+        listed = read_pairs(pair_path)
+        optional = {view for view, sources in listed if not sources}
+        pairs = []
+        for reference, sources in listed:
+            sources = [view for view in dict.fromkeys(sources) if view not in optional or self.has(view)]
+            for view in (reference, *sources):
+                if reference not in optional and not self.has(view):
+                    raise DataError(
+                        f"{pair_path}: view {reference} needs view {view}, but {self.depth_path(view)} is missing; "
+                        "predict that view or give the pair file of these predictions"
+                    )
+            if reference not in optional:
+                pairs.append((reference, sources))
+        return pairs
+
+    def check_one_size(self, views: Sequence[int]) -> tuple[int, int]:
+        """(height, width) of the depth maps of some views; raises DataError when they differ or there is no view."""
+        if not views:
+            raise DataError(f"{self.folder}: there is no view to fuse")
+        first = self.view(views[0]).depth.shape
+        for view in views:
+            shape = self.view(view).depth.shape
+            if shape != first:
+                raise DataError(
+                    f"{self.depth_path(view)}: is {_size(shape)}, but view {views[0]} is {_size(first)}; "
+                    "this fusion needs one size, use the normal or dynamic filter instead"
+                )
+        return first
+
+    def _check_size(self, path: Path, shape: tuple[int, ...], view: int) -> None:
+        expected = self.view(view).depth.shape
+        if tuple(shape[:2]) != expected:
+            raise DataError(
+                f"{path}: is {_size(shape)}, but {self.depth_path(view)} is {_size(expected)}; predict this view again"
+            )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _read_map(path: Path) -> np.ndarray:
+    data = read_pfm(path)
+    if data.ndim != 2:
+        raise DataError(f"{path}: has three channels, expected one; predict this view again")
+    return data

@@ -1,0 +1,83 @@
+"""Filtered fusion: what the sources confirm becomes points at the mean depth, in the image's colours."""
+
+import numpy as np
+import pytest
+from fusion_scenes import camera, plane_depth, write_scan
+
+from datasets.files import DataError
+from datasets.io import read_ply, write_pairs
+from fusion.consistency import dynamic_check, normal_check
+from fusion.filters import fuse_scan_with_filter, lift
+
+SIZE = (24, 32)
+NORMAL, OFFSET = np.array([0.2, 0.1, 1.0]), 600.0
+
+
+@pytest.fixture
+def plane_scan(tmp_path):
+    """Three views of a plane in red, green and blue, and their pair.txt."""
+    cameras = [camera((-8, 0, 0), 0.01), camera((0, 2, 0)), camera((9, 3, 0), -0.01)]
+    depths = [plane_depth(view, NORMAL, OFFSET) for view in cameras]
+    images = [np.full((*SIZE, 3), 255 * np.eye(3, dtype=np.uint8)[view]) for view in range(3)]
+    confidences = [np.full(SIZE, 0.5, np.float32) for _ in range(3)]
+    confidences[0][:, :16] = 0.2
+    folder = write_scan(tmp_path / "scan 1", depths, cameras, confidences, images)
+    write_pairs(folder / "pair.txt", [(view, [(other, 1.0) for other in {0, 1, 2} - {view}]) for view in range(3)])
+    return folder
+
+
+def test_lift_inverts_projection():
+    view = camera((3, -4, 5), 0.2)
+    depth = plane_depth(view, NORMAL, OFFSET)
+    kept = np.zeros(SIZE, bool)
+    kept[5, 7] = kept[20, 30] = True
+    points = lift(depth, kept, view)
+    u, v, z, _ = view.projection() @ np.c_[points, [1, 1]].T
+    np.testing.assert_allclose(
+        np.stack([u / z, v / z, z], axis=1), [[7, 5, depth[5, 7]], [30, 20, depth[20, 30]]], 1e-4
+    )
+
+
+@pytest.mark.parametrize("check", [normal_check(thres_view=2), dynamic_check()])
+def test_cloud_of_a_plane(plane_scan, tmp_path, check):
+    ply = tmp_path / "cloud.ply"
+    count = fuse_scan_with_filter(plane_scan, plane_scan / "pair.txt", ply, 0.1, check)
+    points, colors = read_ply(ply)
+    assert count == len(points) > 2 * SIZE[0] * SIZE[1]
+    assert np.abs(points @ NORMAL - OFFSET).max() < 0.1
+    strongest = colors.argmax(axis=1)  # jpg changes the colours a little
+    assert (np.diff(strongest) >= 0).all() and set(strongest) == {0, 1, 2}  # view by view
+
+
+def test_confidence_must_exceed_conf(plane_scan, tmp_path):
+    counts = [
+        fuse_scan_with_filter(plane_scan, plane_scan / "pair.txt", tmp_path / "c.ply", conf, normal_check(thres_view=1))
+        for conf in (0.1, 0.3, 0.5)
+    ]
+    assert counts[0] > counts[1] > counts[2] == 0
+    assert read_ply(tmp_path / "c.ply")[0].shape == (0, 3)
+
+
+def test_too_few_sources_confirm_nothing(plane_scan, tmp_path):
+    pairs = plane_scan / "pair.txt"
+    assert fuse_scan_with_filter(plane_scan, pairs, tmp_path / "c.ply", 0.1, normal_check(thres_view=3)) == 0
+
+
+def test_a_source_listed_twice_counts_once(plane_scan, tmp_path):
+    pairs = tmp_path / "pair.txt"
+    write_pairs(pairs, [(0, [(1, 1.0), (1, 1.0)])])
+    assert fuse_scan_with_filter(plane_scan, pairs, tmp_path / "c.ply", 0.1, normal_check(thres_view=2)) == 0
+
+
+def test_views_without_sources_are_left_out(plane_scan, tmp_path):
+    pairs = tmp_path / "pair.txt"
+    write_pairs(pairs, [(0, [(1, 1.0), (5, 1.0)]), (5, [])])  # view 5 is never predicted: it has no sources
+    assert fuse_scan_with_filter(plane_scan, pairs, tmp_path / "c.ply", 0.1, normal_check(thres_view=1)) > 0
+
+
+def test_a_source_that_was_not_predicted_is_named(plane_scan, tmp_path):
+    pairs = tmp_path / "pair.txt"
+    write_pairs(pairs, [(0, [(1, 1.0), (5, 1.0)]), (1, [(0, 1.0)])])
+    with pytest.raises(DataError, match=r"pair\.txt: view 0 needs view 5, but .*00000005\.pfm is missing"):
+        fuse_scan_with_filter(plane_scan, pairs, tmp_path / "c.ply", 0.1, normal_check())
+    assert not (tmp_path / "c.ply").exists()
