@@ -1,0 +1,133 @@
+"""Fusion with the CUDA program fusibile, for those who have built it (specs: fusibile, "Conversion")."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.files import DataError, PathLike, read_bytes, write_bytes
+from datasets.io import read_ply, write_dmb, write_ply
+from fusion.predictions import Predictions
+
+_NORMAL = np.float32(1 / 1.732050808)
+
+
+def fuse_scan_with_binary(
+    scan_dir: PathLike,
+    views: Sequence[int],
+    ply_path: PathLike,
+    prob_threshold: float,
+    disp_threshold: float,
+    num_consistent: float,
+    fusibile_exe_path: PathLike,
+    time_limit: float = 3600.0,
+) -> int:
+    """Fuse the views of a scan folder in the output layout with fusibile into a PLY; returns the number of points.
+
+    The program's input is made in a hidden folder beside the PLY and removed afterwards. Raises DataError when the
+    program is missing, cannot run, fails, takes longer than `time_limit` seconds, or leaves no points.
+    """
+    exe = find_program(fusibile_exe_path)
+    parent = Path(ply_path).parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fusibile-", dir=parent) as folder:
+            point_folder = Path(folder)
+            convert(Predictions(scan_dir), views, prob_threshold, point_folder)
+            command = command_line(exe, point_folder, disp_threshold, num_consistent)
+            output = _run(command, time_limit)
+            return _collect(exe, point_folder, Path(ply_path), output)
+    except OSError as error:
+        raise DataError(f"{parent}: cannot hold fusibile's input: {error.strerror or error}") from None
+
+
+def find_program(fusibile_exe_path: PathLike) -> str:
+    """The path of the executable, looked up in PATH when it is a bare name; raises DataError when it cannot run."""
+    found = shutil.which(fusibile_exe_path)
+    if found:
+        return found
+    if os.path.exists(fusibile_exe_path):
+        raise DataError(f"{fusibile_exe_path}: is not an executable file; run chmod +x on the fusibile program")
+    raise DataError(f"{fusibile_exe_path}: no such program; build fusibile or use the built-in fusion")
+
+
+def convert(predictions: Predictions, views: Sequence[int], prob_threshold: float, point_folder: Path) -> None:
+    """Write gipuma's layout: cams/ and images/, and per image a folder with disp.dmb and normals.dmb."""
+    views = sorted(set(views))
+    predictions.check_one_size(views)
+    for view in views:
+        name = f"{view:08d}"
+        write_bytes(point_folder / "images" / f"{name}.jpg", read_bytes(predictions.image_path(view)))
+        P = predictions.view(view).camera.projection()[:3]
+        lines = (" ".join(repr(float(value)) for value in row) + "\n" for row in P)
+        write_bytes(point_folder / "cams" / f"{name}.jpg.P", "".join(lines).encode())
+        depth = predictions.thresholded_depth(view, prob_threshold)
+        # Plane after plane, as the official conversion stores it, though the header says [H, W, 3].
+        normals = np.stack([(depth > 0) * _NORMAL] * 3).reshape(*depth.shape, 3)
+        write_dmb(point_folder / f"2333__{name}" / "disp.dmb", depth)
+        write_dmb(point_folder / f"2333__{name}" / "normals.dmb", normals)
+
+
+def command_line(exe: str, point_folder: Path, disp_threshold: float, num_consistent: float) -> list[str]:
+    """The program and its arguments; folders end with a slash, as the program appends names to them."""
+    return [
+        exe,
+        "-input_folder", f"{point_folder}/",
+        "-p_folder", f"{point_folder}/cams/",
+        "-images_folder", f"{point_folder}/images/",
+        "--depth_min=0.001",
+        "--depth_max=100000",
+        "--normal_thresh=360",
+        f"--disp_thresh={disp_threshold}",
+        f"--num_consistent={int(num_consistent)}",
+    ]  # fmt: skip
+
+
+def _run(command: list[str], time_limit: float) -> str:
+    """Run the program; returns what it printed. Raises DataError when it cannot start, fails or takes too long."""
+    exe = command[0]
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=time_limit,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{exe}: was stopped after {time_limit:g} s without a result") from None
+    except OSError as error:
+        raise DataError(f"{exe}: cannot be run ({error.strerror}); it was built for another system") from None
+    if "error while loading shared libraries" in result.stdout:
+        raise DataError(f"{exe}: {_last_lines(result.stdout)}; install that library or set LD_LIBRARY_PATH")
+    if result.returncode != 0:
+        reason = f"signal {-result.returncode}" if result.returncode < 0 else f"exit status {result.returncode}"
+        raise DataError(f"{exe}: failed with {reason}: {_last_lines(result.stdout)}")
+    return result.stdout
+
+
+def _collect(exe: str, point_folder: Path, ply_path: Path, output: str) -> int:
+    """Copy the newest result to `ply_path`; returns its number of points. The program exits 0 even on errors."""
+    results = list(point_folder.glob("consistencyCheck-*/final3d_model.ply"))
+    if not results:
+        raise DataError(f"{exe}: ended well but wrote no final3d_model.ply; it printed: {_last_lines(output)}")
+    points, colors = read_ply(max(results, key=lambda path: path.stat().st_mtime))
+    if len(points) == 0:
+        raise DataError(
+            f"{exe}: found 0 points; it was probably built for another GPU architecture (rebuild it for this one), "
+            "or no depth passed the thresholds"
+        )
+    write_ply(ply_path, points, colors if colors is not None else np.zeros_like(points, np.uint8))
+    return len(points)
+
+
+def _last_lines(output: str, count: int = 3) -> str:
+    """The last lines of a program's output as one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " | ".join(lines[-count:]) or "nothing was printed"
