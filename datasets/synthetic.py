@@ -40,24 +40,21 @@ def render_scene(
 
     Raises DataError when the size or the lights are impossible.
     """
-    if views < 2 or min(width, height) < 8 or not set(lights) <= set(range(LIGHTS)):
-        raise DataError(f"a scene needs 2 views, images of 8x8 and lights 0..{LIGHTS - 1} at least")
+    if not lights or not set(lights) <= set(range(LIGHTS)):
+        raise DataError(f"lights {list(lights)}: a scene needs at least one, out of 0..{LIGHTS - 1}")
     cameras = make_rig(seed if rig_seed is None else rig_seed, width, height, views)
     try:
         solids = random_solids(_generator("scene", seed), cameras, width, height)
     except SceneError as error:
         raise DataError(f"scene {seed}: {error}; use sides of similar length") from None
     # A generator for each light: its look does not depend on which others are asked for.
-    lamps = render.Lights(
-        *map(np.array, zip(*(random_light(_generator("light", seed, k)) for k in lights), strict=True))
-    )
+    lamps = np.concatenate([random_light(_generator("light", seed, light)) for light in lights])
+    columns, rows = np.arange(float(width)), np.arange(float(height))
     images, depths = [], []
     for camera in cameras:
-        world_T_cam, K_inv = np.linalg.inv(camera.cam_T_world), np.linalg.inv(camera.K)
-        images.append(render.render_images(solids, lamps, world_T_cam, K_inv, width, height, SAMPLES))
-        depths.append(
-            render.render_depth(solids, world_T_cam, K_inv, np.arange(float(width)), np.arange(float(height)))
-        )
+        rays = render.pixel_rays(camera)
+        images.append(render.render_images(solids, lamps, rays, camera.K[0, 0], width, height, SAMPLES))
+        depths.append(render.render_depth(solids, rays, columns, rows))
     stacked = np.stack(images, axis=1)
     return Scene(cameras, dict(zip(lights, stacked, strict=True)), np.array(depths, np.float32))
 
@@ -73,12 +70,16 @@ def _generator(purpose: str, *seeds: int) -> np.random.Generator:
 def make_rig(seed: int, width: int, height: int, views: int) -> list[Camera]:
     """`views` cameras that look at the origin: one in the middle and a ring about it, with more than 8 a second ring.
 
-    Neighbours are 220 to 300 mm apart in a rig of 5 to 8 views. Intrinsics are shared, for images of width x height.
+    Neighbours are 220 to 350 mm apart in a rig of 5 to 8 views. Intrinsics are shared, for images of width x height.
+    Raises DataError when these are too small or the views too few.
     """
+    if views < 2 or min(width, height) < 8:
+        raise DataError(f"{views} views of {width}x{height}: a scene needs at least 2 views and images of 8x8")
     rng = _generator("rig", seed)
     inner = 0 if views <= 8 else max(3, (views - 1) // 3)
     outer = views - 1 - inner
-    tilts = np.repeat([0.0, RING_ANGLE / 2, RING_ANGLE], [1, inner, outer])
+    ring = RING_ANGLE * (1.08 if outer == 7 and not inner else 1.0)  # wider, so that neighbours on it keep apart
+    tilts = np.repeat([0.0, ring / 2, ring], [1, inner, outer])
     turns = [rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (1, inner, outer)]
     size = max(width, height)
     focal = 1.8 * size * rng.uniform(0.99, 1.01)

@@ -5,10 +5,11 @@ the primitive. Rays have camera direction (x, y, 1): t is the depth along the op
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from datasets.io import Camera
 
 # Primitives: |p| = 1 from outside and from inside, the cube |p|_inf = 1, z = 0, and a unit-high cylinder or cone.
 ELLIPSOID, BOWL, BOX, PLANE, CYLINDER, CONE = range(6)
@@ -18,29 +19,29 @@ NOWHERE = (math.inf, 0.0, 0.0, 0.0)
 MAX_OCTAVES = 8
 
 
-class Solids(NamedTuple):
-    """n solids; the first `backgrounds` of them close every ray and cast no shadow."""
+# One solid. A record of plain numbers instead of arrays side by side: kernels pass it on without counting references.
+SOLID = np.dtype(
+    [
+        ("kind", np.int64),  # ELLIPSOID ...
+        ("is_background", np.bool_),  # closes rays and casts no shadow
+        ("unit_T_world", np.float64, (3, 4)),  # affine, to the unit primitive
+        ("centre", np.float64, 3),  # of a sphere about the solid, in the world
+        ("reach", np.float64),  # mm, radius of that sphere; inf for backgrounds
+        ("texture_T_world", np.float64, (3, 4)),  # rigid, to the texture's coordinates in mm
+        ("pattern", np.int64),  # PLAIN ...
+        ("colors", np.float64, (3, 3)),  # three RGB colours in 0..1
+        ("period", np.float64),  # mm, of the pattern
+        ("warp", np.float64),  # mm, by which noise bends the pattern
+        ("grain", np.float64),  # strength of the noise over everything
+        ("grain_period", np.float64),  # mm, of its coarsest octave
+        ("bare", np.float64),  # 0..1, share of the surface left in one colour
+        ("salt", np.int64),  # makes the noise of each solid its own
+    ],
+    align=True,
+)
 
-    kind: np.ndarray  # [n] int64: ELLIPSOID ...
-    unit_T_world: np.ndarray  # [n, 3, 4] affine, to the unit primitive
-    texture_T_world: np.ndarray  # [n, 3, 4] rigid, to the texture's coordinates in mm
-    pattern: np.ndarray  # [n] int64: PLAIN ...
-    colors: np.ndarray  # [n, 3, 3] three RGB colours in 0..1
-    period: np.ndarray  # [n] mm, of the pattern
-    warp: np.ndarray  # [n] mm, by which noise bends the pattern
-    grain: np.ndarray  # [n] strength of the noise over everything
-    grain_period: np.ndarray  # [n] mm, of its coarsest octave
-    bare: np.ndarray  # [n] 0..1, share of the surface left in one colour
-    salt: np.ndarray  # [n] int64, makes the noise of each solid its own
-    backgrounds: int
-
-
-class Lights(NamedTuple):
-    """m lights: unit directions towards the light [m, 3], its RGB strength [m, 3], RGB ambient strength [m, 3]."""
-
-    direction: np.ndarray
-    strength: np.ndarray
-    ambient: np.ndarray
+# One light: unit direction towards it, its RGB strength, RGB ambient strength.
+LIGHT = np.dtype([("direction", np.float64, 3), ("strength", np.float64, 3), ("ambient", np.float64, 3)], align=True)
 
 
 # error_model="numpy": a division by zero gives inf, which the slab test wants, instead of an exception.
@@ -143,14 +144,25 @@ def _hit(kind, o, d):
 
 
 @kernel
-def _nearest(solids, first, origin, direction, t_min):
-    """(t, index, unit-primitive normal) of the first solid from index `first` on that the ray meets after t_min."""
+def _may_hit(solid, o, d, dd):
+    """Whether the ray passes through the sphere about the solid; dd is d · d."""
+    v = (solid.centre[0] - o[0], solid.centre[1] - o[1], solid.centre[2] - o[2])
+    vd = _dot(v, d)
+    return _dot(v, v) * dd - vd * vd < solid.reach * solid.reach * dd
+
+
+@kernel
+def _nearest(solids, shadow, origin, direction):
+    """(t, index, unit-primitive normal) of the first solid that the ray meets; without backgrounds for a shadow."""
     t_best, best, normal = math.inf, -1, (0.0, 0.0, 0.0)
-    for i in range(first, len(solids.kind)):
-        o, d = _point(solids.unit_T_world[i], origin), _vector(solids.unit_T_world[i], direction)
-        t, nx, ny, nz = _hit(solids.kind[i], o, d)
-        if t_min < t < t_best:
-            t_best, best, normal = t, i, (nx, ny, nz)
+    dd = _dot(direction, direction)
+    for i in range(len(solids)):
+        solid = solids[i]
+        if _may_hit(solid, origin, direction, dd) and not (shadow and solid.is_background):
+            o, d = _point(solid.unit_T_world, origin), _vector(solid.unit_T_world, direction)
+            t, nx, ny, nz = _hit(solid.kind, o, d)
+            if 1e-9 < t < t_best:
+                t_best, best, normal = t, i, (nx, ny, nz)
     return t_best, best, normal
 
 
@@ -272,10 +284,10 @@ def _pattern(pattern, p, period, footprint, salt):
 
 
 @kernel
-def _albedo(solids, i, world, footprint):
-    """RGB albedo of solid i at a world point, for a pixel that covers `footprint` mm."""
-    p = _point(solids.texture_T_world[i], world)
-    period, salt, warp = solids.period[i], solids.salt[i], solids.warp[i]
+def _albedo(solid, world, footprint):
+    """RGB albedo of a solid at a world point, for a pixel that covers `footprint` mm."""
+    p = _point(solid.texture_T_world, world)
+    period, salt, warp = solid.period, solid.salt, solid.warp
     bent = p
     if warp > 0.0:
         q = (p[0] / (2 * period), p[1] / (2 * period), p[2] / (2 * period))
@@ -284,21 +296,21 @@ def _albedo(solids, i, world, footprint):
             p[1] + warp * _noise(q[0], q[1], q[2], salt + 31),
             p[2] + warp * _noise(q[0], q[1], q[2], salt + 32),
         )
-    weight, value = _pattern(solids.pattern[i], bent, period, footprint, salt)
+    weight, value = _pattern(solid.pattern, bent, period, footprint, salt)
     # Where a period covers less than about three pixels the pattern melts into its mean.
     contrast = min(1.0, max(0.0, period / footprint / 2 - 0.5))
     weight, value = 0.5 + (weight - 0.5) * contrast, 1.0 + (value - 1.0) * contrast
-    grain = 1.0 + solids.grain[i] * _octaves(p, solids.grain_period[i], footprint, salt)
+    grain = 1.0 + solid.grain * _octaves(p, solid.grain_period, footprint, salt)
     bare = 0.0
-    if solids.bare[i] > 0.0:
+    if solid.bare > 0.0:
         level = _noise(p[0] / 70.0, p[1] / 70.0, p[2] / 70.0, salt + 40)
-        bare = _edge((level - 0.7 + 1.4 * solids.bare[i]) * 35.0, footprint)
-    colors = solids.colors[i]
+        bare = _edge((level - 0.7 + 1.4 * solid.bare) * 35.0, footprint)
     scale = max(0.1, grain)
+    first, second, plain = (1 - weight) * value * (1 - bare), weight * value * (1 - bare), bare
     return (
-        scale * ((colors[0, 0] * (1 - weight) + colors[1, 0] * weight) * value * (1 - bare) + colors[2, 0] * bare),
-        scale * ((colors[0, 1] * (1 - weight) + colors[1, 1] * weight) * value * (1 - bare) + colors[2, 1] * bare),
-        scale * ((colors[0, 2] * (1 - weight) + colors[1, 2] * weight) * value * (1 - bare) + colors[2, 2] * bare),
+        scale * (first * solid.colors[0, 0] + second * solid.colors[1, 0] + plain * solid.colors[2, 0]),
+        scale * (first * solid.colors[0, 1] + second * solid.colors[1, 1] + plain * solid.colors[2, 1]),
+        scale * (first * solid.colors[0, 2] + second * solid.colors[1, 2] + plain * solid.colors[2, 2]),
     )
 
 
@@ -308,36 +320,51 @@ def _albedo(solids, i, world, footprint):
 @kernel
 def _add_color(solids, lights, origin, direction, focal, out):
     """Add the colour that a ray sees under every light to out [m, 3]."""
-    t, i, normal = _nearest(solids, 0, origin, direction, 1e-6)
+    t, i, normal = _nearest(solids, False, origin, direction)
     world = _along(origin, direction, t)
-    nx, ny, nz = _world_normal(solids.unit_T_world[i], normal, direction)
+    nx, ny, nz = _world_normal(solids[i].unit_T_world, normal, direction)
     slant = abs(nx * direction[0] + ny * direction[1] + nz * direction[2]) / math.sqrt(_dot(direction, direction))
-    albedo = _albedo(solids, i, world, 0.7 * t / focal / max(slant, 0.35))
-    for m in range(len(lights.direction)):
-        to_light = (lights.direction[m, 0], lights.direction[m, 1], lights.direction[m, 2])
+    albedo = _albedo(solids[i], world, 0.7 * t / focal / max(slant, 0.35))
+    for m in range(len(lights)):
+        light = lights[m]
+        to_light = (light.direction[0], light.direction[1], light.direction[2])
         lambert = max(0.0, nx * to_light[0] + ny * to_light[1] + nz * to_light[2])
         if lambert > 0.0:
             start = (world[0] + 0.05 * nx, world[1] + 0.05 * ny, world[2] + 0.05 * nz)
-            if _nearest(solids, solids.backgrounds, start, to_light, 1e-6)[1] >= 0:
+            if _nearest(solids, True, start, to_light)[1] >= 0:
                 lambert *= 0.35
         for c in range(3):
-            out[m, c] += albedo[c] * (lights.ambient[m, c] + lights.strength[m, c] * lambert)
+            out[m, c] += albedo[c] * (light.ambient[c] + light.strength[c] * lambert)
+
+
+def pixel_rays(camera: Camera) -> np.ndarray:
+    """[3, 4]: the map from a pixel (x, y, 1) to its ray's direction, whose parameter is depth; then the origin."""
+    world_T_cam = np.linalg.inv(camera.cam_T_world)
+    return np.hstack([world_T_cam[:3, :3] @ np.linalg.inv(camera.K), world_T_cam[:3, 3:]])
 
 
 @kernel
-def render_images(solids, lights, world_T_cam, K_inv, width, height, samples):
-    """RGB uint8 [m, H, W, 3] under every light, samples x samples rays per pixel; K_inv without skew."""
-    images = np.zeros((len(lights.direction), height, width, 3), np.uint8)
-    origin = (world_T_cam[0, 3], world_T_cam[1, 3], world_T_cam[2, 3])
-    out = np.zeros((len(lights.direction), 3))
+def _ray(rays, x, y):
+    return (
+        rays[0, 0] * x + rays[0, 1] * y + rays[0, 2],
+        rays[1, 0] * x + rays[1, 1] * y + rays[1, 2],
+        rays[2, 0] * x + rays[2, 1] * y + rays[2, 2],
+    )
+
+
+@kernel
+def render_images(solids, lights, rays, focal, width, height, samples):
+    """RGB uint8 [m, H, W, 3] under every light, samples x samples of the camera's `rays` per pixel; focal in pixels."""
+    images = np.zeros((len(lights), height, width, 3), np.uint8)
+    origin = (rays[0, 3], rays[1, 3], rays[2, 3])
+    out = np.zeros((len(lights), 3))
     for y in range(height):
         for x in range(width):
             out[:] = 0.0
             for k in range(samples * samples):
                 u = x + (k % samples + 0.5) / samples - 0.5
                 v = y + (k // samples + 0.5) / samples - 0.5
-                direction = _vector(world_T_cam, _vector(K_inv, (u, v, 1.0)))
-                _add_color(solids, lights, origin, direction, 1.0 / K_inv[0, 0], out)
+                _add_color(solids, lights, origin, _ray(rays, u, v), focal, out)
             for m in range(len(out)):
                 for c in range(3):
                     images[m, y, x, c] = int(min(255.0, 255.0 * out[m, c] / (samples * samples) + 0.5))
@@ -345,12 +372,11 @@ def render_images(solids, lights, world_T_cam, K_inv, width, height, samples):
 
 
 @kernel
-def render_depth(solids, world_T_cam, K_inv, xs, ys):
+def render_depth(solids, rays, xs, ys):
     """Depth along the optical axis, float64 [len(ys), len(xs)] mm, at the pixel coordinates xs and ys; inf if none."""
     depth = np.empty((len(ys), len(xs)))
-    origin = (world_T_cam[0, 3], world_T_cam[1, 3], world_T_cam[2, 3])
+    origin = (rays[0, 3], rays[1, 3], rays[2, 3])
     for j in range(len(ys)):
         for i in range(len(xs)):
-            direction = _vector(world_T_cam, _vector(K_inv, (xs[i], ys[j], 1.0)))
-            depth[j, i] = _nearest(solids, 0, origin, direction, 1e-6)[0]
+            depth[j, i] = _nearest(solids, False, origin, _ray(rays, xs[i], ys[j]))[0]
     return depth

@@ -11,14 +11,15 @@ from datasets.io import Camera
 # The depths a scene may hold, mm, inside 425 .. 902 (192 values 2.5 mm apart) with some room.
 NEAREST, FARTHEST = 440.0, 890.0
 MAX_TRIES = 200
+DISTANT = 500.0  # mm, before everything
 
 
 class SceneError(ValueError):
     """No scene of this size fits into the depth range."""
 
 
-def random_solids(rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int) -> render.Solids:
-    """A background that closes every ray of the cameras within the depth range, and solids before and on it.
+def random_solids(rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int) -> np.ndarray:
+    """SOLID records [n]: a background that closes every ray within the depth range, and solids before and on it.
 
     Raises SceneError when no background fits, as for very long images.
     """
@@ -35,14 +36,15 @@ def random_solids(rng: np.random.Generator, cameras: Sequence[Camera], width: in
     return _assemble(rng, shapes, backgrounds)
 
 
-def random_light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(direction to the light [3], its RGB strength [3], RGB ambient strength [3]) of one light."""
+def random_light(rng: np.random.Generator) -> np.ndarray:
+    """A LIGHT record [1]."""
+    light = np.zeros(1, render.LIGHT)
     angle, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.95)
-    direction = np.array([np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), -np.cos(tilt)])
-    exposure = rng.uniform(0.75, 1.1)
-    tint = rng.uniform(0.92, 1.06, 3)
-    ambient = rng.uniform(0.3, 0.5)
-    return direction, exposure * (1 - ambient) * 1.15 * tint, exposure * ambient * rng.uniform(0.95, 1.05, 3)
+    exposure, ambient = rng.uniform(0.95, 1.2), rng.uniform(0.3, 0.5)
+    light["direction"] = np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), -np.cos(tilt)
+    light["strength"] = 1.15 * exposure * (1 - ambient) * rng.uniform(0.92, 1.06, 3)
+    light["ambient"] = exposure * ambient * rng.uniform(0.95, 1.05, 3)
+    return light
 
 
 # ---------------------------------------------------------------- shapes
@@ -92,19 +94,21 @@ def _random_background(rng: np.random.Generator, cameras: Sequence[Camera], widt
 
 
 def _depth_limits(
-    solids: render.Solids, cameras: Sequence[Camera], width: int, height: int, steps: int = 17
+    solids: np.ndarray, cameras: Sequence[Camera], width: int, height: int, steps: int = 17
 ) -> tuple[float, float]:
     """Smallest and largest depth over all views, mm, on a grid of pixels that holds the corners."""
     xs, ys = np.linspace(-0.5, width - 0.5, steps), np.linspace(-0.5, height - 0.5, steps)
-    depths = [
-        render.render_depth(solids, np.linalg.inv(camera.cam_T_world), np.linalg.inv(camera.K), xs, ys)
-        for camera in cameras
-    ]
+    depths = [render.render_depth(solids, render.pixel_rays(camera), xs, ys) for camera in cameras]
     return float(np.min(depths)), float(np.max(depths))
 
 
+def _reach(kind: int, size: np.ndarray) -> float:
+    """Radius in mm of a sphere about a solid."""
+    return float(size.max() if kind == render.ELLIPSOID else np.linalg.norm(size))
+
+
 def _random_solid(
-    rng: np.random.Generator, cameras: Sequence[Camera], ground: render.Solids, largest: float
+    rng: np.random.Generator, cameras: Sequence[Camera], ground: np.ndarray, largest: float
 ) -> Shape | None:
     """A solid that rests on the background or floats before it; None where it would come too near to a camera."""
     kind = rng.choice([render.ELLIPSOID, render.BOX, render.CYLINDER, render.CONE], p=[0.3, 0.4, 0.2, 0.1])
@@ -114,14 +118,12 @@ def _random_solid(
     if kind in (render.CYLINDER, render.CONE):
         size[1] = size[0]
     x, y = rng.uniform(-125, 125), rng.uniform(-100, 100)
-    along_z = np.eye(4)
-    along_z[:3, 3] = x, y, -500.0
-    floor = float(render.render_depth(ground, along_z, np.eye(3), np.array([0.0]), np.array([0.0]))[0, 0])
+    along_z = np.array([[0, 0, 0, x], [0, 0, 0, y], [0, 0, 1.0, -DISTANT]])
+    floor = float(render.render_depth(ground, along_z, np.zeros(1), np.zeros(1))[0, 0]) - DISTANT
     lift = size.mean() * rng.uniform(0.3, 0.9) if rng.random() < 0.6 else rng.uniform(40, 160)
-    centre = np.array([x, y, floor - 500.0 - lift])
-    reach = float(np.linalg.norm(size)) if kind != render.ELLIPSOID else float(size.max())
+    centre = np.array([x, y, floor - lift])
     depths = [(camera.cam_T_world[:3, :3] @ centre + camera.cam_T_world[:3, 3])[2] for camera in cameras]
-    if min(depths) - reach < NEAREST:
+    if min(depths) - _reach(kind, size) < NEAREST:
         return None
     return int(kind), _random_rotation(rng), size, centre
 
@@ -131,7 +133,7 @@ def _random_solid(
 
 def _random_colors(rng: np.random.Generator) -> np.ndarray:
     """Three RGB colours [3, 3] in 0..1; the first two contrast."""
-    dark, bright = rng.uniform(0.08, 0.35), rng.uniform(0.55, 0.95)
+    dark, bright = rng.uniform(0.15, 0.4), rng.uniform(0.55, 0.9)
     values = [dark, bright, rng.uniform(0.2, 0.9)]
     if rng.random() < 0.5:
         values[:2] = bright, dark
@@ -142,31 +144,36 @@ def _random_colors(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _assemble(rng: np.random.Generator, shapes: list[Shape], backgrounds: int) -> render.Solids:
-    """Paint the shapes and gather them in arrays."""
-    n = len(shapes)
-    unit_T_world, texture_T_world = np.zeros((n, 3, 4)), np.zeros((n, 3, 4))
-    for i, (_, world_R_unit, size, centre) in enumerate(shapes):
-        unit_T_world[i, :, :3] = world_R_unit.T / size[:, None]
-        unit_T_world[i, :, 3] = -unit_T_world[i, :, :3] @ centre
+def _assemble(rng: np.random.Generator, shapes: list[Shape], backgrounds: int) -> np.ndarray:
+    """Paint the shapes: SOLID records [n]."""
+    solids = np.zeros(len(shapes), render.SOLID)
+    for i, (solid, (kind, world_R_unit, size, centre)) in enumerate(zip(solids, shapes, strict=True)):
+        solid["kind"], solid["centre"], solid["is_background"] = kind, centre, i < backgrounds
+        solid["reach"] = np.inf if i < backgrounds else _reach(kind, size)
+        unit_R_world = world_R_unit.T / size[:, None]
+        solid["unit_T_world"] = np.column_stack([unit_R_world, -unit_R_world @ centre])
         # Patterns follow the shape or cut it at an angle; the offset keeps their edges off its faces.
-        texture_R_unit = _random_rotation(rng) if rng.random() < 0.5 else np.eye(3)
-        texture_T_world[i, :, :3] = texture_R_unit @ world_R_unit.T
-        texture_T_world[i, :, 3] = -texture_T_world[i, :, :3] @ centre + rng.uniform(0, 1000, 3)
-    pattern = rng.choice(render.RINGS + 1, n, p=[0.08, 0.2, 0.1, 0.1, 0.16, 0.14, 0.06, 0.08, 0.08])
-    bent = rng.random(n) < 0.4
-    period = np.exp(rng.uniform(np.log(14), np.log(60), n))
-    return render.Solids(
-        kind=np.array([shape[0] for shape in shapes], np.int64),
-        unit_T_world=unit_T_world,
-        texture_T_world=texture_T_world,
-        pattern=pattern.astype(np.int64),
-        colors=np.array([_random_colors(rng) for _ in range(n)]),
-        period=period,
-        warp=np.where(bent, rng.uniform(0.2, 0.8, n) * period, 0.0),
-        grain=rng.choice([0.04, 0.15, 0.3, 0.45], n, p=[0.1, 0.3, 0.35, 0.25]),
-        grain_period=np.exp(rng.uniform(np.log(10), np.log(60), n)),
-        bare=np.where(rng.random(n) < 0.25, rng.uniform(0.1, 0.4, n), 0.0),
-        salt=rng.integers(0, 1 << 20, n) * 64,
-        backgrounds=backgrounds,
-    )
+        texture_R_world = (_random_rotation(rng) if rng.random() < 0.5 else np.eye(3)) @ world_R_unit.T
+        offset = rng.uniform(0, 1000, 3)
+        solid["texture_T_world"] = np.column_stack([texture_R_world, offset - texture_R_world @ centre])
+        _paint(rng, solid)
+    return solids
+
+
+def _paint(rng: np.random.Generator, solid: np.void) -> None:
+    """Choose colours and texture of a solid."""
+    period = _log_uniform(rng, 22, 80) if solid["is_background"] else _log_uniform(rng, 14, 60)
+    solid["pattern"] = rng.choice(render.RINGS + 1, p=[0.08, 0.2, 0.1, 0.1, 0.16, 0.14, 0.06, 0.08, 0.08])
+    solid["colors"] = _random_colors(rng)
+    solid["period"] = period
+    solid["warp"] = rng.uniform(0.2, 0.8) * period if rng.random() < 0.4 else 0.0
+    # Smooth objects are worth having; a smooth or strictly periodic background would leave a whole scene undecided.
+    smoothest = 0.2 if solid["is_background"] else 0.05
+    solid["grain"] = max(smoothest, rng.choice([0.05, 0.2, 0.35, 0.5], p=[0.1, 0.25, 0.35, 0.3]))
+    solid["grain_period"] = _log_uniform(rng, 10, 60)
+    solid["bare"] = rng.uniform(0.1, 0.4) if rng.random() < 0.25 else 0.0
+    solid["salt"] = rng.integers(0, 1 << 20) * 64
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
