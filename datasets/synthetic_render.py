@@ -2,6 +2,8 @@
 
 Every solid is a unit primitive behind an affine map `unit_T_world`, so a ray keeps its parameter t from the world to
 the primitive. Rays have camera direction (x, y, 1): t is the depth along the optical axis. All lengths are in mm.
+
+The kernels stay in one file: numba's cache notices changes of a kernel's own file only, and must not draw old textures.
 """
 
 import math
