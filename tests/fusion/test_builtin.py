@@ -75,6 +75,18 @@ def test_rectified_cameras_agree_in_every_row():
     assert (second.pix % SIZE[1] < SIZE[1] - disparity).all()
 
 
+@pytest.mark.parametrize("angle", [0.1, 0.2, 0.3])
+def test_rows_of_rectified_cameras_stay_together_whatever_their_pose(angle):
+    """v = y by construction, but not in floating point: the first row must neither leave the image nor move."""
+    along_rows = 9.7 * np.array([np.cos(angle), 0, -np.sin(angle)])
+    cameras = [camera((1.1, 2.3, 3.7) + step * along_rows, angle, focal=361.3) for step in range(2)]
+    for fused in fuse_views(constant(577, 577), grey(2), cameras, 0.1, 1):
+        per_row = np.bincount(fused.pix // SIZE[1], minlength=SIZE[0])
+        assert (per_row == per_row[1]).all() and per_row[1] > 0
+        expected = (fused.pix // SIZE[1] - 12) * 577 / 361.3 + 2.3
+        np.testing.assert_allclose(fused.points[:, 1], expected, atol=1e-3)
+
+
 def test_disparity_threshold_is_strict():
     # f * baseline = 1024: disparity 1 at depth 1024, 2 at depth 512.
     cameras = [camera(), camera((8, 0, 0))]
