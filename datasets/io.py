@@ -197,7 +197,8 @@ def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:
     """Write uint8 [H, W] or RGB [H, W, 3] as .png or .jpg."""
     suffix = str(path).rsplit(".", 1)[-1].lower()
     pixels = image[..., ::-1] if image.ndim == 3 else image
-    ok, encoded = cv2.imencode(f".{suffix}", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in ("jpg", "jpeg") else []
+    ok, encoded = cv2.imencode(f".{suffix}", np.ascontiguousarray(pixels), options)
     if not ok:
         raise DataError(f"{path}: the image cannot be encoded")
     write_bytes(path, encoded.tobytes())
