@@ -122,13 +122,17 @@ def _fuse_view(reference, depths, images, geometry, settings, points, colors, nc
     for y in numba.prange(height):
         sums = np.empty((width, 6))
         agreeing = np.zeros(width, np.int16)
+        u, v, z = np.empty(width), np.empty(width), np.empty(width)
         ref_depth = depths[reference, y]
         for x in range(width):
             _start(x, y, np.float64(ref_depth[x]), images[reference, y, x], world_T_img[reference], sums[x])
         for source in range(views):
             if source != reference:
-                matrices = (src_T_ref[source], world_T_img[source], disparity_scale[source])
-                _add_agreeing(y, ref_depth, depths[source], images[source], matrices, settings, sums, agreeing)
+                _project_row(y, ref_depth, src_T_ref[source], u, v, z)
+                _add_agreeing(
+                    u, v, z, depths[source], images[source], world_T_img[source], disparity_scale[source], settings,
+                    sums, agreeing,
+                )  # fmt: skip
         for x in range(width):
             emitted = agreeing[x] >= num_consistent
             for k in range(3):
@@ -149,19 +153,27 @@ def _start(x, y, depth, color, world_T_ref, sums):
 
 
 @numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
-def _add_agreeing(y, ref_depth, depth, image, matrices, settings, sums, agreeing):
-    """Add where one view agrees with row y of the reference: point and colour to sums [W, 6], one to agreeing [W]."""
-    A, B, disparity_scale = matrices
+def _project_row(y, ref_depth, src_T_ref, u, v, z):
+    """Positions u, v [W] in another image and depths z [W] there of row y; a loop of its own, for SIMD instructions."""
+    A = src_T_ref
+    row0, row1, row2 = A[0, 1] * y + A[0, 2], A[1, 1] * y + A[1, 2], A[2, 1] * y + A[2, 2]
+    step0, step1, step2 = A[0, 0], A[1, 0], A[2, 0]
+    shift0, shift1, shift2 = A[0, 3], A[1, 3], A[2, 3]
+    for x in range(len(ref_depth)):
+        depth = np.float64(ref_depth[x])
+        z[x] = (step2 * x + row2) * depth + shift2
+        u[x] = ((step0 * x + row0) * depth + shift0) / z[x] + _TIE_SHIFT
+        v[x] = ((step1 * x + row1) * depth + shift1) / z[x] + _TIE_SHIFT
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _add_agreeing(us, vs, zs, depth, image, world_T_src, disparity_scale, settings, sums, agreeing):
+    """Add where another view agrees with a projected row: point and colour to sums [W, 6], one to agreeing [W]."""
+    B = world_T_src
     fraction_steps, disp_threshold, _ = settings
     height, width = depth.shape
-    row0 = A[0, 1] * y + A[0, 2]
-    row1 = A[1, 1] * y + A[1, 2]
-    row2 = A[2, 1] * y + A[2, 2]
     for x in range(width):
-        d = np.float64(ref_depth[x])
-        z = (A[2, 0] * x + row2) * d + A[2, 3]
-        u = ((A[0, 0] * x + row0) * d + A[0, 3]) / z + _TIE_SHIFT
-        v = ((A[1, 0] * x + row1) * d + A[1, 3]) / z + _TIE_SHIFT
+        u, v, z = us[x], vs[x], zs[x]
         if not (0 <= u < width and 0 <= v < height):
             continue
         left, top = int(u), int(v)
