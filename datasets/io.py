@@ -86,10 +86,13 @@ class Camera:
         if not 0 < depth_min < depth_max:
             raise DataError(f"{path}: its depth range {depth_min:g} to {depth_max:g} is not positive and increasing")
         interval = (depth_max - depth_min) / numdepth * interval_scale
-        values = depth_min + interval * np.arange(numdepth)
-        if not values[-1] < np.finfo(np.float32).max:
-            raise DataError(f"{path}: its depth range ends at {values[-1]:g}")
-        return values.astype(np.float32)
+        last = depth_min + interval * (numdepth - 1)
+        if not last < np.finfo(np.float32).max or np.float32(depth_min + interval) == np.float32(depth_min):
+            raise DataError(
+                f"{path}: its depth range ends at {last:g} in steps of {interval:g}, which float32 cannot hold"
+            )
+        # float32 arange rounds the step like the official code does, which shifts the far end by about 1e-3 mm.
+        return np.arange(depth_min, depth_min + interval * (numdepth - 0.5), interval, dtype=np.float32)
 
 
 def read_camera(path: PathLike) -> Camera:

@@ -10,9 +10,9 @@ from torch.utils.data import Dataset
 from datasets.dtu import DtuTraining
 from datasets.files import DataError, PathLike
 from datasets.general import GeneralScans
-from datasets.io import read_pfm
+from datasets.io import read_image_size, read_pfm
 from datasets.layouts import Layout, folder_names
-from datasets.sample import load_view, make_sample, stage_maps
+from datasets.sample import fitted_size, load_view, make_sample, stage_maps
 
 LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans}
 
@@ -118,6 +118,12 @@ class MVSDataset(Dataset):
         if settings.labels is not None:
             sample.update(self._labels(entry, reference.size, depth_range))
         return sample
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """(width, height) of a sample's images, from the reference image's header."""
+        entry = self.entries[index]
+        size = read_image_size(self.layout.image_path(entry.scan, entry.reference, entry.light))
+        return fitted_size(*size, self.settings.max_size) if self.layout.scales_images else size
 
     def _load(self, entry: Entry, view: int, size: tuple[int, int] | None):
         layout = self.layout

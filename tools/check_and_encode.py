@@ -2,7 +2,7 @@
 
 For every view the depths of the other views that agree with it become a mean (mu) and a standard deviation (sigma):
 
-    python -m tools.check_and_encode --testpath predictions --pairpath dtu_training --outdir labels
+    python tools/check_and_encode.py --testpath predictions --pairpath dtu_training --outdir labels
 
 Writes per scan checked_depth/ (mu, PFM), fused_sigma/ (sigma, PFM), previews of both (PNG) and
 mask/*_{photo,geo,final}.png; mu and sigma are 0 where a pixel is not kept. Views that are finished are skipped on a
@@ -11,11 +11,15 @@ several machines with torchrun (tools.distributed).
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import DataError, check_scan_name, list_folder, read_json, read_scan_list
 from datasets.io import Pairs, read_image, write_image, write_pfm, write_preview
@@ -31,7 +35,7 @@ RESULT_FOLDERS = ("checked_depth", "fused_sigma", "mask")
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The flags, with the official names and defaults."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.check_and_encode", description=__doc__, formatter_class=Formatter
+        prog="python tools/check_and_encode.py", description=__doc__, formatter_class=Formatter
     )
     add = parser.add_argument
     add("--testpath", type=Path, required=True, help="folder of predictions: <scan>/{depth_est,confidence,cams}")

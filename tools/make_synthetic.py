@@ -1,14 +1,18 @@
 """Make procedural scenes with exact depth, for tests and for training without a data set.
 
-    python -m tools.make_synthetic --outdir DIR --layout train --scenes 64
-    python -m tools.make_synthetic --outdir DIR --layout test --scenes 4 --first_seed 1000
+    python tools/make_synthetic.py --outdir DIR --layout train --scenes 64
+    python tools/make_synthetic.py --outdir DIR --layout test --scenes 4 --first_seed 1000
 
 Scene k is called scan<first_seed + k> and is made from that seed, so the same name always is the same scene.
 """
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.synthetic import LIGHTS, write_scan_list, write_test_layout, write_training_layout
 from tools.program import Formatter, Progress, int_list, positive_int, run_program

@@ -1,0 +1,106 @@
+"""Depth of every view, then one fused point cloud per scan.
+
+    python test.py --testpath DTU_TEST --testlist lists/dtu/test.txt --loadckpt model.ckpt --outdir OUT
+    python test.py --testpath_single_scene MY_SCENE --loadckpt model.ckpt --outdir OUT
+    python test.py ... --skip_depth --filter_method dynamic        (fuse the depth maps in --outdir again)
+
+Clouds: <outdir>/gipuma_pcd/mvsnet%03d_l3.ply for scans named scan<number>, <outdir>/gipuma_pcd/<scan>.ply otherwise.
+A rerun predicts only the views that are missing. Under torchrun each process takes its share of views and scans.
+"""
+
+import argparse
+from pathlib import Path
+
+from datasets.files import DataError
+from datasets.general import GeneralScans, SingleScan, scan_number
+from datasets.layouts import Layout
+from datasets.mvs import LAYOUTS, MVSDataset
+from fusion.builtin import fuse_scan
+from fusion.consistency import dynamic_check, normal_check
+from fusion.filters import fuse_scan_with_filter
+from fusion.fusibile import fuse_scan_with_binary
+from tools import distributed
+from tools.predict import add_prediction_flags, predict, prediction_settings
+from tools.program import Formatter, run_program
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The official flags, and --skip_depth, --device, --amp, --num_workers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("--dataset", choices=["general_eval"], default="general_eval", help="the test layout")
+    parser.add_argument("--testpath", help="folder of scans in the test layout")
+    parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
+    parser.add_argument("--loadckpt", help="checkpoint of a teacher or a student")
+    parser.add_argument("--outdir", default="outputs", help="folder for the results")
+    parser.add_argument("--skip_depth", action="store_true", help="fuse the depth maps that are in --outdir already")
+    add_prediction_flags(parser, "4,1,0.4", 1152, 864)
+
+    group = parser.add_argument_group("fusion")
+    group.add_argument(
+        "--filter_method",
+        choices=("gipuma", "normal", "dynamic", "none"),
+        default="gipuma",
+        help="gipuma: fusibile's algorithm; normal, dynamic: cross-view checks; none: no cloud",
+    )
+    group.add_argument("--fusibile_exe_path", default="", help="a CUDA fusibile program; without it the built-in fuser")
+    group.add_argument("--prob_threshold", type=float, default=0.01, help="gipuma: least confidence")
+    group.add_argument("--disp_threshold", type=float, default=0.1, help="gipuma: largest disparity difference, pixels")
+    group.add_argument("--num_consistent", type=float, default=2, help="gipuma: least number of views that agree")
+    group.add_argument("--conf", type=float, default=0.05, help="normal, dynamic: least confidence")
+    group.add_argument("--thres_view", type=int, default=5, help="normal: least number of views that agree")
+    return parser
+
+
+def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
+    """The layout and the names of the scans to test."""
+    if args.testpath_single_scene:
+        layout = SingleScan(args.testpath_single_scene)
+        return layout, layout.scans("all")
+    if not args.testpath:
+        raise DataError("--testpath or --testpath_single_scene must say where the scans are")
+    layout = LAYOUTS[args.dataset](args.testpath)
+    return layout, layout.scans(args.testlist)
+
+
+def cloud_path(outdir: Path, scan: str) -> Path:
+    """Where a scan's cloud is written (specs: formats)."""
+    number = scan_number(scan)
+    name = scan if number is None else f"mvsnet{number:03d}_l3"
+    return outdir / "gipuma_pcd" / f"{name}.ply"
+
+
+def fuse(args: argparse.Namespace, layout: GeneralScans, scan: str) -> int:
+    """Fuse one scan's depth maps as the flags say; returns the number of points."""
+    scan_dir, ply = Path(args.outdir) / scan, cloud_path(Path(args.outdir), scan)
+    if args.filter_method in ("normal", "dynamic"):
+        check = normal_check(thres_view=args.thres_view) if args.filter_method == "normal" else dynamic_check()
+        return fuse_scan_with_filter(scan_dir, layout.pair_path(scan), ply, args.conf, check)
+    views = [view for view, sources in layout.pairs(scan) if sources]
+    thresholds = (args.prob_threshold, args.disp_threshold, args.num_consistent)
+    if args.fusibile_exe_path:
+        return fuse_scan_with_binary(scan_dir, views, ply, *thresholds, args.fusibile_exe_path)
+    return fuse_scan(scan_dir, views, ply, *thresholds)
+
+
+def main() -> None:
+    """Parse the flags, predict and fuse."""
+    args = build_parser().parse_args()
+    settings = prediction_settings(args, light=None)
+    device = distributed.start(args.device)
+    layout, scans = open_scans(args)
+    if not args.skip_depth:
+        if not args.loadckpt:
+            raise DataError("--loadckpt must name a checkpoint (or use --skip_depth)")
+        predict(args, MVSDataset(layout, scans, settings), device)
+    if args.filter_method != "none":
+        for scan in distributed.share(scans):
+            points = fuse(args, layout, scan)
+            print(f"{scan}: {points} points in {cloud_path(Path(args.outdir), scan)}", flush=True)
+            if points == 0:
+                print(f"{scan}: no point survived; lower --prob_threshold, --num_consistent or raise --disp_threshold")
+    distributed.barrier()
+    distributed.finish()
+
+
+if __name__ == "__main__":
+    run_program(main)
