@@ -207,15 +207,14 @@ def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:
     write_bytes(path, encoded.tobytes())
 
 
-def write_preview(path: PathLike, data: np.ndarray, low: float | None = None, high: float | None = None) -> None:
-    """Write a map [H, W] as a colour picture; robust limits of the positive values unless given; zeros are black."""
+def colour_map(data: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """RGB uint8 picture of a map [H, W] from low to high, by default robust limits; not positive or finite is black."""
     valid = np.isfinite(data) & (data > 0)
     if low is None or high is None:
         low, high = np.percentile(data[valid], (2, 98)) if valid.any() else (0.0, 1.0)
     scaled = np.clip((np.nan_to_num(data) - low) / max(high - low, 1e-12), 0, 1)
-    colours = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1].copy()
-    colours[~valid] = 0
-    write_image(path, colours)
+    colours = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(valid[..., None], colours, 0).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- gipuma's dmb

@@ -10,39 +10,49 @@ _SAFE_BF16_DEPTH = 16
 _SAFE_BF16_PLANE = 192 * 256
 
 
-class _GuardedConv3d(torch.autograd.Function):
-    """Conv3d whose weight gradient is computed in float32; output and input gradient keep the inputs' type."""
+class _Bf16Conv3d(torch.autograd.Function):
+    """Conv3d for bf16 training on CPUs: channels-last inside, where oneDNN is 2 to 4 times faster, and contiguous
+    outside, where BatchNorm is; the weight gradient in float32 where bf16 would crash.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        weight = weight.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
         ctx.geometry = ([stride] * 3, [padding] * 3, [1] * 3, False, [0] * 3, 1)
-        return torch.conv3d(x, weight, None, stride, padding)
+        return torch.conv3d(x, weight, None, stride, padding).contiguous()
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.geometry, [True, False, False])[0]
-        if ctx.needs_input_grad[1]:
-            exact = (grad.float(), x.float(), weight.float())
+        wants_x, wants_weight = ctx.needs_input_grad[:2]
+        grad = grad.contiguous(memory_format=torch.channels_last_3d)
+        depth, height, width = x.shape[2:]
+        safe = depth >= _SAFE_BF16_DEPTH or height * width <= _SAFE_BF16_PLANE
+        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
+            grad, x, weight, None, *ctx.geometry, [wants_x, wants_weight and safe, False]
+        )
+        if wants_weight and not safe:
+            exact = (tensor.float() for tensor in (grad, x, weight))
             grad_weight = torch.ops.aten.convolution_backward(*exact, None, *ctx.geometry, [False, True, False])[1]
             grad_weight = grad_weight.to(weight.dtype)
-        return grad_x, grad_weight, None, None
+        return grad_x.contiguous() if wants_x else None, grad_weight, None, None
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` (no bias, cubic kernel) that is safe to train in bf16 on CPUs."""
+    """`nn.Conv3d` (no bias, cubic kernel) that is safe and fast to train in bf16 on CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        bf16_on_cpu = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
-        small = x.shape[2] >= _SAFE_BF16_DEPTH or x.shape[3] * x.shape[4] <= _SAFE_BF16_PLANE
-        if not bf16_on_cpu or small:
+        training_in_bf16 = (
+            x.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        )
+        if not training_in_bf16:
             return super().forward(x)
-        dtype = torch.get_autocast_dtype("cpu")
-        with torch.autocast("cpu", enabled=False):
-            return _GuardedConv3d.apply(x.to(dtype), self.weight.to(dtype), self.stride[0], self.padding[0])
+        return _Bf16Conv3d.apply(x.bfloat16(), self.weight.bfloat16(), self.stride[0], self.padding[0])
 
 
 class ConvBnReLU2d(nn.Module):

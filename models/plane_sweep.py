@@ -4,6 +4,8 @@ Projections are [B, 4, 4] matrices P = K cam_T_world (last row 0 0 0 1) at the r
 pixel centres lie at integers. Source: specs kdmvs section 2, "Plane sweep" and "Cost volume".
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,39 +53,83 @@ def sampling_grid(u: Tensor, v: Tensor, width: int, height: int) -> Tensor:
     return torch.nan_to_num(grid, nan=_FAR_OUTSIDE).clamp(-_FAR_OUTSIDE, _FAR_OUTSIDE)
 
 
+@torch.no_grad()
+def hypothesis_grid(src_T_ref: Tensor, hypotheses: Tensor, src_size: Sequence[int]) -> Tensor:
+    """Sampling grid [B, D * H, W, 2] of the reference pixels at hypotheses [B, D, H, W] in a source of size (h, w)."""
+    u, v, z = project_pixels(src_T_ref, hypotheses)
+    u = torch.where(z < _MIN_DEPTH, torch.inf, u)
+    return sampling_grid(u, v, src_size[1], src_size[0]).flatten(1, 2)
+
+
+def _sample(feature: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(feature, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
 def warp_to_hypotheses(src_feature: Tensor, src_T_ref: Tensor, hypotheses: Tensor) -> Tensor:
     """Sample src_feature [B, C, Hs, Ws] where the reference pixels at hypotheses [B, D, H, W] see it: [B, C, D, H, W].
 
     Zero outside the source image and behind its camera. No gradient flows through the positions.
     """
-    batch, channels, src_height, src_width = src_feature.shape
-    depths, height, width = hypotheses.shape[1:]
-    with torch.no_grad():
-        u, v, z = project_pixels(src_T_ref, hypotheses)
-        u = torch.where(z < _MIN_DEPTH, torch.inf, u)
-        grid = sampling_grid(u, v, src_width, src_height)
-    warped = F.grid_sample(
-        src_feature,
-        grid.view(batch, depths * height, width, 2),
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=True,
-    )
-    return warped.view(batch, channels, depths, height, width)
+    grid = hypothesis_grid(src_T_ref, hypotheses, src_feature.shape[-2:])
+    return _sample(src_feature, grid).unflatten(2, hypotheses.shape[1:3])
+
+
+def source_transforms(proj_matrices: Tensor) -> list[Tensor]:
+    """src_T_ref [B, 4, 4] of every source view, from proj_matrices [B, N, 2, 4, 4]."""
+    projections = full_projection(proj_matrices)
+    return [relative_projection(projections[:, view], projections[:, 0]) for view in range(1, projections.shape[1])]
+
+
+def variance_volume_plain(features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
+    """The definition of the cost volume; `variance_volume` computes the same faster and in less memory."""
+    views = features.shape[1]
+    reference = features[:, 0].unsqueeze(2).expand(-1, -1, hypotheses.shape[1], -1, -1)
+    total, squares = reference, reference.square()
+    for feature, src_T_ref in zip(features[:, 1:].unbind(1), source_transforms(proj_matrices), strict=True):
+        warped = warp_to_hypotheses(feature, src_T_ref, hypotheses)
+        total = total + warped
+        squares = squares + warped.square()
+    return squares / views - (total / views).square()
+
+
+class _VarianceVolume(torch.autograd.Function):
+    """The variance with views streamed through one buffer; the backward pass warps again instead of storing."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, hypotheses: Tensor, *transforms: Tensor) -> Tensor:
+        views = features.shape[1]
+        total = features[:, 0].unsqueeze(2).repeat(1, 1, hypotheses.shape[1], 1, 1)
+        squares = total.square()
+        for view, src_T_ref in enumerate(transforms, start=1):
+            warped = warp_to_hypotheses(features[:, view], src_T_ref, hypotheses)
+            total += warped
+            squares += warped.square_()
+        mean = total.div_(views)
+        ctx.save_for_backward(features, hypotheses, mean, *transforms)
+        return squares.div_(views).sub_(mean.square())
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        features, hypotheses, mean, *transforms = ctx.saved_tensors
+        views = features.shape[1]
+        grad = grad * (2 / views)
+        grad_features = torch.empty_like(features)
+        grad_features[:, 0] = ((features[:, 0].unsqueeze(2) - mean) * grad).sum(dim=2)
+        for view, src_T_ref in enumerate(transforms, start=1):
+            feature = features[:, view]
+            grid = hypothesis_grid(src_T_ref, hypotheses, feature.shape[-2:])
+            warped = _sample(feature, grid)
+            grad_warped = warped.sub_(mean.flatten(2, 3)).mul_(grad.flatten(2, 3))
+            grad_features[:, view] = torch.ops.aten.grid_sampler_2d_backward(
+                grad_warped, feature, grid, 0, 0, True, [True, False]
+            )[0]
+        return grad_features, None, *(None for _ in transforms)
 
 
 def variance_volume(features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
     """Variance over the views' features at each hypothesis: the cost volume [B, C, D, H, W].
 
-    features [B, N, C, H, W] (view 0 is the reference), proj_matrices [B, N, 2, 4, 4], hypotheses [B, D, H, W].
+    features [B, N, C, H, W] float32 (view 0 is the reference), proj_matrices [B, N, 2, 4, 4], hypotheses [B, D, H, W].
     """
-    views = features.shape[1]
-    projections = full_projection(proj_matrices)
-    reference = features[:, 0].unsqueeze(2).expand(-1, -1, hypotheses.shape[1], -1, -1)
-    total, total_squares = reference, reference.square()
-    for view in range(1, views):
-        src_T_ref = relative_projection(projections[:, view], projections[:, 0])
-        warped = warp_to_hypotheses(features[:, view], src_T_ref, hypotheses)
-        total = total + warped
-        total_squares = total_squares + warped.square()
-    return total_squares / views - (total / views).square()
+    with torch.autocast(features.device.type, enabled=False):  # geometry in half precision would be off by pixels
+        return _VarianceVolume.apply(features, hypotheses.detach(), *source_transforms(proj_matrices))

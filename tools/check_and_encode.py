@@ -22,7 +22,7 @@ if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import DataError, check_scan_name, list_folder, read_json, read_scan_list
-from datasets.io import Pairs, read_image, write_image, write_pfm, write_preview
+from datasets.io import Pairs, colour_map, read_image, write_image, write_pfm
 from fusion.consistency import Check, dynamic_check, normal_check
 from fusion.filters import check_prediction
 from fusion.predictions import Predictions
@@ -149,8 +149,8 @@ def write_labels(
         write_image(folder / "mask" / f"{name}_{kind}.png", mask.astype(np.uint8) * 255)
     mu = np.where(kept, agreement.mean, np.float32(0))
     sigma = np.where(kept, agreement.sigma, np.float32(0))
-    write_preview(folder / "checked_depth" / f"{name}.png", mu)
-    write_preview(folder / "fused_sigma" / f"{name}.png", sigma)
+    write_image(folder / "checked_depth" / f"{name}.png", colour_map(mu))
+    write_image(folder / "fused_sigma" / f"{name}.png", colour_map(sigma))
     write_pfm(folder / "fused_sigma" / f"{name}.pfm", sigma)
     write_pfm(depth_label_path(folder, reference), mu)
     return float(kept.mean())

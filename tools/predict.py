@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.io import Camera, write_camera, write_image, write_pfm, write_preview
+from datasets.io import Camera, colour_map, write_camera, write_image, write_pfm
 from datasets.mvs import MVSDataset, Settings, open_dataset
 from datasets.sample import STAGE_SCALES
 from models.cascade import CascadeMVSNet
@@ -161,8 +161,8 @@ def _write_view(outdir: Path, dataset: MVSDataset, batch: dict[str, Any], output
     write_camera(view_path(outdir, scan, "cams", view, "_cam.txt"), camera)
     write_image(view_path(outdir, scan, "images", view, ".jpg"), image)
     write_pfm(view_path(outdir, scan, "confidence", view, ".pfm"), confidence)
-    write_preview(view_path(outdir, scan, "confidence", view, ".png"), confidence, 0.0, 1.0)
-    write_preview(view_path(outdir, scan, "depth_est", view, ".png"), depth)
+    write_image(view_path(outdir, scan, "confidence", view, ".png"), colour_map(confidence, 0.0, 1.0))
+    write_image(view_path(outdir, scan, "depth_est", view, ".png"), colour_map(depth))
     write_pfm(view_path(outdir, scan, "depth_est", view, ".pfm"), depth)
 
 

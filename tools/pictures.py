@@ -1,0 +1,103 @@
+"""Pictures to look at: sheets of depth maps beside their images, and views of a point cloud.
+
+    python tools/pictures.py --cloud OUT/gipuma_pcd/mvsnet024_l3.ply --camera OUT/scan24/cams/00000000_cam.txt \\
+        --size 800x600 --out cloud.png
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from datasets.general import GeneralScans
+from datasets.io import Camera, colour_map, read_camera, read_image, read_pfm, read_ply, write_image
+from tools.program import Formatter, run_program
+
+_ROWS = 6
+
+
+def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[str]) -> np.ndarray:
+    """RGB uint8 sheet with a row per scan: image, true depth where known, then each prediction's depth and error."""
+    rows = []
+    for scan in scans[:_ROWS]:
+        view = next(reference for reference, sources in layout.pairs(scan) if sources)
+        depths = {
+            label: read_pfm(folder / scan / "depth_est" / f"{view:08d}.pfm") for label, folder in predictions.items()
+        }
+        height, width = next(iter(depths.values())).shape
+        truth = layout.ground_truth(scan, view, (width, height))
+        limits = np.percentile(truth[truth > 0] if truth is not None else next(iter(depths.values())), (1, 99))
+        tiles = [("image", cv2.resize(read_image(layout.image_path(scan, view)), (width, height)))]
+        if truth is not None:
+            tiles.append(("true depth", colour_map(truth, *limits)))
+        for label, depth in depths.items():
+            tiles.append((label, colour_map(depth, *limits)))
+            if truth is not None:
+                error = np.where(truth > 0, np.abs(depth - truth), 0)
+                tiles.append((f"{label}: error", colour_map(error + 1e-6, 0.0, 0.05 * limits[0])))
+        rows.append(np.hstack([_titled(tile, title if not rows else "") for title, tile in tiles]))
+    width = max(row.shape[1] for row in rows)
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+
+def _titled(tile: np.ndarray, title: str) -> np.ndarray:
+    """The tile with a thin frame and, in its corner, a title."""
+    tile = np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=255)
+    if title:
+        cv2.putText(tile, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(tile, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile
+
+
+def render_cloud(
+    points: np.ndarray, colors: np.ndarray, camera: Camera, size: tuple[int, int], splat: int = 2
+) -> np.ndarray:
+    """RGB uint8 [H, W, 3] picture of a cloud (points [N, 3] world, RGB uint8 colors [N, 3]) as the camera sees it.
+
+    Each point covers splat x splat pixels; nearer points hide farther ones. Background white.
+    """
+    width, height = size
+    u, v, z = camera.projection()[:3] @ np.vstack([points.T.astype(np.float64), np.ones(len(points))])
+    front = z > 0
+    order = np.flatnonzero(front)[np.argsort(-z[front])]  # far to near: the nearest is drawn last
+    column, row = np.rint(u[order] / z[order]), np.rint(v[order] / z[order])
+    picture = np.full((height, width, 3), 255, np.uint8)
+    for dy in range(splat):
+        for dx in range(splat):
+            x, y = column + dx, row + dy
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            picture[y[inside].astype(int), x[inside].astype(int)] = colors[order[inside]]
+    return picture
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(word) for word in text.split("x"))
+        return width, height
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 800x600") from None
+
+
+def main() -> None:
+    """Parse the flags and draw a cloud."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("--cloud", required=True, help="PLY file with colours")
+    parser.add_argument("--camera", required=True, help="camera file to look through")
+    parser.add_argument("--size", type=_size, default="640x480", help="size of the picture that the camera belongs to")
+    parser.add_argument("--splat", type=int, default=2, help="pixels a point covers along each side")
+    parser.add_argument("--out", required=True, help="PNG file to write")
+    args = parser.parse_args()
+    points, colors = read_ply(args.cloud)
+    if colors is None:
+        colors = np.full((len(points), 3), 128, np.uint8)
+    write_image(args.out, render_cloud(points, colors, read_camera(args.camera), args.size, args.splat))
+    print(f"picture: {args.out}")
+
+
+if __name__ == "__main__":
+    run_program(main)
