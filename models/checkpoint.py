@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ class CheckpointError(Exception):
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Content of a checkpoint file, with "model" a state dict of tensors; raises CheckpointError."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks about files that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError:

@@ -211,6 +211,8 @@ class DistillationLoss(nn.Module):
 
     def _stage_terms(self, output: dict[str, Tensor], mu: Tensor, sigma: Tensor, mask: Tensor) -> dict[str, Tensor]:
         probability, hypotheses = output["prob_volume"].float(), output["depth_values"].float()
+        # Where there is no label anything may stand, NaN too, whose gradient would be NaN under the mask as well.
+        mu, sigma = torch.where(mask, mu, 0.0), torch.where(mask, sigma, 1.0)
         depth_loss = _masked_mean(F.smooth_l1_loss(output["depth"].float(), mu, reduction="none"), mask)
         kl = 0.5 * _gaussian_kl(probability, hypotheses, mu, sigma, mask)
         if self.variant == "official":
