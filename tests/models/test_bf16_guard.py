@@ -1,0 +1,80 @@
+"""The guard around oneDNN's bf16 weight gradient of Conv3d, which crashes processes on AMX processors."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import run_process
+
+from models import blocks
+from models.blocks import Conv3d
+
+TRAINING_STEP = """
+import sys, torch
+from models.blocks import Conv3d
+
+inputs, outputs, *size = map(int, sys.argv[1:])
+torch.manual_seed(1)
+convolution, x = Conv3d(inputs, outputs, 3, padding=1, bias=False), torch.randn(1, inputs, *size)
+gradients = []
+for bf16 in (False, True):
+    convolution.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        (convolution(x).float() ** 2).mean().backward()
+    gradients.append(convolution.weight.grad.clone())
+error = (gradients[1] - gradients[0]).abs().max() / gradients[0].abs().max()
+sys.exit(0 if error < 0.02 else 3)
+"""
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware (Linux)."""
+    return sys.platform == "linux" and "amx_bf16" in Path("/proc/cpuinfo").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_amx(), reason="the crash needs a CPU with AMX (amx_bf16)")
+@pytest.mark.parametrize(
+    ("channels", "depths", "size"), [((8, 8), 8, (256, 320)), ((16, 8), 4, (224, 320)), ((8, 1), 8, (256, 320))]
+)
+def test_training_step_at_a_crashing_size(channels, depths, size):
+    """A process of its own survives the step, with a weight gradient close to float32's."""
+    assert run_process("-c", TRAINING_STEP, *channels, depths, *size).returncode == 0
+
+
+@pytest.fixture
+def guard_everything(monkeypatch):
+    """Let the guard act at sizes that tests can afford."""
+    monkeypatch.setattr(blocks, "_SAFE_BF16_PLANE", 0)
+
+
+def train(convolution: Conv3d, x: torch.Tensor, bf16: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Output, input gradient and weight gradient of a training step."""
+    x = x.clone().requires_grad_()
+    convolution.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        output = convolution(x)
+    (output.float() ** 2).mean().backward()
+    return output.detach(), x.grad, convolution.weight.grad.clone()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_guarded_gradients_are_close_to_float32(guard_everything, stride):
+    """Output in bf16, both gradients in the parameters' float32 and within bf16's precision."""
+    torch.manual_seed(1)
+    convolution, x = Conv3d(8, 16, 3, stride=stride, padding=1, bias=False), torch.randn(1, 8, 4, 12, 16)
+    exact, guarded = train(convolution, x, bf16=False), train(convolution, x, bf16=True)
+    assert guarded[0].dtype == torch.bfloat16 and guarded[1].dtype == guarded[2].dtype == torch.float32
+    for ours, theirs in zip(guarded, exact, strict=True):
+        assert (ours - theirs).abs().max() < 0.02 * theirs.abs().max()
+
+
+def test_guard_keeps_away_from_float32(guard_everything):
+    """Without autocast the layer is torch's own, bit by bit."""
+    torch.manual_seed(1)
+    ours, x = Conv3d(8, 8, 3, padding=1, bias=False), torch.randn(1, 8, 4, 12, 16)
+    plain = torch.nn.Conv3d(8, 8, 3, padding=1, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    for a, b in zip(train(ours, x, bf16=False), train(plain, x, bf16=False), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)

@@ -1,0 +1,134 @@
+"""The coarse-to-fine network: the official outputs, samples that do not disturb each other, and its settings."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import GOLDEN, golden_inputs, golden_network, share_within
+
+from models import build_model
+from models.cascade import first_hypotheses, refined_hypotheses
+
+# 1e-3 mm everywhere for the teacher; the student's most probable hypothesis may flip on near ties.
+DEPTH_SHARE = {"student": 0.995, "teacher": 1.0}
+
+
+@pytest.fixture(scope="module", params=["student", "teacher"])
+def network(request):
+    """Either network in evaluation mode, with the golden files' weights."""
+    return golden_network(request.param).eval()
+
+
+@torch.no_grad()
+def run(network, imgs, proj_matrices, depth_values):
+    return network(imgs, proj_matrices, depth_values)
+
+
+def test_golden_outputs(network):
+    """Depth, confidence and log-variance of every stage as the official network gives them."""
+    golden = np.load(GOLDEN / f"{network.kind}_eval.npz")
+    outputs = run(network, *golden_inputs())
+    for stage in ("stage1", "stage2", "stage3"):
+        depth = share_within(outputs[stage]["depth"], golden[f"{stage}_depth"], 1e-3)
+        assert depth >= DEPTH_SHARE[network.kind], stage
+        confidence = outputs[stage]["photometric_confidence"]
+        assert share_within(confidence, golden[f"{stage}_photometric_confidence"], 1e-4) >= 0.995, stage
+        if network.kind == "teacher":
+            assert share_within(outputs[stage]["var"], golden[f"{stage}_var"], 1e-4) == 1
+    if network.kind == "student":
+        difference = np.abs(outputs["stage3"]["prob_volume"].numpy() - golden["stage3_prob"]).max(axis=1)
+        assert (difference < 1e-4).mean() >= 0.995
+    assert outputs["depth"] is outputs["stage3"]["depth"]
+    assert outputs["photometric_confidence"] is outputs["stage3"]["photometric_confidence"]
+
+
+def test_batch_of_two_equals_two_singles(network):
+    """Two samples of other images, cameras and depth ranges come out as each would alone."""
+    imgs, proj_matrices, depth_values = golden_inputs()
+    order = [2, 0, 3, 1]
+    other = (1 - imgs[:, order], {k: v[:, order] for k, v in proj_matrices.items()}, depth_values * 1.1 - 20)
+    together = run(
+        network,
+        torch.cat([imgs, other[0]]),
+        {stage: torch.cat([proj_matrices[stage], other[1][stage]]) for stage in proj_matrices},
+        torch.cat([depth_values, other[2]]),
+    )
+    for i, sample in enumerate([(imgs, proj_matrices, depth_values), other]):
+        alone = run(network, *sample)
+        for stage in ("stage1", "stage2", "stage3"):
+            for name in ("depth", "photometric_confidence"):
+                tolerance = 1e-2 if name == "depth" else 1e-3
+                assert share_within(together[stage][name][i], alone[stage][name][0], tolerance) >= 0.995, (stage, name)
+
+
+def test_each_sample_has_its_own_depth_range():
+    """Stage 1 spans each sample's range; a refined stage spans count * step about each pixel's depth."""
+    depth_values = torch.tensor([[400.0, 500.0, 600.0], [1.0, 2.0, 3.0]])
+    hypotheses = first_hypotheses(depth_values, 5, (2, 3))
+    torch.testing.assert_close(hypotheses[0, :, 0, 0], torch.tensor([400.0, 450.0, 500.0, 550.0, 600.0]))
+    torch.testing.assert_close(hypotheses[1, :, 1, 2], torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0]))
+
+    depth = torch.stack([torch.full((2, 3), 500.0), torch.full((2, 3), 2.0)])
+    refined = refined_hypotheses(depth, 5, torch.tensor([8.0, 0.2]), (8, 12), (4, 6))
+    assert refined.shape == (2, 5, 4, 6)
+    torch.testing.assert_close(refined[0, :, 0, 0], torch.tensor([480.0, 490.0, 500.0, 510.0, 520.0]))
+    torch.testing.assert_close(refined[1, :, 3, 5], torch.tensor([1.5, 1.75, 2.0, 2.25, 2.5]))
+
+
+def test_depths_lie_within_their_hypotheses(network):
+    """The student picks one of the hypotheses, the teacher a mean of them; probabilities sum to 1."""
+    outputs = run(network, *golden_inputs())
+    for stage in ("stage1", "stage2", "stage3"):
+        output = outputs[stage]
+        depth, hypotheses = output["depth"], output["depth_values"]
+        assert ((depth >= hypotheses[:, 0] - 1e-3) & (depth <= hypotheses[:, -1] + 1e-3)).all()
+        if network.kind == "student":
+            assert ((hypotheses - depth[:, None]).abs().amin(dim=1) == 0).all()
+        torch.testing.assert_close(output["prob_volume"].sum(dim=1), torch.ones_like(depth))
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_share_cr_shares_the_regularisation(kind):
+    """Every layer but the first is one object at all stages, which saves the parameters of two of them."""
+    shared, separate = build_model(kind, share_cr=True), build_model(kind)
+    first, *others = shared.cost_regularization
+    for other in others:
+        same = {name for name, layer in other.named_children() if layer is getattr(first, name)}
+        assert {name for name, _ in other.named_children()} - same == {first.input_name}
+
+    def count(module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    common = count(first) - count(getattr(first, first.input_name))
+    assert count(separate) - count(shared) == 2 * common > 0
+    weights = dict(shared.named_parameters(remove_duplicate=False))
+    assert weights["cost_regularization.0.prob.weight"] is weights["cost_regularization.2.prob.weight"]
+
+
+@pytest.mark.parametrize(("grad_method", "reaches"), [("detach", False), ("undetach", True)])
+def test_grad_method_links_the_stages(grad_method, reaches):
+    """The last stage's depth has a gradient to the first stage's regularisation only with undetach."""
+    torch.manual_seed(1)
+    imgs, proj_matrices, depth_values = golden_inputs()
+    network = golden_network("teacher", grad_method=grad_method).eval()
+    network(imgs[:, :2], {k: v[:, :2] for k, v in proj_matrices.items()}, depth_values)["depth"].sum().backward()
+    assert (network.cost_regularization[0].prob.weight.grad is not None) == reaches
+    assert network.cost_regularization[2].prob.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "professor"}, "kind 'professor'"),
+        ({"ndepths": (48, 32)}, "three numbers each"),
+        ({"ndepths": (48, 32, 9)}, "multiples of 8"),
+        ({"ndepths": (48, 32, 0)}, "multiples of 8"),
+        ({"depth_interval_ratios": (4, 1)}, "three numbers each"),
+        ({"cr_base_chs": (8, 8, 8, 8)}, "three numbers each"),
+        ({"grad_method": "both"}, "grad_method 'both'"),
+        ({"share_cr": True, "cr_base_chs": (8, 8, 4)}, "same cr_base_chs"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    """A setting the network cannot have raises ValueError saying so."""
+    with pytest.raises(ValueError, match=message):
+        build_model(**{"kind": "student", **settings})

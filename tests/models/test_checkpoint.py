@@ -1,0 +1,131 @@
+"""Checkpoints: the official format in and out, and files that are not what they should be."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from helpers import golden_network, write_checkpoint
+
+from models import build_model
+from models.checkpoint import CheckpointError, file_digest, load_model, load_weights, network_kind, read_checkpoint
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_kind_and_weights_come_from_the_file(tmp_path, kind):
+    """The network of a file is told by its keys, comes with its weights and in evaluation mode."""
+    model = load_model(write_checkpoint(tmp_path / "model.ckpt", kind))
+    assert model.kind == kind and not model.training
+    for key, value in golden_network(kind, 61).state_dict().items():
+        torch.testing.assert_close(model.state_dict()[key], value, rtol=0, atol=0)
+
+
+def test_official_format(tmp_path):
+    """A file holds epoch, model and optimizer, and torch itself reads it."""
+    content = torch.load(write_checkpoint(tmp_path / "model.ckpt"), weights_only=True)
+    assert content.keys() == {"epoch", "model", "optimizer"} and content["epoch"] == 0
+    assert content["optimizer"].keys() == {"state", "param_groups"}
+
+
+def test_prefix_of_distributed_training_is_accepted(tmp_path):
+    """Official checkpoints of several GPUs name every key "module.<key>"."""
+    state = {f"module.{key}": value for key, value in golden_network("teacher").state_dict().items()}
+    torch.save({"epoch": 3, "model": state, "optimizer": {}}, tmp_path / "model.ckpt")
+    assert load_model(tmp_path / "model.ckpt").kind == "teacher"
+
+
+@pytest.mark.parametrize("settings", [{"cr_base_chs": (8, 4, 2)}, {"share_cr": True}])
+def test_other_regularisation(tmp_path, settings):
+    """Base channels are read off the weights; sharing is told by the flag, as the keys are the same."""
+    path = write_checkpoint(tmp_path / "model.ckpt", **settings)
+    model = load_model(path, share_cr=settings.get("share_cr", False))
+    expected = golden_network("student", 61, **settings)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in expected.parameters())
+
+
+def test_kind_by_keys():
+    """Neither network's keys are no network of ours."""
+    assert network_kind({"var_regression.0.var.bias": torch.zeros(1)}) == "teacher"
+    assert network_kind({"cost_regularization.0.convini.conv.weight": torch.zeros(1)}) == "student"
+    assert network_kind({"fc.weight": torch.zeros(1)}) is None
+
+
+class Malicious:
+    """Unpickling this runs a command."""
+
+    def __init__(self, marker) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, save):
+    """Neither a checkpoint with code in it nor a bare pickle is executed."""
+    path, marker = tmp_path / "model.ckpt", tmp_path / "ran"
+    save({"epoch": 0, "model": golden_network("student").state_dict(), "extra": Malicious(marker)}, path)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: .*not loaded for safety"):
+        read_checkpoint(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 100_000, -1, -1000])
+def test_truncated_file(tmp_path, size):
+    """A copy that broke off, wherever, is reported as such."""
+    path = write_checkpoint(tmp_path / "model.ckpt")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: .*not a checkpoint"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x80\x02garbage", b"PK\x03\x04" + bytes(200)])
+def test_garbage(tmp_path, content):
+    """Text, a broken pickle, a broken archive."""
+    (tmp_path / "model.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: .*not a checkpoint"):
+        load_model(tmp_path / "model.ckpt")
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"model": 3}, {"model": {"a": 1}}, [1, 2], torch.zeros(2)])
+def test_file_without_a_model(tmp_path, content):
+    """A file that torch reads but that holds no state dict under "model"."""
+    torch.save(content, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match="holds no 'model' state dict"):
+        load_model(tmp_path / "model.ckpt")
+
+
+def test_another_network(tmp_path):
+    """Keys of neither network, or of half a one."""
+    torch.save({"model": {"fc.weight": torch.zeros(3, 3)}}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: is of another network"):
+        load_model(tmp_path / "model.ckpt")
+
+
+def test_differences_are_named():
+    """What a state dict lacks, has too much and has in another shape; three examples and the number of the rest."""
+    model = build_model("student")
+    state = model.state_dict()
+    del state["feature.out1.weight"]
+    state["feature.out9.weight"] = torch.zeros(1)
+    state["feature.out2.weight"] = torch.zeros(2, 2)
+    with pytest.raises(CheckpointError) as error:
+        load_weights(model, state, "x.ckpt")
+    message = str(error.value)
+    assert message.startswith("x.ckpt: is of another network: lacks feature.out1.weight; has feature.out9.weight; ")
+    assert "feature.out2.weight is (2, 2) instead of (16, 32, 3, 3)" in message
+    with pytest.raises(CheckpointError, match=r"and \d+ more$"):
+        load_weights(build_model("teacher"), build_model("student").state_dict(), "x.ckpt")
+
+
+def test_missing_file(tmp_path):
+    """Both reading and digesting name a file that is not there."""
+    for read in (load_model, file_digest):
+        with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: no such checkpoint"):
+            read(tmp_path / "nowhere.ckpt")
+
+
+def test_folder_instead_of_a_file(tmp_path):
+    """A folder is no checkpoint."""
+    with pytest.raises(CheckpointError):
+        load_model(tmp_path)
