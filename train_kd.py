@@ -4,13 +4,25 @@ One GPU or the CPU:   python train_kd.py --trainpath DTU --trainlist LIST --pseu
 Several GPUs:         torchrun --nproc_per_node 8 train_kd.py ...
 """
 
+import hashlib
 from pathlib import Path
 
 from datasets.files import DataError
+from datasets.mvs import MVSDataset
 from models.losses import DistillationLoss
 from tools import distributed
+from tools.check_and_encode import RECORD
 from tools.engine import build_network, open_training_sets, run_training, start_training, training_parser
 from tools.program import run_program
+
+
+def labels_version(labels: Path, dataset: MVSDataset) -> str:
+    """What made the labels, as a digest of the records that tools/check_and_encode.py left beside them."""
+    digest = hashlib.sha256()
+    for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
+        record = labels / scan / RECORD
+        digest.update(record.read_bytes() if record.exists() else b"")
+    return digest.hexdigest()
 
 
 def main() -> None:
@@ -28,7 +40,8 @@ def main() -> None:
     def compute_losses(outputs, batch):
         return loss(outputs, batch["mu"], batch["sigma"], batch["label_mask"], args.dlossw)
 
-    run_training(args, build_network("student", args), compute_losses, train_set, test_set, device)
+    version = labels_version(Path(args.pseudopath), train_set)
+    run_training(args, build_network("student", args), compute_losses, train_set, test_set, device, version)
     distributed.finish()
 
 

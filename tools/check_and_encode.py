@@ -29,6 +29,7 @@ from fusion.predictions import Predictions
 from tools import distributed
 from tools.program import Formatter, Progress, begin_results, run_program
 
+RECORD = "check_and_encode.json"
 RESULT_FOLDERS = ("checked_depth", "fused_sigma", "mask")
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     if distributed.is_main():
         for scan in scans:
             settings = label_settings(args, check, scan, pairs[scan])
-            begin_results(args.outdir / scan, "check_and_encode.json", settings, RESULT_FOLDERS)
+            begin_results(args.outdir / scan, RECORD, settings, RESULT_FOLDERS)
     distributed.barrier()
 
     mine = {scan: distributed.share(pairs[scan]) for scan in scans}

@@ -54,6 +54,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument("--batch_size", type=positive_int, default=1, help="samples per process and step")
     parser.add_argument("--epochs", type=positive_int, default=epochs, help="passes over the training set")
     parser.add_argument("--max_steps", type=int, default=0, help="stop after this many steps, 0 for no limit")
+    parser.add_argument("--max_minutes", type=float, default=0, help="stop after this time, 0 for no limit")
     parser.add_argument("--lr", type=float, default=0.001, help="Adam's learning rate")
     parser.add_argument("--lrepochs", default=lrepochs, help="epochs at which the rate is divided, and the divisor")
     parser.add_argument("--warmup_steps", type=int, default=500, help="steps from a third of the rate to all of it")
@@ -134,8 +135,10 @@ class Trainer:
         train_set: MVSDataset,
         test_set: MVSDataset | None,
         device: torch.device,
+        data_version: str = "",
     ) -> None:
-        self.args, self.device, self.compute_losses = args, device, compute_losses
+        self.args, self.device, self.data_version = args, device, data_version
+        self.compute_losses = compute_losses
         self.amp_type = AMP_TYPES[args.amp]
         self.network = model.to(device)
         self.model = self._distribute(self.network)
@@ -151,6 +154,7 @@ class Trainer:
         self.logdir = Path(args.logdir)
         self.epoch = self.step = self.bad_steps = 0
         self.step_seconds: list[float] = []
+        self.deadline = time.monotonic() + 60 * args.max_minutes if args.max_minutes > 0 else math.inf
         self._restore()
         self.log = EventLog(self.logdir if distributed.is_main() and args.mode == "train" else None)
 
@@ -198,6 +202,10 @@ class Trainer:
         content = read_checkpoint(path)
         load_weights(self.network, content["model"], path)
         if newest is not None:
+            if content.get("data_version", self.data_version) != self.data_version:
+                raise DataError(
+                    f"{path}: was trained on other labels; use a new --logdir, or remove the old checkpoints"
+                )
             try:
                 self.optimizer.load_state_dict(content["optimizer"])
                 self.epoch = int(content["epoch"]) + 1
@@ -210,7 +218,12 @@ class Trainer:
     def _save(self) -> None:
         if distributed.is_main():
             content = checkpoint_bytes(
-                self.network, self.optimizer, self.epoch, step=self.step, scaler=self.scaler.state_dict()
+                self.network,
+                self.optimizer,
+                self.epoch,
+                step=self.step,
+                scaler=self.scaler.state_dict(),
+                data_version=self.data_version,
             )
             write_bytes(self.logdir / f"model_{self.epoch:06d}.ckpt", content)
 
@@ -219,9 +232,9 @@ class Trainer:
     def run(self) -> None:
         """Train all epochs, evaluating and saving as the flags say."""
         args = self.args
-        while self.epoch < args.epochs and not self._enough_steps():
+        while self.epoch < args.epochs and not self._enough():
             self._train_epoch()
-            last = self.epoch == args.epochs - 1 or self._enough_steps()
+            last = self.epoch == args.epochs - 1 or self._enough()
             if last or (self.epoch + 1) % args.save_freq == 0:
                 self._save()
             if self.test_loader is not None and (last or (self.epoch + 1) % args.eval_freq == 0):
@@ -233,8 +246,11 @@ class Trainer:
             self.message(f"trained {self.step} steps, {seconds:.2f} s per step (median)")
         self.log.close()
 
-    def _enough_steps(self) -> bool:
-        return 0 < self.args.max_steps <= self.step
+    def _enough(self) -> bool:
+        """Whether --max_steps or --max_minutes is reached; the same on all processes."""
+        if 0 < self.args.max_steps <= self.step:
+            return True
+        return self.args.max_minutes > 0 and distributed.any_rank(time.monotonic() > self.deadline, self.device)
 
     def _train_epoch(self) -> None:
         self.model.train()
@@ -245,7 +261,9 @@ class Trainer:
         label = f"epoch {self.epoch + 1}/{self.args.epochs}"
         progress = Progress(total, label, unit="step", quiet=not distributed.is_main())
         started = time.monotonic()
-        for batch, _ in zip(self.train_loader, range(total), strict=False):
+        for batch in self.train_loader:
+            if self._enough():
+                break
             losses, outputs = self.train_step(move_to(batch, self.device))
             seconds, started = time.monotonic() - started, time.monotonic()
             self.step_seconds.append(seconds)
@@ -373,9 +391,10 @@ def run_training(
     train_set: MVSDataset,
     test_set: MVSDataset | None,
     device: torch.device,
+    data_version: str = "",
 ) -> None:
-    """Do what --mode says."""
-    trainer = Trainer(args, model, compute_losses, train_set, test_set, device)
+    """Do what --mode says. A training is resumed only with the `data_version` it was started with."""
+    trainer = Trainer(args, model, compute_losses, train_set, test_set, device, data_version)
     if distributed.is_main():
         trainer.message(f"{len(train_set)} training samples, device {device}, precision {args.amp}")
         write_json(trainer.logdir / "flags.json", {name: str(value) for name, value in vars(args).items()})

@@ -1,0 +1,32 @@
+# Shared by the drivers; sourced, not run. Sets ROOT and PYTHON_BIN, and makes .venv when needed.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+PYTHON_BIN="${PYTHON_BIN:-$ROOT/.venv/bin/python}"
+NGPUS="${NGPUS:-1}"
+
+fail() { echo "error: $*" >&2; exit 1; }
+
+bash "$ROOT/scripts/setup.sh" || fail "the set-up failed"
+
+launch() { # launch PROGRAM FLAGS...: one process, or one per GPU under torchrun
+    local program="$ROOT/$1"
+    shift
+    if [ "$NGPUS" -gt 1 ]; then
+        "$PYTHON_BIN" -m torch.distributed.run --standalone --nproc_per_node "$NGPUS" "$program" "$@"
+    else
+        "$PYTHON_BIN" "$program" "$@"
+    fi
+}
+
+need_data() { # need_data NAME FOLDER WHAT: one clear message when the data set is missing
+    [ -d "$2" ] || fail "$1=$2: no such folder. Set $1 to $3 (download links: github.com/YoYo000/MVSNet," \
+        "section on data sets). To see everything work without any data: bash scripts/run_demo.sh"
+}
+
+newest_checkpoint() { # newest_checkpoint FOLDER: its last model_*.ckpt, or nothing
+    find "$1" -maxdepth 1 -name 'model_[0-9]*.ckpt' 2>/dev/null | sort | tail -n 1
+}
+
+default_amp() { # bf16 where this machine is fast at it, else off
+    if grep -qs amx_bf16 /proc/cpuinfo || command -v nvidia-smi >/dev/null; then echo bf16; else echo off; fi
+}

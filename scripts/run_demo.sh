@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The main job on scenes that it makes itself: train a teacher without ground truth, make pseudo-labels, distil a student,
+# predict depth on held-out scenes, fuse clouds, and compare both networks with the exact depth. About ten minutes on two
+# cores; the time limits keep it under fifteen on slower or busy machines (the networks are then trained less).
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+DEMO_DIR="${DEMO_DIR:-$ROOT/outputs/demo}"
+SEED="${SEED:-1}"                                       # of the scenes and of the trainings
+TRAIN_SCENES="${TRAIN_SCENES:-48}"                      # 6 views each
+TEST_SCENES="${TEST_SCENES:-4}"
+TEACHER_STEPS="${TEACHER_STEPS:-288}"
+STUDENT_STEPS="${STUDENT_STEPS:-288}"
+MAX_MINUTES="${MAX_MINUTES:-5}"                         # limit of each of the two trainings
+AMP="${AMP:-$(default_amp)}"
+
+data="$DEMO_DIR/data"
+rm -rf "${DEMO_DIR:?}/data" "${DEMO_DIR:?}"/{teacher,kd,test_teacher,test_student}
+echo "== rendering scenes"
+"$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/train" --layout train --scenes "$TRAIN_SCENES" \
+    --first_seed $((SEED * 1000)) --rig_seed "$SEED" --lights 6
+"$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/test" --layout test --scenes "$TEST_SCENES" \
+    --first_seed $((SEED * 1000 + 500)) --lights 6
+
+export DATASET_DIR="$data/train" TRAIN_LIST=all AMP
+mv "$data/train/Depths_raw" "$data/exact_depth"         # nothing here trains with it
+short=(--warmup_steps 50 --seed "$SEED" --max_minutes "$MAX_MINUTES")
+
+echo "== teacher: training without ground truth"
+LOG_DIR="$DEMO_DIR/teacher" LOSS=per_pixel EPOCHS=100 bash "$ROOT/scripts/run_train_unsup.sh" \
+    --max_steps "$TEACHER_STEPS" "${short[@]}"
+teacher="$(newest_checkpoint "$DEMO_DIR/teacher")"
+
+echo "== student: labels and distillation"
+LOG_DIR="$DEMO_DIR/kd" CKPT_FILE="$teacher" ROUNDS=1 LOSS=paper EPOCHS=100 THRES_VIEW=3 \
+    bash "$ROOT/scripts/run_train_kd.sh" --max_steps "$STUDENT_STEPS" "${short[@]}"
+student="$(newest_checkpoint "$DEMO_DIR/kd/round_1/student")"
+
+for network in teacher student; do
+    echo "== $network: depth and clouds of held-out scenes"
+    TESTPATH="$data/test" TEST_LIST=all CKPT_FILE="${!network}" OUTDIR="$DEMO_DIR/test_$network" DISP_THRESHOLD=0.25 \
+        bash "$ROOT/scripts/run_test_dtu.sh"
+done
+"$PYTHON_BIN" "$ROOT/tools/demo_summary.py" --outdir "$DEMO_DIR" --teacher_log "$DEMO_DIR/teacher" \
+    --student_log "$DEMO_DIR/kd/round_1/student"
+echo "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Depth of every view and one fused cloud per scan. Settings: edit here or set in the environment; further flags of
+# test.py may follow on the command line.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+TESTPATH="${TESTPATH:-$ROOT/data/dtu_test}"             # scans in the test layout
+TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/test.txt}"      # scan names, or all
+CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest student of the newest round in outputs/kd
+OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
+FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
+FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
+NGPUS="${NGPUS:-1}"
+BATCH_SIZE="${BATCH_SIZE:-1}"
+AMP="${AMP:-off}"                                       # off, bf16, fp16
+NUM_VIEW="${NUM_VIEW:-5}"
+INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
+MAX_W="${MAX_W:-1152}"
+MAX_H="${MAX_H:-864}"
+PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
+DISP_THRESHOLD="${DISP_THRESHOLD:-0.1}"
+NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
+
+need_data TESTPATH "$TESTPATH" "the DTU test data (folders scan1, scan4, ... with images, cams and pair.txt)"
+if [ -z "$CKPT_FILE" ]; then
+    last_round="$(find "$ROOT/outputs/kd" -maxdepth 1 -name 'round_*' 2>/dev/null | sort -V | tail -n 1)"
+    CKPT_FILE="$(newest_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
+fi
+[ -n "$CKPT_FILE" ] || fail "no student in outputs/kd: run scripts/run_train_kd.sh first, or set CKPT_FILE"
+
+launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_LIST" --loadckpt "$CKPT_FILE" \
+    --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
+    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --filter_method "$FILTER_METHOD" \
+    --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
+    --num_consistent "$NUM_CONSISTENT" "$@"
+echo "clouds: $OUTDIR/gipuma_pcd"

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Distil students from a teacher, round by round: predict, check and encode, train; then the student is the teacher.
+# Interrupted, it goes on where it was. Settings: edit here or set in the environment; further flags of train_kd.py may
+# follow on the command line.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+DATASET_DIR="${DATASET_DIR:-$ROOT/data/dtu_training}"   # DTU training layout
+DATASET="${DATASET:-dtu_yao}"                           # dtu_yao, or general_eval for own scenes in the test layout
+TRAIN_LIST="${TRAIN_LIST:-$ROOT/lists/dtu/train.txt}"   # scan names, or all
+TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/val.txt}"       # evaluated on where ground truth exists
+CKPT_FILE="${CKPT_FILE:-}"                              # first teacher; default: the newest in outputs/unsup
+LOG_DIR="${LOG_DIR:-$ROOT/outputs/kd}"                  # round_1/, round_2/, ... with the students
+CHECKED_DEPTH_DIR="${CHECKED_DEPTH_DIR:-$LOG_DIR}"      # round_N/est and round_N/labels
+ROUNDS="${ROUNDS:-2}"
+NGPUS="${NGPUS:-1}"
+BATCH_SIZE="${BATCH_SIZE:-1}"                           # per GPU
+EPOCHS="${EPOCHS:-16}"
+AMP="${AMP:-off}"                                       # off, bf16, fp16
+LOSS="${LOSS:-official}"                                # official, paper
+LIGHT_IDX="${LIGHT_IDX:-6}"                             # light whose images the labels are predicted from
+NUM_VIEW="${NUM_VIEW:-5}"
+INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
+MAX_W="${MAX_W:-640}"                                   # largest images, for own scenes
+MAX_H="${MAX_H:-512}"
+CHECK="${CHECK:-normal}"                                # normal, dynamic
+CONF="${CONF:-0.05}"
+REPROJECT_DIST="${REPROJECT_DIST:-1}"
+DEPTH_DIFF="${DEPTH_DIFF:-0.005}"
+THRES_VIEW="${THRES_VIEW:-7}"
+
+need_data DATASET_DIR "$DATASET_DIR" "the DTU training data (folders Cameras, Rectified)"
+teacher="${CKPT_FILE:-$(newest_checkpoint "$ROOT/outputs/unsup")}"
+[ -n "$teacher" ] || fail "no teacher in outputs/unsup: run scripts/run_train_unsup.sh first, or set CKPT_FILE"
+[ -f "$teacher" ] || fail "CKPT_FILE=$teacher: no such file"
+flags=()
+[ -d "$DATASET_DIR/Depths_raw" ] && flags+=(--testlist "$TEST_LIST")
+sizes=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
+
+for ((round = 1; round <= ROUNDS; round++)); do
+    echo "== round $round of $ROUNDS, teacher $teacher"
+    est="$CHECKED_DEPTH_DIR/round_$round/est" labels="$CHECKED_DEPTH_DIR/round_$round/labels"
+    student="$LOG_DIR/round_$round/student"
+    launch tools/predict.py --dataset "$DATASET" --testpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
+        --loadckpt "$teacher" --outdir "$est" --light_idx "$LIGHT_IDX" --num_view "$NUM_VIEW" --amp "$AMP" "${sizes[@]}"
+    launch tools/check_and_encode.py --testpath "$est" --pairpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
+        --outdir "$labels" --check "$CHECK" --conf "$CONF" --reproject_dist "$REPROJECT_DIST" \
+        --depth_diff "$DEPTH_DIFF" --thres_view "$THRES_VIEW"
+    launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
+        --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
+        --loss "$LOSS" --nviews "$NUM_VIEW" "${sizes[@]}" --sync_bn --resume "${flags[@]}" "$@"
+    teacher="$(newest_checkpoint "$student")"
+done
+echo "student: $teacher"

@@ -1,0 +1,62 @@
+"""The demo's table: depth errors of teacher and student, points, training time.
+
+python tools/demo_summary.py --outdir outputs/demo
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from datasets.files import read_json, write_json
+from datasets.general import GeneralScans
+from datasets.io import read_camera, read_image, read_ply, write_image
+from tools.eval_depth import depth_metrics, format_table
+from tools.pictures import depth_sheet, render_cloud
+from tools.predict import view_path
+from tools.program import Formatter, run_program
+
+THRESHOLDS = (2.0, 4.0, 8.0)
+
+
+def main() -> None:
+    """Parse the flags, compare, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("--outdir", type=Path, required=True, help="the demo's folder")
+    parser.add_argument("--teacher_log", type=Path, required=True, help="the teacher's log folder")
+    parser.add_argument("--student_log", type=Path, required=True, help="the student's log folder")
+    args = parser.parse_args()
+    layout = GeneralScans(args.outdir / "data" / "test")
+    scans = layout.scans("all")
+    results = {label: args.outdir / f"test_{label}" for label in ("teacher", "student")}
+    logs = {"teacher": args.teacher_log, "student": args.student_log}
+
+    rows = {label: depth_metrics(layout, folder, scans, THRESHOLDS) for label, folder in results.items()}
+    clouds = {label: sorted((folder / "gipuma_pcd").glob("*.ply")) for label, folder in results.items()}
+    print(f"\nDepth error against exact depth, mm, {len(scans)} held-out scenes:")
+    print(format_table(rows))
+    for label in results:
+        training = read_json(logs[label] / "training.json")
+        rows[label] |= training | {"points": sum(len(read_ply(cloud)[0]) for cloud in clouds[label])}
+        print(
+            f"{label}: {training['steps']} steps of {training['seconds_per_step']:.2f} s,"
+            f" {rows[label]['points']} points in {len(clouds[label])} clouds ({results[label]}/gipuma_pcd)"
+        )
+    write_json(args.outdir / "summary.json", rows)
+    write_image(args.outdir / "depth.png", depth_sheet(layout, results, scans))
+    write_image(args.outdir / "cloud.png", _cloud_picture(results["student"], clouds["student"][0], scans[0]))
+    print(f"pictures: {args.outdir}/depth.png, {args.outdir}/cloud.png; numbers: {args.outdir}/summary.json")
+
+
+def _cloud_picture(folder: Path, cloud: Path, scan: str):
+    """The scan's cloud seen through its first camera, at three times the image's size."""
+    scale = 3
+    camera = read_camera(view_path(folder, scan, "cams", 0, "_cam.txt")).scaled(scale, scale)
+    height, width = read_image(view_path(folder, scan, "images", 0, ".jpg")).shape[:2]
+    return render_cloud(*read_ply(cloud), camera, (scale * width, scale * height), splat=scale + 1)
+
+
+if __name__ == "__main__":
+    run_program(main)
