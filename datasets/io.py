@@ -87,7 +87,7 @@ class Camera:
             raise DataError(f"{path}: its depth range {depth_min:g} to {depth_max:g} is not positive and increasing")
         interval = (depth_max - depth_min) / numdepth * interval_scale
         last = depth_min + interval * (numdepth - 1)
-        if not last < np.finfo(np.float32).max or np.float32(depth_min + interval) == np.float32(depth_min):
+        if not last < float(np.finfo(np.float32).max) or np.float32(depth_min + interval) == np.float32(depth_min):
             raise DataError(
                 f"{path}: its depth range ends at {last:g} in steps of {interval:g}, which float32 cannot hold"
             )

@@ -5,7 +5,13 @@ import pytest
 import torch
 from helpers import GOLDEN
 
-from models.plane_sweep import full_projection, relative_projection, variance_volume, warp_to_hypotheses
+from models.plane_sweep import (
+    full_projection,
+    relative_projection,
+    variance_volume,
+    variance_volume_plain,
+    warp_to_hypotheses,
+)
 
 HEIGHT, WIDTH = 12, 20
 FOCAL = 64.0
@@ -122,3 +128,32 @@ def test_variance_of_three_views_is_the_population_variance(feature):
     volume = variance_volume(features, proj_matrices, torch.full((1, 1, HEIGHT, WIDTH), 50.0))
     expected = torch.from_numpy(np.var(features.numpy(), axis=1))[:, :, None]
     torch.testing.assert_close(volume, expected, rtol=1e-3, atol=1e-4)
+
+
+def random_volume_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features [2, 3, 4, H, W] that record gradients, cameras and hypotheses that also leave the sources."""
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(2, 3, 4, HEIGHT, WIDTH, generator=generator).requires_grad_()
+    views = [proj_matrix(), proj_matrix(x=2.3, z=1), proj_matrix(x=-4, z=30)]
+    proj_matrices = torch.stack([torch.stack(views), torch.stack(views[::-1])])
+    return features, proj_matrices, 20 + 40 * torch.rand(2, 6, HEIGHT, WIDTH, generator=generator)
+
+
+def test_streamed_volume_equals_its_definition():
+    """The cost volume and its gradient to every view's features, computed without storing the warped views."""
+    features, proj_matrices, hypotheses = random_volume_inputs()
+    volumes = [f(features, proj_matrices, hypotheses) for f in (variance_volume, variance_volume_plain)]
+    torch.testing.assert_close(*volumes, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(volumes[0].shape, generator=torch.Generator().manual_seed(4))
+    gradients = [torch.autograd.grad((weights * volume).sum(), features)[0] for volume in volumes]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_geometry_stays_in_float32_under_autocast():
+    """Half precision would move the samples by pixels."""
+    features, proj_matrices, hypotheses = random_volume_inputs()
+    exact = variance_volume(features, proj_matrices, hypotheses)
+    with torch.autocast("cpu", torch.bfloat16):
+        volume = variance_volume(features, proj_matrices, hypotheses)
+    assert volume.dtype == torch.float32
+    torch.testing.assert_close(volume, exact, rtol=0, atol=0)
