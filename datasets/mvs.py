@@ -63,10 +63,11 @@ class MVSDataset(Dataset):
             if settings.light not in lights:
                 raise DataError(f"{layout.root}: {scan} has no light {settings.light}, only {lights}; see --light_idx")
             lights = [settings.light]
+        pairs = layout.pairs(scan)
         camera_names = folder_names(str(layout.camera_path(scan, 0).parent))
         entries = []
         for light in lights:
-            for reference, candidates in layout.pairs(scan):
+            for reference, candidates in pairs:
                 if not candidates:
                     continue
                 chosen = candidates[: settings.views - 1]
