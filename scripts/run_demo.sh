@@ -9,21 +9,23 @@ DEMO_DIR="${DEMO_DIR:-$ROOT/outputs/demo}"
 SEED="${SEED:-1}"                                       # of the scenes and of the trainings
 TRAIN_SCENES="${TRAIN_SCENES:-48}"                      # 6 views each
 TEST_SCENES="${TEST_SCENES:-4}"
-TEACHER_STEPS="${TEACHER_STEPS:-288}"
-STUDENT_STEPS="${STUDENT_STEPS:-288}"
+TEACHER_STEPS="${TEACHER_STEPS:-240}"
+STUDENT_STEPS="${STUDENT_STEPS:-400}"
 MAX_MINUTES="${MAX_MINUTES:-5}"                         # limit of each of the two trainings
 AMP="${AMP:-$(default_amp)}"
 
 data="$DEMO_DIR/data"
-rm -rf "${DEMO_DIR:?}/data" "${DEMO_DIR:?}"/{teacher,kd,test_teacher,test_student}
+marker="$DEMO_DIR/made_by_run_demo"
+if [ -e "$DEMO_DIR" ] && [ ! -e "$marker" ]; then fail "DEMO_DIR=$DEMO_DIR exists and is no demo's folder"; fi
+rm -rf "$DEMO_DIR"
+mkdir -p "$DEMO_DIR" && touch "$marker"
 echo "== rendering scenes"
 "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/train" --layout train --scenes "$TRAIN_SCENES" \
     --first_seed $((SEED * 1000)) --rig_seed "$SEED" --lights 6
 "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/test" --layout test --scenes "$TEST_SCENES" \
     --first_seed $((SEED * 1000 + 500)) --lights 6
 
-export DATASET_DIR="$data/train" TRAIN_LIST=all AMP
-mv "$data/train/Depths_raw" "$data/exact_depth"         # nothing here trains with it
+export DATASET_DIR="$data/train" TRAIN_LIST=all TEST_LIST= AMP
 short=(--warmup_steps 50 --seed "$SEED" --max_minutes "$MAX_MINUTES")
 
 echo "== teacher: training without ground truth"
@@ -33,7 +35,7 @@ teacher="$(newest_checkpoint "$DEMO_DIR/teacher")"
 
 echo "== student: labels and distillation"
 LOG_DIR="$DEMO_DIR/kd" CKPT_FILE="$teacher" ROUNDS=1 LOSS=paper EPOCHS=100 THRES_VIEW=3 \
-    bash "$ROOT/scripts/run_train_kd.sh" --max_steps "$STUDENT_STEPS" "${short[@]}"
+    bash "$ROOT/scripts/run_train_kd.sh" --max_steps "$STUDENT_STEPS" --lrepochs 1:3 "${short[@]}"
 student="$(newest_checkpoint "$DEMO_DIR/kd/round_1/student")"
 
 for network in teacher student; do

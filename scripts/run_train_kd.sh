@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 DATASET_DIR="${DATASET_DIR:-$ROOT/data/dtu_training}"   # DTU training layout
 DATASET="${DATASET:-dtu_yao}"                           # dtu_yao, or general_eval for own scenes in the test layout
 TRAIN_LIST="${TRAIN_LIST:-$ROOT/lists/dtu/train.txt}"   # scan names, or all
-TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/val.txt}"       # evaluated on where ground truth exists
+TEST_LIST="${TEST_LIST-$ROOT/lists/dtu/val.txt}"        # evaluated on where ground truth exists; empty: never
 CKPT_FILE="${CKPT_FILE:-}"                              # first teacher; default: the newest in outputs/unsup
 LOG_DIR="${LOG_DIR:-$ROOT/outputs/kd}"                  # round_1/, round_2/, ... with the students
 CHECKED_DEPTH_DIR="${CHECKED_DEPTH_DIR:-$LOG_DIR}"      # round_N/est and round_N/labels
@@ -34,7 +34,7 @@ teacher="${CKPT_FILE:-$(newest_checkpoint "$ROOT/outputs/unsup")}"
 [ -n "$teacher" ] || fail "no teacher in outputs/unsup: run scripts/run_train_unsup.sh first, or set CKPT_FILE"
 [ -f "$teacher" ] || fail "CKPT_FILE=$teacher: no such file"
 flags=()
-[ -d "$DATASET_DIR/Depths_raw" ] && flags+=(--testlist "$TEST_LIST")
+if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 sizes=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 
 for ((round = 1; round <= ROUNDS; round++)); do

@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 DATASET_DIR="${DATASET_DIR:-$ROOT/data/dtu_training}"   # DTU training layout
 DATASET="${DATASET:-dtu_yao}"                           # dtu_yao, or general_eval for own scenes in the test layout
 TRAIN_LIST="${TRAIN_LIST:-$ROOT/lists/dtu/train.txt}"   # scan names, or all
-TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/val.txt}"       # evaluated on where ground truth exists
+TEST_LIST="${TEST_LIST-$ROOT/lists/dtu/val.txt}"        # evaluated on where ground truth exists; empty: never
 LOG_DIR="${LOG_DIR:-$ROOT/outputs/unsup}"
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"                           # per GPU
@@ -17,7 +17,7 @@ LOSS="${LOSS:-official}"                                # official, per_pixel
 
 need_data DATASET_DIR "$DATASET_DIR" "the DTU training data (folders Cameras, Rectified)"
 flags=()
-[ -d "$DATASET_DIR/Depths_raw" ] && flags+=(--testlist "$TEST_LIST")
+if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 
 launch train_unsup.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR" \
     --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --sync_bn --resume "${flags[@]}" "$@"
