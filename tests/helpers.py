@@ -1,10 +1,12 @@
 """What tests of several folders share: golden files, weights by rule, small samples, and running programs."""
 
+import io
 import os
 import runpy
 import subprocess
 import sys
 import zlib
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from datasets.io import read_pfm
 from datasets.sample import View, make_sample, stage_maps
 from datasets.synthetic import Scene
 from models import build_model
@@ -92,55 +95,55 @@ def scene_sample(scene: Scene, light: int = 3) -> dict:
 
 # ---------------------------------------------------------------- programs
 
+# Few hypotheses and views: what a test of a program's behaviour needs, whatever the depth.
+FAST = ("--device", "cpu", "--num_workers", "0", "--ndepths", "8,8,8")
 
-class ProgramRunner:
-    """Runs the project's programs in this process, as `python <program>` would; see the `program` fixture."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
-        self._monkeypatch, self._capfd = monkeypatch, capfd
-
-    def run(self, program: str, *flags: object) -> str:
-        """Run to a good end; returns what it prints."""
-        status, out, err = self._start(program, flags)
-        assert status == 0, err
-        return out
-
-    def fail(self, program: str, *flags: object) -> str:
-        """Run into a user's mistake: exit status not 0 and one line of error on stderr, which is returned."""
-        status, _, err = self._start(program, flags)
-        assert status == 1
-        return one_error_line(err)
-
-    def _start(self, program: str, flags: tuple) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", [program, *map(str, flags)])
-        self._capfd.readouterr()
-        status = 0
+def run_program(program: str, *flags: object) -> subprocess.CompletedProcess:
+    """Run a program such as "test.py" in this process, which spares the start of torch."""
+    command = [program, *map(str, flags)]
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", command)
         try:
             runpy.run_path(str(ROOT / program), run_name="__main__")
         except SystemExit as stop:
             status = stop.code or 0
-        return status, *self._capfd.readouterr()
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
 
 
-def run_process(*command: object, limit_blocks: int | None = None) -> subprocess.CompletedProcess:
+def run_process(*command: object, file_limit: int | None = None) -> subprocess.CompletedProcess:
     """Run `python <command>` in a process of its own from the checkout.
 
-    With `limit_blocks` no file may grow beyond so many KiB: writing then fails, as on a full disk.
+    With `file_limit` no file may grow beyond so many KiB: writing then fails, as on a full disk.
     """
     line = [sys.executable, *map(str, command)]
-    if limit_blocks is not None:
-        line = ["bash", "-c", f'ulimit -f {limit_blocks}; exec "$@"', "bash", *line]
+    if file_limit is not None:
+        line = ["bash", "-c", f'ulimit -f {file_limit}; exec "$@"', "bash", *line]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
 
 
-def one_error_line(stderr: str) -> str:
-    """The line of an error that a user's mistake ends in; nothing else may stand on stderr."""
-    lines = stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), stderr
+def succeed(result: subprocess.CompletedProcess) -> str:
+    """What a program prints that ended well."""
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def error_line(result: subprocess.CompletedProcess) -> str:
+    """The one line on stderr that a user's mistake ends in, beside an exit status that is not 0."""
+    lines = result.stderr.splitlines()
+    assert result.returncode == 1 and len(lines) == 1 and lines[0].startswith("error: "), result.stderr
     return lines[0]
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Files below a folder that a program left half-written: temporary ones."""
-    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+def assert_nothing_half_written(folder: Path) -> None:
+    """Below a folder that a failed program wrote to: no temporary file, and every depth map whole."""
+    assert not list(folder.rglob("*.tmp"))
+    for path in folder.rglob("*.pfm"):
+        read_pfm(path)
+
+
+def change_times(folder: Path, pattern: str) -> dict[str, int]:
+    """When each file below a folder was changed, to see what a rerun makes anew."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob(pattern)}

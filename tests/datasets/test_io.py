@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from helpers import leftovers, run_process
+from helpers import run_process
 
 from datasets.files import DataError
 from datasets.io import (
@@ -400,4 +400,4 @@ def test_folder_without_permission(tmp_path):
     with pytest.raises(DataError, match=r"map\.pfm: cannot be written: Permission denied"):
         write_pfm(tmp_path / "map.pfm", random_map(2, 2))
     tmp_path.chmod(0o700)
-    assert not leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
