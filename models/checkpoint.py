@@ -86,13 +86,11 @@ def load_model(
     widths = [state.get(f"cost_regularization.{i}.conv1.conv.weight") for i in range(len(STAGES))]
     if kind is None or any(weight is None or weight.ndim != 5 for weight in widths):
         raise CheckpointError(f"{path}: is of another network: neither a teacher's nor a student's keys")
-    model = build_model(
-        kind,
-        ndepths=ndepths,
-        depth_interval_ratios=depth_interval_ratios,
-        share_cr=share_cr,
-        cr_base_chs=[max(1, weight.shape[0] // 2) for weight in widths],
-    )
+    settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
+    try:
+        model = build_model(kind, cr_base_chs=[max(1, weight.shape[0] // 2) for weight in widths], **settings)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: does not go with these settings: {error}") from None
     load_weights(model, state, path)
     # About twice as fast as the default layout on CPUs (specs: platform).
     model.cost_regularization.to(memory_format=torch.channels_last_3d)

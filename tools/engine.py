@@ -34,7 +34,7 @@ from tools.flags import (
     check_ndepths,
 )
 from tools.log import EventLog, sample_images
-from tools.program import Formatter, Progress, float_list, int_list, positive_int
+from tools.program import Formatter, Progress, float_list, int_list, natural_int, positive_int
 
 Losses = Callable[[dict[str, Any], dict[str, Any]], dict[str, Tensor]]
 
@@ -53,11 +53,13 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument("--logdir", required=True, help="folder for checkpoints and event files")
     parser.add_argument("--batch_size", type=positive_int, default=1, help="samples per process and step")
     parser.add_argument("--epochs", type=positive_int, default=epochs, help="passes over the training set")
-    parser.add_argument("--max_steps", type=int, default=0, help="stop after this many steps, 0 for no limit")
+    parser.add_argument("--max_steps", type=natural_int, default=0, help="stop after this many steps, 0 for no limit")
     parser.add_argument("--max_minutes", type=float, default=0, help="stop after this time, 0 for no limit")
     parser.add_argument("--lr", type=float, default=0.001, help="Adam's learning rate")
     parser.add_argument("--lrepochs", default=lrepochs, help="epochs at which the rate is divided, and the divisor")
-    parser.add_argument("--warmup_steps", type=int, default=500, help="steps from a third of the rate to all of it")
+    parser.add_argument(
+        "--warmup_steps", type=natural_int, default=500, help="steps from a third of the rate to all of it"
+    )
     parser.add_argument("--wd", type=float, default=0.0001, help="weight decay")
     parser.add_argument("--nviews", type=int, default=5, help="views per sample: the reference and its sources")
     parser.add_argument("--dlossw", type=float_list, default="1,1,1", help="loss weight of each stage")
@@ -79,7 +81,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument(
         "--augment", action="store_true", help="random colour changes, the same for all views of a sample"
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of weights, order and augmentation")
+    parser.add_argument("--seed", type=natural_int, default=1, help="seed of weights, order and augmentation")
     parser.add_argument("--sync_bn", action="store_true", help="BatchNorm statistics over all GPUs")
     parser.add_argument(
         "--using_apex", action="store_true", help="official flag; torch's own AMP and DDP are used instead"
@@ -95,8 +97,13 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
 def check_flags(args: argparse.Namespace) -> None:
     """Raise DataError for flag values that cannot work."""
     check_ndepths(args)
-    if len(args.dlossw) != 3 or len(args.cr_base_chs) != 3:
+    if len(args.dlossw) != 3 or len(args.cr_base_chs) != 3 or min(args.cr_base_chs) < 1:
         raise DataError("--dlossw and --cr_base_chs need three numbers, one per stage")
+    if args.share_cr and len(set(args.cr_base_chs)) > 1:
+        raise DataError("--share_cr needs the same number of --cr_base_chs at every stage")
+    for name in ("lr", "wd"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise DataError(f"--{name} {getattr(args, name):g}: must be a number from 0 on")
     parse_milestones(args.lrepochs)
 
 
@@ -104,9 +111,12 @@ def parse_milestones(text: str) -> tuple[list[int], float]:
     """(epochs, divisor) of a flag such as "6,8,12:2"."""
     try:
         epochs, divisor = text.split(":")
-        return sorted(int(epoch) for epoch in epochs.split(",")), float(divisor)
+        milestones = sorted(int(epoch) for epoch in epochs.split(",")), float(divisor)
     except ValueError:
-        raise DataError(f"--lrepochs {text}: write epochs and a divisor such as 6,8,12:2") from None
+        milestones = [], 0.0
+    if not 0 < milestones[1] < math.inf:
+        raise DataError(f"--lrepochs {text}: write epochs and a divisor such as 6,8,12:2")
+    return milestones
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, warmup: int, milestones: list[int], divisor: float) -> float:

@@ -8,7 +8,7 @@ import torch
 
 from datasets.files import DataError
 from datasets.mvs import LAYOUTS
-from tools.program import float_list, int_list, positive_int
+from tools.program import float_list, int_list, natural_int, positive_int
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,7 +46,7 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--amp", choices=AMP_TYPES, default="off", help="mixed precision; off is float32")
     group.add_argument(
         "--num_workers",
-        type=int,
+        type=natural_int,
         default=min(4, max(1, (os.cpu_count() or 1) // 2)),
         help="processes that load data, 0 for none",
     )
@@ -78,3 +78,5 @@ def check_ndepths(args: argparse.Namespace) -> None:
         raise DataError(f"--depth_inter_r {','.join(map(str, args.depth_inter_r))}: needs three positive numbers")
     if args.interval_scale <= 0:
         raise DataError(f"--interval_scale {args.interval_scale}: must be positive")
+    if args.numdepth < 2:
+        raise DataError(f"--numdepth {args.numdepth}: a range needs at least two depth values")

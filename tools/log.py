@@ -1,6 +1,7 @@
 """TensorBoard event files of a training: scalars and pictures."""
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,17 @@ class EventLog:
         return self._writer is not None
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        """Log named numbers."""
+        """Log named numbers, those that are finite: tensorboardX complains about others on stderr."""
         if self._writer is not None:
             for name, value in values.items():
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+                if math.isfinite(value):
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def images(self, group: str, pictures: dict[str, np.ndarray], step: int) -> None:
         """Log named pictures, float [3, H, W] or [1, H, W] in 0..1."""
         if self._writer is not None:
             for name, picture in pictures.items():
-                self._writer.add_image(f"{group}/{name}", picture, step)
+                self._writer.add_image(f"{group}/{name}", np.nan_to_num(picture), step)
 
     def close(self) -> None:
         """Write what is left; a full disk costs the log's end, not the training."""

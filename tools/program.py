@@ -55,12 +55,21 @@ def float_list(text: str) -> tuple[float, ...]:
 
 def positive_int(text: str) -> int:
     """A whole number from 1 on."""
+    return _whole_number(text, 1)
+
+
+def natural_int(text: str) -> int:
+    """A whole number from 0 on."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        value = -1
+    if not least <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return value
 
 

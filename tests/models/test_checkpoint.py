@@ -43,6 +43,13 @@ def test_other_regularisation(tmp_path, settings):
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in expected.parameters())
 
 
+def test_settings_that_the_weights_do_not_allow(tmp_path):
+    """Stages of different base channels share nothing."""
+    path = write_checkpoint(tmp_path / "model.ckpt", cr_base_chs=(8, 4, 2))
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: does not go with these settings: share_cr"):
+        load_model(path, share_cr=True)
+
+
 def test_kind_by_keys():
     """Neither network's keys are no network of ours."""
     assert network_kind({"var_regression.0.var.bias": torch.zeros(1)}) == "teacher"
