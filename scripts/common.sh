@@ -28,5 +28,5 @@ newest_checkpoint() { # newest_checkpoint FOLDER: its last model_*.ckpt, or noth
 }
 
 default_amp() { # bf16 where this machine is fast at it, else off
-    if grep -qs amx_bf16 /proc/cpuinfo || command -v nvidia-smi >/dev/null; then echo bf16; else echo off; fi
+    if grep -qsE 'amx_bf16|avx512_bf16' /proc/cpuinfo || command -v nvidia-smi >/dev/null; then echo bf16; else echo off; fi
 }
