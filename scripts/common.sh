@@ -4,6 +4,10 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PYTHON_BIN="${PYTHON_BIN:-$ROOT/.venv/bin/python}"
 NGPUS="${NGPUS:-1}"
 
+# OpenMP's threads wait for each other spinning. On a machine with other work that made training steps ten times slower;
+# a short spin, then sleep, is as fast when the machine is idle.
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}"
+
 fail() { echo "error: $*" >&2; exit 1; }
 
 bash "$ROOT/scripts/setup.sh" || fail "the set-up failed"
