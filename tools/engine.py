@@ -290,7 +290,7 @@ class Trainer:
         return args.lr * factor
 
     def train_step(self, batch: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-        """One optimisation step; all processes skip it together when a loss is not finite on any of them."""
+        """One optimisation step; all processes skip it together when a loss or the gradient is not finite on any."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         with torch.autocast(self.device.type, self.amp_type, enabled=self.amp_type is not None):
@@ -299,19 +299,28 @@ class Trainer:
         values = {name: float(value.detach()) for name, value in losses.items()}
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
-        if distributed.any_rank(not math.isfinite(values["total"]), self.device):
+        finite = not distributed.any_rank(not math.isfinite(values["total"]), self.device)
+        if finite:
+            self.scaler.scale(losses["total"]).backward()
+            if not self.scaler.is_enabled():  # the scaler has its own way with such gradients
+                values["gradient_norm"] = self._gradient_norm()
+                finite = math.isfinite(values["gradient_norm"])  # DDP has made it the same on all processes
+        if not finite:
             self._count_bad_step(batch, values)
             return values, outputs
         self.bad_steps = 0
-        self.scaler.scale(losses["total"]).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return values, outputs
 
+    def _gradient_norm(self) -> float:
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        return float(nn.utils.get_total_norm(gradients))
+
     def _count_bad_step(self, batch: dict[str, Any], values: dict[str, float]) -> None:
         names = ", ".join(f"{scan} view {int(view)}" for scan, view in zip(batch["scan"], batch["view"], strict=True))
         terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        account = f"step {self.step}: a loss is not finite; here {names}: {terms}"
+        account = f"step {self.step}: a loss or gradient is not finite; here {names}: {terms}"
         print(f"rank {distributed.rank()}: {account}; skipped", flush=True)
         self.bad_steps += 1
         if self.bad_steps >= self.args.max_bad_steps:

@@ -212,10 +212,10 @@ def test_training_stops_with_an_account(flags, poisoned, tmp_path):
         "train_unsup.py", *flags, "--loadckpt", poisoned, "--max_bad_steps", 2, "--max_steps", 9, "--epochs", 9
     )
     line = error_line(result)
-    assert "step 2: a loss is not finite; here scan1 view " in line and "2 steps in a row: lower --lr" in line
+    assert "step 2: a loss or gradient is not finite; here scan1 view " in line and "2 steps in a row: lower --lr" in line
     for term in ("total nan", "recon nan", "ssim ", "smooth nan", "photo nan", "feature nan"):
         assert term in line
-    assert "rank 0: step 1: a loss is not finite" in result.stdout
+    assert "rank 0: step 1: a loss or gradient is not finite" in result.stdout
     assert not list((tmp_path / "log").glob("*.ckpt"))
 
 
@@ -223,7 +223,7 @@ def test_absurd_learning_rate_stops_too(flags, tmp_path):
     """As a process of its own: exit status, one line, no trace."""
     steps = ("--max_bad_steps", 2, "--max_steps", 9, "--epochs", 9)
     line = error_line(run_process("train_unsup.py", *flags, "--lr", 1e30, *steps))
-    assert "a loss is not finite" in line
+    assert "a loss or gradient is not finite" in line
     assert not list((tmp_path / "log").glob("*.ckpt"))
 
 
