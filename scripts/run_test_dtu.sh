@@ -27,6 +27,7 @@ if [ -z "$CKPT_FILE" ]; then
     CKPT_FILE="$(newest_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
 fi
 [ -n "$CKPT_FILE" ] || fail "no student in outputs/kd: run scripts/run_train_kd.sh first, or set CKPT_FILE"
+[ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 
 launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_LIST" --loadckpt "$CKPT_FILE" \
     --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \

@@ -1,0 +1,88 @@
+"""The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
+
+import os
+import subprocess
+
+import pytest
+from helpers import ROOT, change_times, write_checkpoint
+
+from datasets.synthetic import write_test_layout, write_training_layout
+
+
+def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
+    """Run scripts/<name> with settings from the environment."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
+    command = ["bash", str(ROOT / "scripts" / name), *flags]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+
+
+@pytest.mark.parametrize("driver", ["run_train_unsup.sh", "run_train_kd.sh", "run_test_dtu.sh"])
+def test_a_missing_dataset_gives_one_clear_message(driver, tmp_path):
+    """It names the setting and the folder, says where DTU comes from, and how to do without."""
+    nowhere = tmp_path / "no such folder"
+    result = run_driver(driver, DATASET_DIR=nowhere, TESTPATH=nowhere)
+    assert result.returncode != 0
+    (line,) = result.stderr.splitlines()
+    assert str(nowhere) in line and "MVSNet" in line and "run_demo.sh" in line
+
+
+def test_a_missing_checkpoint_gives_one_clear_message(tmp_path):
+    """Both drivers that need a checkpoint name the file that is not there."""
+    for driver in ("run_train_kd.sh", "run_test_dtu.sh"):
+        result = run_driver(driver, DATASET_DIR=tmp_path, TESTPATH=tmp_path, CKPT_FILE=tmp_path / "none.ckpt")
+        assert result.returncode != 0
+        assert "none.ckpt" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):
+    """A folder with somebody's files is refused and left alone."""
+    (tmp_path / "data").mkdir()
+    result = run_driver("run_demo.sh", DEMO_DIR=tmp_path)
+    assert result.returncode != 0 and str(tmp_path) in result.stderr
+    assert (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_teacher_two_rounds_and_test(tmp_path):
+    """A teacher, two rounds of students, clouds; the second run of the rounds makes nothing anew."""
+    data = tmp_path / "training data"  # with a space, as paths have
+    write_training_layout(data, {"scan1": 1, "scan2": 2}, width=64, height=64, views=4, lights=(6,))
+    write_test_layout(tmp_path / "test data", {"garden": 3}, width=64, height=64, views=4)
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "EPOCHS": 1}
+    short = ("--max_steps", "2", "--num_workers", "0")
+
+    result = run_driver("run_train_unsup.sh", *short, **settings, LOG_DIR=tmp_path / "teacher")
+    assert result.returncode == 0, result.stderr
+    teacher = tmp_path / "teacher" / "model_000000.ckpt"
+    assert teacher.exists()
+
+    rounds = {**settings, "LOG_DIR": tmp_path / "kd", "CKPT_FILE": teacher, "ROUNDS": 2, "THRES_VIEW": 1}
+    result = run_driver("run_train_kd.sh", *short, **rounds)
+    assert result.returncode == 0, result.stderr
+    students = [tmp_path / "kd" / f"round_{n}" / "student" / "model_000000.ckpt" for n in (1, 2)]
+    assert students[0].read_bytes() != students[1].read_bytes()
+
+    files = [change_times(tmp_path / "kd", pattern) for pattern in ("*.pfm", "*.ckpt")]
+    result = run_driver("run_train_kd.sh", *short, **rounds)
+    assert result.returncode == 0, result.stderr
+    assert files == [change_times(tmp_path / "kd", pattern) for pattern in ("*.pfm", "*.ckpt")]
+
+    test = {"TESTPATH": tmp_path / "test data", "TEST_LIST": "all", "CKPT_FILE": students[1]}
+    result = run_driver("run_test_dtu.sh", **test, OUTDIR=tmp_path / "out", DISP_THRESHOLD=2)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "gipuma_pcd" / "garden.ply").exists()
+
+
+@pytest.mark.slow
+def test_a_student_is_not_resumed_with_other_labels(tmp_path):
+    """Labels of another teacher in the same folder: the rounds stop and say so, instead of mixing both."""
+    data = tmp_path / "data"
+    write_training_layout(data, {"scan1": 1}, width=64, height=64, views=4, lights=(6,))
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "kd"}
+    settings |= {"ROUNDS": 1, "THRES_VIEW": 1, "EPOCHS": 1}
+    short = ("--max_steps", "1", "--num_workers", "0")
+    first, second = (write_checkpoint(tmp_path / f"{seed}.ckpt", "teacher", seed) for seed in (1, 2))
+    assert run_driver("run_train_kd.sh", *short, **settings, CKPT_FILE=first).returncode == 0
+    result = run_driver("run_train_kd.sh", *short, **settings, CKPT_FILE=second)
+    assert result.returncode != 0
+    assert "other labels" in result.stderr.splitlines()[-1]
