@@ -12,8 +12,9 @@ from datasets.mvs import MVSDataset
 from models.losses import DistillationLoss
 from tools import distributed
 from tools.check_and_encode import RECORD
-from tools.engine import build_network, open_training_sets, run_training, start_training, training_parser
+from tools.engine import run_training
 from tools.program import run_program
+from tools.training import build_network, open_training_sets, start_training, training_parser
 
 
 def labels_version(labels: Path, dataset: MVSDataset) -> str:

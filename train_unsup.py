@@ -7,8 +7,9 @@ Own scenes:           python train_unsup.py --dataset general_eval --trainpath S
 
 from models.losses import UnsupervisedLoss
 from tools import distributed
-from tools.engine import build_network, open_training_sets, run_training, start_training, training_parser
+from tools.engine import run_training
 from tools.program import run_program
+from tools.training import build_network, open_training_sets, start_training, training_parser
 
 
 def main() -> None:

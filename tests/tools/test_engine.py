@@ -15,14 +15,8 @@ from datasets.io import read_pfm, write_pfm
 from datasets.synthetic import write_scan_list, write_training_layout
 from models.checkpoint import load_model
 from tools.check_and_encode import RECORD
-from tools.engine import (
-    Trainer,
-    build_network,
-    learning_rate_factor,
-    open_training_sets,
-    parse_milestones,
-    training_parser,
-)
+from tools.engine import Trainer, learning_rate_factor
+from tools.training import build_network, open_training_sets, parse_milestones, training_parser
 
 VIEWS = 4
 MODEL = "model_000000.ckpt"
@@ -212,7 +206,9 @@ def test_training_stops_with_an_account(flags, poisoned, tmp_path):
         "train_unsup.py", *flags, "--loadckpt", poisoned, "--max_bad_steps", 2, "--max_steps", 9, "--epochs", 9
     )
     line = error_line(result)
-    assert "step 2: a loss or gradient is not finite; here scan1 view " in line and "2 steps in a row: lower --lr" in line
+    assert (
+        "step 2: a loss or gradient is not finite; here scan1 view " in line and "2 steps in a row: lower --lr" in line
+    )
     for term in ("total nan", "recon nan", "ssim ", "smooth nan", "photo nan", "feature nan"):
         assert term in line
     assert "rank 0: step 1: a loss or gradient is not finite" in result.stdout
