@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,31 @@ from datasets.files import DataError
 
 
 class EventLog:
-    """Writes tensorboardX events into a folder; without a folder every call does nothing."""
+    """Writes tensorboardX events into a folder; without a folder every call does nothing.
+
+    Events are written at once, not by tensorboardX's background thread: on a full disk that thread ends, and whoever
+    waits for it hangs. Here it raises DataError.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._writer = None
         if folder is None:
             return
-        from tensorboardX import SummaryWriter  # slow to import; one process needs it
+        from tensorboardX.event_file_writer import EventsWriter  # slow to import; one process needs it
 
-        try:
+        self._folder = folder
+        with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
-            self._writer = SummaryWriter(str(folder))
+            self._writer = EventsWriter(str(folder / "events"))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
+            self._writer = None
+            message = f"{self._folder}: its event file cannot be written: {error.strerror or error}"
+            raise DataError(message) from None
 
     @property
     def active(self) -> bool:
@@ -35,20 +49,30 @@ class EventLog:
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
         """Log named numbers, those that are finite: tensorboardX complains about others on stderr."""
         if self._writer is not None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self._writer.add_scalar(f"{group}/{name}", value, step)
+            from tensorboardX.summary import scalar
+
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            self._write([scalar(f"{group}/{name}", value) for name, value in finite.items()], step)
 
     def images(self, group: str, pictures: dict[str, np.ndarray], step: int) -> None:
         """Log named pictures, float [3, H, W] or [1, H, W] in 0..1."""
         if self._writer is not None:
-            for name, picture in pictures.items():
-                self._writer.add_image(f"{group}/{name}", np.nan_to_num(picture), step)
+            from tensorboardX.summary import image
+
+            self._write([image(f"{group}/{name}", np.nan_to_num(picture)) for name, picture in pictures.items()], step)
+
+    def _write(self, summaries: list[Any], step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        with self._writing():
+            for summary in summaries:
+                self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+            self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left; a full disk costs the log's end, not the training."""
+        """Write what is left."""
         if self._writer is not None:
-            with contextlib.suppress(OSError):
+            with self._writing():
                 self._writer.close()
             self._writer = None
 
