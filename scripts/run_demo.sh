@@ -28,7 +28,7 @@ echo "== rendering scenes"
 export DATASET_DIR="$data/train" TRAIN_LIST=all TEST_LIST= AMP
 short=(--warmup_steps 50 --seed "$SEED")
 minutes_left() { # minutes_left SHARE: a share of the time left, two minutes kept for the tests
-    awk -v left=$((TIME_LIMIT * 60 - 120 - SECONDS)) -v share="$1" 'BEGIN { m = left * share / 60; print m > 1 ? m : 1 }'
+    awk -v left=$((TIME_LIMIT * 60 - 120 - SECONDS)) -v share="$1" 'BEGIN { m = left * share / 60; print (m > 1 ? m : 1) }'
 }
 
 echo "== teacher: training without ground truth"

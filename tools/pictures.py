@@ -5,6 +5,7 @@
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def render_cloud(
     return picture
 
 
+def turned(camera: Camera, center: np.ndarray, degrees: float) -> Camera:
+    """The camera moved on a circle around a world point [3], about its own vertical axis, still looking at it."""
+    angle = np.deg2rad(degrees)
+    x, y, z = (camera.cam_T_world @ np.append(center, 1))[:3]
+    turn = np.eye(4)
+    turn[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    turn[:3, 3] = np.array([x, y, z]) - turn[:3, :3] @ [x, y, z]
+    return dataclasses.replace(camera, cam_T_world=turn @ camera.cam_T_world)
+
+
 def _size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(word) for word in text.split("x"))
@@ -89,13 +100,17 @@ def main() -> None:
     parser.add_argument("--cloud", required=True, help="PLY file with colours")
     parser.add_argument("--camera", required=True, help="camera file to look through")
     parser.add_argument("--size", type=_size, default="640x480", help="size of the picture that the camera belongs to")
+    parser.add_argument("--turn", type=float, default=0.0, help="move the camera around the cloud, degrees")
     parser.add_argument("--splat", type=int, default=2, help="pixels a point covers along each side")
     parser.add_argument("--out", required=True, help="PNG file to write")
     args = parser.parse_args()
     points, colors = read_ply(args.cloud)
     if colors is None:
         colors = np.full((len(points), 3), 128, np.uint8)
-    write_image(args.out, render_cloud(points, colors, read_camera(args.camera), args.size, args.splat))
+    camera = read_camera(args.camera)
+    if args.turn and len(points):
+        camera = turned(camera, np.median(points, axis=0), args.turn)
+    write_image(args.out, render_cloud(points, colors, camera, args.size, args.splat))
     print(f"picture: {args.out}")
 
 

@@ -8,7 +8,7 @@ from datasets.general import GeneralScans
 from datasets.io import read_image_size, write_pfm
 from datasets.synthetic import write_test_layout
 from tools.eval_depth import depth_metrics, format_table
-from tools.pictures import depth_sheet, render_cloud
+from tools.pictures import depth_sheet, render_cloud, turned
 
 
 @pytest.fixture
@@ -71,3 +71,15 @@ def test_nearer_points_hide_farther_ones(scenes):
         picture = render_cloud(points[order], colors[order], camera, (64, 64), splat=1)
         assert tuple(picture[30, 20]) == (255, 0, 0)
         assert (picture == 255).all(axis=2).sum() == 64 * 64 - 1
+
+
+def test_a_turned_camera_still_looks_at_the_centre(scenes):
+    """The centre keeps its place in the camera, a full turn changes nothing, and a half turn shows the other side."""
+    layout, _ = scenes
+    camera, center = layout.camera("scan1", 0), np.array([10.0, -20.0, 650.0])
+    place = camera.cam_T_world @ np.append(center, 1)
+    half = turned(camera, center, 180)
+    np.testing.assert_allclose(half.cam_T_world @ np.append(center, 1), place, atol=1e-9)
+    np.testing.assert_allclose(turned(half, center, 180).cam_T_world, camera.cam_T_world, atol=1e-9)
+    nearer = np.linalg.inv(camera.cam_T_world) @ (place - [0, 0, 50, 0])
+    assert (half.cam_T_world @ nearer)[2] == pytest.approx(place[2] + 50)
