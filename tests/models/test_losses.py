@@ -54,7 +54,7 @@ def teacher_outputs(depths: dict[str, torch.Tensor], views: int, noise: float = 
     return outputs
 
 
-def test_golden_unsupervised_loss():
+def test_golden_unsupervised_loss(one_thread):
     """The official loss of the teacher in training mode: every term to 1e-4, every gradient norm to 1 %."""
     golden = np.load(GOLDEN / "unsup_loss.npz")
     network = golden_network("teacher").train()
@@ -220,7 +220,7 @@ def everywhere(value: float) -> dict[str, torch.Tensor]:
     return stage_labels(torch.full((1, HEIGHT, WIDTH), value))
 
 
-def test_golden_distillation_loss():
+def test_golden_distillation_loss(one_thread):
     """The official loss of the student in training mode: every term to 1e-4, every gradient norm to 1 %."""
     golden = np.load(GOLDEN / "kd_loss.npz")
     network = golden_network("student").train()
