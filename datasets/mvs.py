@@ -109,15 +109,13 @@ class MVSDataset(Dataset):
         sample = make_sample(views, depth_values, entry.scan, entry.reference)
         if settings.augment:
             sample["imgs"] = _jitter(torch.from_numpy(sample["imgs"]))
-        depth_range = camera.depth_range(settings.numdepth)
-        depth = None
         if settings.ground_truth:
             depth = self.layout.ground_truth(entry.scan, entry.reference, reference.size)
-        if depth is not None:
-            sample["depth"] = stage_maps(depth)
-            sample["depth_mask"] = stage_maps((depth >= depth_values[0]) & (depth <= depth_values[-1]))
+            if depth is not None:
+                sample["depth"] = stage_maps(depth)
+                sample["depth_mask"] = stage_maps((depth >= depth_values[0]) & (depth <= depth_values[-1]))
         if settings.labels is not None:
-            sample.update(self._labels(entry, reference.size, depth_range))
+            sample.update(self._labels(entry, reference.size, camera.depth_range(settings.numdepth)))
         return sample
 
     def image_size(self, index: int) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from models.plane_sweep import variance_volume
 from models.regularization import CostRegNet, VarianceNet
 
 STAGES = ("stage1", "stage2", "stage3")
-STAGE_SCALES = (4, 2, 1)
 
 
 class CascadeMVSNet(nn.Module):

@@ -166,7 +166,6 @@ class Trainer:
             seconds = median(self.step_seconds)
             write_json(self.logdir / "training.json", {"steps": self.step, "seconds_per_step": round(seconds, 4)})
             self.message(f"trained {self.step} steps, {seconds:.2f} s per step (median)")
-        self.log.close()
 
     def _enough(self) -> bool:
         """Whether --max_steps or --max_minutes is reached; the same on all processes."""
@@ -297,8 +296,8 @@ def run_training(
 ) -> None:
     """Do what --mode says. A training is resumed only with the `data_version` it was started with."""
     trainer = Trainer(args, model, compute_losses, train_set, test_set, device, data_version)
+    trainer.message(f"{len(train_set)} training samples, device {device}, precision {args.amp}")
     if distributed.is_main():
-        trainer.message(f"{len(train_set)} training samples, device {device}, precision {args.amp}")
         write_json(trainer.logdir / "flags.json", {name: str(value) for name, value in vars(args).items()})
     try:
         if args.mode == "train":

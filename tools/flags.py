@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 
 import torch
 
@@ -61,13 +60,6 @@ def add_dataset_flag(parser: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help="dtu_yao: DTU training layout; general_eval: test layout, also for own scenes",
     )
-
-
-def existing_file(path: str | Path, flag: str) -> Path:
-    """The path when it is a file, else DataError naming the flag."""
-    if not Path(path).is_file():
-        raise DataError(f"{flag} {path}: no such file")
-    return Path(path)
 
 
 def check_ndepths(args: argparse.Namespace) -> None:

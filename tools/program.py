@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +112,6 @@ class Progress:
         """End the bar."""
         if self._bar is not None:
             self._bar.close()
-
-
-def with_progress(items: Sequence[Any], label: str, quiet: bool = False) -> Iterator[Any]:
-    """Yield the items, showing progress."""
-    progress = Progress(len(items), label, quiet=quiet)
-    with contextlib.closing(progress):
-        for item in items:
-            yield item
-            progress.step()
 
 
 def begin_results(folder: Path, record: str, settings: dict[str, Any], results: Iterable[str]) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers import GOLDEN, golden_inputs, golden_network, scene_sample
 
+from datasets.sample import STAGE_SCALES
 from datasets.synthetic import render_scene
-from models.cascade import STAGE_SCALES, STAGES
+from models.cascade import STAGES
 from models.losses import DistillationLoss, UnsupervisedLoss
 
 WEIGHTS = (0.5, 1.0, 2.0)
@@ -17,7 +18,7 @@ HEIGHT, WIDTH = 64, 96
 
 def stage_labels(full: torch.Tensor) -> dict[str, torch.Tensor]:
     """A full-size map [B, H, W] at every stage by nearest neighbour."""
-    return {stage: full[:, ::scale, ::scale] for stage, scale in zip(STAGES, STAGE_SCALES, strict=True)}
+    return {stage: full[:, ::scale, ::scale] for stage, scale in STAGE_SCALES.items()}
 
 
 def assert_gradients(network: torch.nn.Module, golden) -> None:
@@ -204,7 +205,7 @@ def random_logits(batch: int = 1, depths: int = 9, seed: int = 0) -> dict[str, t
     generator = torch.Generator().manual_seed(seed)
     return {
         stage: torch.randn(batch, depths, HEIGHT // k, WIDTH // k, generator=generator).requires_grad_()
-        for stage, k in zip(STAGES, STAGE_SCALES, strict=True)
+        for stage, k in STAGE_SCALES.items()
     }
 
 
