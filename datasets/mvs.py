@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -12,7 +13,7 @@ from datasets.files import DataError, PathLike
 from datasets.general import GeneralScans
 from datasets.io import read_image_size, read_pfm
 from datasets.layouts import Layout, folder_names
-from datasets.sample import fitted_size, load_view, make_sample, stage_maps
+from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
 
 LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans}
 
@@ -45,6 +46,15 @@ class Entry:
     light: int
     reference: int
     sources: tuple[int, ...]
+
+
+class ViewKey(NamedTuple):
+    """An image as a sample takes it: size is (width, height), the reference view's for all views of a sample."""
+
+    scan: str
+    light: int
+    view: int
+    size: tuple[int, int]
 
 
 class MVSDataset(Dataset):
@@ -101,39 +111,41 @@ class MVSDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, settings = self.entries[index], self.settings
-        reference = self._load(entry, entry.reference, None)
-        views = [reference] + [self._load(entry, source, reference.size) for source in entry.sources]
-        camera = reference.camera
-        camera_path = self.layout.camera_path(entry.scan, entry.reference)
-        depth_values = camera.depth_values(settings.numdepth, settings.interval_scale, camera_path)
-        sample = make_sample(views, depth_values, entry.scan, entry.reference)
+        keys = self.view_keys(index)
+        size, depth_values = keys[0].size, self.depth_values(index)
+        sample = make_sample([self.load(key) for key in keys], depth_values, entry.scan, entry.reference)
         if settings.augment:
             sample["imgs"] = _jitter(torch.from_numpy(sample["imgs"]))
         if settings.ground_truth:
-            depth = self.layout.ground_truth(entry.scan, entry.reference, reference.size)
+            depth = self.layout.ground_truth(entry.scan, entry.reference, size)
             if depth is not None:
                 sample["depth"] = stage_maps(depth)
                 sample["depth_mask"] = stage_maps((depth >= depth_values[0]) & (depth <= depth_values[-1]))
         if settings.labels is not None:
-            sample.update(self._labels(entry, reference.size, camera.depth_range(settings.numdepth)))
+            camera = self.layout.camera(entry.scan, entry.reference)
+            sample.update(self._labels(entry, size, camera.depth_range(settings.numdepth)))
         return sample
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        """(width, height) of a sample's images, from the reference image's header."""
-        entry = self.entries[index]
-        size = read_image_size(self.layout.image_path(entry.scan, entry.reference, entry.light))
-        return fitted_size(*size, self.settings.max_size) if self.layout.scales_images else size
+    def view_keys(self, index: int) -> list[ViewKey]:
+        """The images of a sample, the reference first."""
+        entry, layout = self.entries[index], self.layout
+        size = read_image_size(layout.image_path(entry.scan, entry.reference, entry.light))
+        if layout.scales_images:
+            size = fitted_size(*size, self.settings.max_size)
+        return [ViewKey(entry.scan, entry.light, view, size) for view in (entry.reference, *entry.sources)]
 
-    def _load(self, entry: Entry, view: int, size: tuple[int, int] | None):
-        layout = self.layout
-        max_size = self.settings.max_size if layout.scales_images else None
-        path = layout.image_path(entry.scan, view, entry.light)
-        if size is not None and not layout.scales_images:
-            loaded = load_view(path, layout.camera(entry.scan, view), None, None)
-            if loaded.size != size:
-                raise DataError(f"{path}: is {loaded.size[0]}x{loaded.size[1]}, its reference view {size[0]}x{size[1]}")
-            return loaded
-        return load_view(path, layout.camera(entry.scan, view), max_size, size)
+    def load(self, key: ViewKey) -> View:
+        """The image with its camera, both at the key's size."""
+        path = self.layout.image_path(key.scan, key.view, key.light)
+        return load_view(path, self.layout.camera(key.scan, key.view), key.size, self.layout.scales_images)
+
+    def depth_values(self, index: int) -> np.ndarray:
+        """A sample's depth hypotheses, float32 [numdepth]."""
+        entry, settings = self.entries[index], self.settings
+        path = self.layout.camera_path(entry.scan, entry.reference)
+        return self.layout.camera(entry.scan, entry.reference).depth_values(
+            settings.numdepth, settings.interval_scale, path
+        )
 
     def _labels(self, entry: Entry, size: tuple[int, int], depth_range: tuple[float, float]) -> dict[str, Any]:
         """Pseudo-labels of the reference view; valid where mu lies inside the camera file's depth range."""

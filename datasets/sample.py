@@ -33,19 +33,19 @@ class View:
         return self.image.shape[1], self.image.shape[0]
 
 
-def load_view(path: PathLike, camera: Camera, max_size: tuple[int, int] | None, size: tuple[int, int] | None) -> View:
-    """Read an image whose `camera` belongs to its full size, and fit both to the networks.
+def load_view(path: PathLike, camera: Camera, size: tuple[int, int], resize: bool) -> View:
+    """Read an image whose `camera` belongs to its full size, and fit both to `size` (width, height).
 
-    `size` (width, height) forces a size (source views take the reference's). Otherwise, with `max_size`, the image is
-    scaled down to fit and its sides rounded down to multiples of 32; without it the sides must be such multiples.
+    The networks want sides that are multiples of 32. Raises DataError for others, and for an image of another size
+    unless `resize` allows to scale it.
     """
     image = read_image(path).astype(np.float32) / 255
     height, width = image.shape[:2]
-    if size is None:
-        size = (width, height) if max_size is None else fitted_size(width, height, max_size)
-    if any(side % SIZE_STEP or side < SIZE_STEP for side in size):
+    if any(side % SIZE_STEP or side < SIZE_STEP for side in (size if resize else (width, height))):
         raise DataError(f"{path}: is {width}x{height}; its sides must be multiples of {SIZE_STEP}: resize the images")
     if size != (width, height):
+        if not resize:
+            raise DataError(f"{path}: is {width}x{height}, its reference view {size[0]}x{size[1]}")
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return View(image, camera.scaled(size[0] / width, size[1] / height))
 

@@ -58,23 +58,43 @@ class CascadeMVSNet(nn.Module):
                     setattr(other, name, layer)
 
     def forward(self, imgs: Tensor, proj_matrices: dict[str, Tensor], depth_values: Tensor) -> dict[str, Any]:
-        size = imgs.shape[-2:]
         features = self.extract_features(imgs)
-        interval = (depth_values[:, -1] - depth_values[:, 0]) / depth_values.shape[1]
+        hypotheses = self._first_hypotheses(features, depth_values)
         outputs: dict[str, Any] = {}
-        depth = None
         for i, stage in enumerate(STAGES):
-            if depth is None:
-                hypotheses = first_hypotheses(depth_values, self.ndepths[i], features[i].shape[-2:])
-            else:
-                previous = depth.detach() if self.detach else depth
-                step = self.depth_interval_ratios[i] * interval
-                hypotheses = refined_hypotheses(previous, self.ndepths[i], step, size, features[i].shape[-2:])
             outputs[stage] = self._run_stage(i, features[i], proj_matrices[stage], hypotheses)
-            depth = outputs[stage]["depth"]
+            if i + 1 < len(STAGES):
+                hypotheses = self._next_hypotheses(i + 1, features, outputs[stage]["depth"], depth_values)
         outputs["depth"] = outputs["stage3"]["depth"]
         outputs["photometric_confidence"] = outputs["stage3"]["photometric_confidence"]
         return outputs
+
+    def depth_of_features(
+        self, features: Sequence[Tensor], proj_matrices: dict[str, Tensor], depth_values: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Depth [B, H, W] and each stage's confidence [B, h, w] from features as `extract_features` gives them.
+
+        For prediction: what only the losses need is neither computed nor kept.
+        """
+        hypotheses = self._first_hypotheses(features, depth_values)
+        confidences = []
+        for i, stage in enumerate(STAGES):
+            probability = self._probability(i, features[i], proj_matrices[stage], hypotheses)
+            depth, confidence = self._read_out(probability, hypotheses)
+            confidences.append(confidence)
+            if i + 1 < len(STAGES):
+                hypotheses = self._next_hypotheses(i + 1, features, depth, depth_values)
+        return depth, confidences
+
+    def _first_hypotheses(self, features: Sequence[Tensor], depth_values: Tensor) -> Tensor:
+        return first_hypotheses(depth_values, self.ndepths[0], features[0].shape[-2:])
+
+    def _next_hypotheses(self, index: int, features: Sequence[Tensor], depth: Tensor, depth_values: Tensor) -> Tensor:
+        """Hypotheses of stage `index` around the previous stage's depth."""
+        interval = (depth_values[:, -1] - depth_values[:, 0]) / depth_values.shape[1]
+        step = self.depth_interval_ratios[index] * interval
+        depth = depth.detach() if self.detach else depth
+        return refined_hypotheses(depth, self.ndepths[index], step, features[-1].shape[-2:], features[index].shape[-2:])
 
     def extract_features(self, imgs: Tensor) -> list[Tensor]:
         """Features of all views, one [B, N, C, h, w] per stage.
@@ -88,18 +108,31 @@ class CascadeMVSNet(nn.Module):
         return [level.unflatten(0, imgs.shape[:2]) for level in levels]
 
     def _run_stage(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> dict[str, Tensor]:
-        """Cost volume, regularisation and read-out of one stage."""
-        volume = variance_volume(features.float(), proj_matrices, hypotheses)
-        probability = self.cost_regularization[index](volume).float().softmax(dim=1)
-        confidence, best = probability.max(dim=1)
-        result = {"photometric_confidence": confidence, "prob_volume": probability, "depth_values": hypotheses}
-        if self.kind == "student":
-            result["depth"] = hypotheses.gather(1, best[:, None]).squeeze(1)
-        else:
-            result["depth"] = (probability * hypotheses).sum(dim=1)
+        """One stage's outputs, with all that the losses need."""
+        probability = self._probability(index, features, proj_matrices, hypotheses)
+        depth, confidence = self._read_out(probability, hypotheses)
+        result = {
+            "depth": depth,
+            "photometric_confidence": confidence,
+            "prob_volume": probability,
+            "depth_values": hypotheses,
+        }
+        if self.kind == "teacher":
             result["var"] = self.var_regression[index](features[:, 0]).float()
             result["features"] = features
         return result
+
+    def _probability(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
+        """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
+        volume = variance_volume(features.float(), proj_matrices, hypotheses)
+        return self.cost_regularization[index](volume).float().softmax(dim=1)
+
+    def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
+        """Depth [B, h, w], the most probable one (student) or the expected one (teacher), and its confidence."""
+        confidence, best = probability.max(dim=1)
+        if self.kind == "student":
+            return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
+        return (probability * hypotheses).sum(dim=1), confidence
 
 
 def _evenly_spaced(low: Tensor, high: Tensor, count: int) -> Tensor:

@@ -82,6 +82,12 @@ def share(items: Sequence[Item]) -> list[Item]:
     return list(items[rank() :: world_size()])
 
 
+def share_runs(items: Sequence[Item]) -> list[Item]:
+    """This process's part of the items in one run, where neighbours share work; as large as the others' within one."""
+    total, size = len(items), world_size()
+    return list(items[rank() * total // size : (rank() + 1) * total // size])
+
+
 def finish() -> None:
     """Leave the process group."""
     if dist.is_initialized():

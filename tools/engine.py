@@ -21,7 +21,7 @@ from datasets.files import DataError, write_bytes, write_json
 from datasets.mvs import MVSDataset
 from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from tools import distributed
-from tools.flags import AMP_TYPES
+from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
 from tools.program import Progress
 from tools.training import parse_milestones
@@ -61,7 +61,7 @@ class Trainer:
     ) -> None:
         self.args, self.device, self.data_version = args, device, data_version
         self.compute_losses = compute_losses
-        self.amp_type = AMP_TYPES[args.amp]
+        self.amp_type = AMP_TYPES[resolved_amp(args.amp, device)]
         self.network = model.to(device)
         self.model = self._distribute(self.network)
         self.optimizer = torch.optim.Adam(

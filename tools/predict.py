@@ -9,7 +9,11 @@ cams/, images/. A rerun skips the views that are finished; under torchrun each p
 import argparse
 import dataclasses
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +21,15 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import default_collate
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.io import Camera, colour_map, write_camera, write_image, write_pfm
+from datasets.io import colour_map, write_camera, write_image, write_pfm
 from datasets.mvs import MVSDataset, Settings, open_dataset
-from datasets.sample import STAGE_SCALES
+from datasets.sample import STAGE_SCALES, stage_projections
+from models.blocks import fold
 from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
 from tools import distributed
@@ -37,8 +42,10 @@ from tools.flags import (
     add_network_flags,
     add_size_flags,
     check_ndepths,
+    resolved_amp,
 )
 from tools.program import Formatter, Progress, begin_results, positive_int, run_program
+from tools.view_features import SeenView, ViewFeatures
 
 RESULTS = ("depth_est", "confidence", "cams", "images")
 RECORD = "prediction.json"
@@ -52,7 +59,8 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
     add_network_flags(parser, ratios)
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, max_w, max_h)
-    add_machine_flags(parser)
+    parser.add_argument("--cache_gb", type=float, default=1.0, help="memory for features of views used again, in GB")
+    add_machine_flags(parser, amp="auto")
 
 
 def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings:
@@ -68,9 +76,9 @@ def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings
 
 
 def load_for_prediction(args: argparse.Namespace, device: torch.device) -> CascadeMVSNet:
-    """The checkpoint's network on the device."""
+    """The checkpoint's network on the device, its BatchNorm folded into convolutions of the type that --amp says."""
     model = load_model(args.loadckpt, args.ndepths, args.depth_inter_r, args.share_cr)
-    return model.to(device)
+    return fold(model, AMP_TYPES[resolved_amp(args.amp, device)] or torch.float32).to(device)
 
 
 def view_path(outdir: Path, scan: str, folder: str, view: int, suffix: str) -> Path:
@@ -83,36 +91,57 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     outdir = Path(args.outdir)
     model = load_for_prediction(args, device)
     if distributed.is_main():
-        record = _record(args, dataset)
+        record = _record(args, dataset, device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
             begin_results(outdir / scan, RECORD, record, RESULTS)
     distributed.barrier()
-    batches = distributed.share(_unfinished_batches(dataset, outdir, args.batch_size))
-    views = sum(len(batch) for batch in batches)
-    skipped = len(distributed.share(range(len(dataset)))) - views
+    unfinished = _unfinished_batches(dataset, outdir, args.batch_size)
+    distributed.barrier()  # all processes have the same list before one of them finishes a view of it
+    skipped = len(dataset) - sum(map(len, unfinished))
     if skipped > 0 and distributed.is_main():
         print(f"{skipped} views are finished already", flush=True)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=args.num_workers if batches else 0,
-        pin_memory=args.pin_m and device.type == "cuda",
-    )
-    progress = Progress(views, "depth", quiet=not distributed.is_main())
-    for batch in loader:
-        outputs = _run(model, batch, device, AMP_TYPES[args.amp])
-        for i in range(len(batch["view"])):
-            _write_view(outdir, dataset, batch, outputs, i)
-            progress.step()
+    batches = distributed.share_runs(unfinished)
+    progress = Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main())
+    for _ in _predicted(args, dataset, model, device, batches):
+        progress.step()
     progress.close()
     distributed.barrier()
 
 
-def _record(args: argparse.Namespace, dataset: MVSDataset) -> dict[str, Any]:
+def _predicted(
+    args: argparse.Namespace,
+    dataset: MVSDataset,
+    model: CascadeMVSNet,
+    device: torch.device,
+    batches: list[list[int]],
+) -> Iterator[int]:
+    """Predict and write the views of index batches; yields each one's index. Threads read ahead and write behind."""
+    threads = max(1, args.num_workers)
+    extract = partial(_extract, model, device)
+    with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as writers:
+        views = ViewFeatures(dataset, extract, args.cache_gb * 1e9, readers)
+        written: deque[Future[int]] = deque()
+        for batch, following in zip_longest(batches, batches[1:], fillvalue=[]):
+            keys = [dataset.view_keys(index) for index in batch]
+            views.expect(chain.from_iterable(keys))
+            views.expect(chain.from_iterable(map(dataset.view_keys, following)))
+            samples = [[views.get(key) for key in sample] for sample in keys]
+            depths, confidences = _run(model, samples, [dataset.depth_values(index) for index in batch], device)
+            for i, index in enumerate(batch):
+                maps = (depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
+                written.append(writers.submit(_write_view, Path(args.outdir), dataset, index, samples[i][0], *maps))
+            while len(written) > 2 * threads:
+                yield written.popleft().result()
+        while written:
+            yield written.popleft().result()
+
+
+def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device) -> dict[str, Any]:
     """What the results depend on; other results are stale."""
     settings = dataclasses.asdict(dataset.settings)
     settings.pop("labels")
-    network = {"ndepths": args.ndepths, "depth_inter_r": args.depth_inter_r, "share_cr": args.share_cr, "amp": args.amp}
+    network = {"ndepths": args.ndepths, "depth_inter_r": args.depth_inter_r, "share_cr": args.share_cr}
+    network["amp"] = resolved_amp(args.amp, device)
     record = {"weights_sha256": file_digest(args.loadckpt), **settings, **network}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 
@@ -122,19 +151,31 @@ def _unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> l
     groups = defaultdict(list)
     for index, entry in enumerate(dataset.entries):
         if not view_path(outdir, entry.scan, "depth_est", entry.reference, ".pfm").exists():
-            size = dataset.image_size(index) if batch_size > 1 else None
+            size = dataset.view_keys(index)[0].size if batch_size > 1 else None
             groups[entry.scan, size].append(index)
     return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
 
 
 @torch.inference_mode()
-def _run(model: CascadeMVSNet, batch: dict[str, Any], device: torch.device, amp_type: torch.dtype | None) -> dict:
-    """The network's depth and its stages' confidences, on the CPU."""
-    batch = move_to(batch, device)
-    with torch.autocast(device.type, amp_type, enabled=amp_type is not None):
-        outputs = model(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
-    maps = {stage: outputs[stage]["photometric_confidence"].float().cpu() for stage in STAGE_SCALES}
-    return {"depth": outputs["depth"].float().cpu(), **maps}
+def _extract(model: CascadeMVSNet, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:
+    """Features of one image [1, 3, H, W] in 0..1."""
+    return model.feature(image.to(device, memory_format=torch.channels_last))
+
+
+@torch.inference_mode()
+def _run(
+    model: CascadeMVSNet, samples: list[list[SeenView]], depth_values: list[np.ndarray], device: torch.device
+) -> tuple[Tensor, list[Tensor]]:
+    """Depth [B, H, W] and the stages' confidences of samples of equal size, on the CPU."""
+    features = [
+        torch.stack([torch.stack([view.features[stage] for view in sample]) for sample in samples])
+        for stage in range(len(STAGE_SCALES))
+    ]
+    projections = default_collate([stage_projections([view.camera for view in sample]) for sample in samples])
+    depth, confidences = model.depth_of_features(
+        features, move_to(projections, device), torch.from_numpy(np.stack(depth_values)).to(device)
+    )
+    return depth.cpu(), [confidence.cpu() for confidence in confidences]
 
 
 def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:
@@ -146,24 +187,23 @@ def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:
     return product
 
 
-def _write_view(outdir: Path, dataset: MVSDataset, batch: dict[str, Any], outputs: dict[str, Tensor], i: int) -> None:
-    """Write one view's files, the depth map last: it marks the view as finished."""
-    scan, view = batch["scan"][i], int(batch["view"][i])
-    numdepth = dataset.settings.numdepth
-    depth_min, depth_max = dataset.layout.camera(scan, view).depth_range(numdepth)
-    extrinsic, intrinsic = batch["proj_matrices"]["stage3"][i, 0].double().numpy()
+def _write_view(
+    outdir: Path, dataset: MVSDataset, index: int, view: SeenView, depth: np.ndarray, confidences: list[np.ndarray]
+) -> int:
+    """Write one reference view's files, the depth map last: it marks the view as finished. Returns the index."""
+    entry, numdepth = dataset.entries[index], dataset.settings.numdepth
+    depth_min, depth_max = view.camera.depth_range(numdepth)
     depth_line = (depth_min, (depth_max - depth_min) / numdepth, numdepth, depth_max)
-    camera = Camera(intrinsic[:3, :3], extrinsic, depth_line)
-    image = (batch["imgs"][i, 0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)  # truncated, like the official files
-    depth = outputs["depth"][i].numpy()
-    confidence = combined_confidence([outputs[stage][i].numpy() for stage in STAGE_SCALES])
+    path = partial(view_path, outdir, entry.scan, view=entry.reference)
+    confidence = combined_confidence(confidences)
 
-    write_camera(view_path(outdir, scan, "cams", view, "_cam.txt"), camera)
-    write_image(view_path(outdir, scan, "images", view, ".jpg"), image)
-    write_pfm(view_path(outdir, scan, "confidence", view, ".pfm"), confidence)
-    write_image(view_path(outdir, scan, "confidence", view, ".png"), colour_map(confidence, 0.0, 1.0))
-    write_image(view_path(outdir, scan, "depth_est", view, ".png"), colour_map(depth))
-    write_pfm(view_path(outdir, scan, "depth_est", view, ".pfm"), depth)
+    write_camera(path("cams", suffix="_cam.txt"), dataclasses.replace(view.camera, depth_line=depth_line))
+    write_image(path("images", suffix=".jpg"), view.image)
+    write_pfm(path("confidence", suffix=".pfm"), confidence)
+    write_image(path("confidence", suffix=".png"), colour_map(confidence, 0.0, 1.0))
+    write_image(path("depth_est", suffix=".png"), colour_map(depth))
+    write_pfm(path("depth_est", suffix=".pfm"), depth)
+    return index
 
 
 def main() -> None:

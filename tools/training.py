@@ -72,7 +72,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     add_network_flags(parser, "4,1,0.5")
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, 640, 512)
-    add_machine_flags(parser)
+    add_machine_flags(parser, amp="off")
     return parser
 
 

@@ -174,8 +174,8 @@ def test_single_scan(rendered):
 
 def test_image_size_without_loading(rendered):
     """The size a sample will have, from the image's header."""
-    assert dtu(rendered / "train").image_size(0) == (96, 64)
-    assert general(rendered / "test").image_size(0) == (96, 64)
+    assert dtu(rendered / "train").view_keys(0)[0].size == (96, 64)
+    assert general(rendered / "test").view_keys(0)[0].size == (96, 64)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])

@@ -1,0 +1,65 @@
+"""Features of views for prediction: computed once per view however many references use it, within a memory budget."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.io import Camera
+from datasets.mvs import MVSDataset, ViewKey
+from datasets.sample import View
+
+
+class SeenView(NamedTuple):
+    """A view's image [H, W, 3] uint8, its camera, and its features [C, h, w] of every stage."""
+
+    image: np.ndarray
+    camera: Camera
+    features: tuple[Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it holds."""
+        return self.image.nbytes + sum(feature.nbytes for feature in self.features)
+
+
+class ViewFeatures:
+    """The views used last, up to `budget` bytes of them; `extract` maps an image [1, 3, H, W] to stages of features.
+
+    Images are read by the executor's threads: `expect` starts on those that `get` will soon ask for.
+    """
+
+    def __init__(
+        self, dataset: MVSDataset, extract: Callable[[Tensor], Iterable[Tensor]], budget: float, readers: Executor
+    ) -> None:
+        self._dataset, self._extract, self._budget, self._readers = dataset, extract, budget, readers
+        self._seen: OrderedDict[ViewKey, SeenView] = OrderedDict()
+        self._reading: dict[ViewKey, Future[View]] = {}
+        self._bytes = 0
+
+    def expect(self, keys: Iterable[ViewKey]) -> None:
+        """Start reading the images that are not at hand."""
+        for key in keys:
+            if key not in self._seen and key not in self._reading:
+                self._reading[key] = self._readers.submit(self._dataset.load, key)
+
+    def get(self, key: ViewKey) -> SeenView:
+        """The view with its features; raises DataError when its image cannot be used."""
+        if key in self._seen:
+            self._seen.move_to_end(key)
+            return self._seen[key]
+        self.expect([key])
+        view = self._reading.pop(key).result()
+        image = torch.from_numpy(view.image).permute(2, 0, 1)[None]
+        features = tuple(stage[0] for stage in self._extract(image))
+        # Truncated, not rounded, like the official programs' files.
+        seen = SeenView((view.image * 255).astype(np.uint8), view.camera, features)
+        self._seen[key] = seen
+        self._bytes += seen.bytes
+        while self._bytes > self._budget and len(self._seen) > 1:
+            self._bytes -= self._seen.popitem(last=False)[1].bytes
+        return seen
