@@ -26,7 +26,7 @@ from torch.utils.data import default_collate
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.io import colour_map, write_camera, write_image, write_pfm
+from datasets.io import Camera, colour_map, write_camera, write_image, write_pfm
 from datasets.mvs import MVSDataset, Settings, open_dataset
 from datasets.sample import STAGE_SCALES, stage_projections
 from models.blocks import fold
@@ -129,7 +129,10 @@ def _predicted(
             depths, confidences = _run(model, samples, [dataset.depth_values(index) for index in batch], device)
             for i, index in enumerate(batch):
                 maps = (depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
-                written.append(writers.submit(_write_view, Path(args.outdir), dataset, index, samples[i][0], *maps))
+                view = samples[i][0]
+                written.append(
+                    writers.submit(write_prediction, Path(args.outdir), dataset, index, view.image, view.camera, *maps)
+                )
             while len(written) > 2 * threads:
                 yield written.popleft().result()
         while written:
@@ -187,18 +190,27 @@ def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:
     return product
 
 
-def _write_view(
-    outdir: Path, dataset: MVSDataset, index: int, view: SeenView, depth: np.ndarray, confidences: list[np.ndarray]
+def write_prediction(
+    outdir: Path,
+    dataset: MVSDataset,
+    index: int,
+    image: np.ndarray,
+    camera: Camera,
+    depth: np.ndarray,
+    confidences: list[np.ndarray],
 ) -> int:
-    """Write one reference view's files, the depth map last: it marks the view as finished. Returns the index."""
+    """Write the files of a sample's reference view, the depth map last: it marks the view as finished.
+
+    image uint8 [H, W, 3] and its camera; depth [H, W]; confidences of the stages. Returns the index.
+    """
     entry, numdepth = dataset.entries[index], dataset.settings.numdepth
-    depth_min, depth_max = view.camera.depth_range(numdepth)
+    depth_min, depth_max = camera.depth_range(numdepth)
     depth_line = (depth_min, (depth_max - depth_min) / numdepth, numdepth, depth_max)
     path = partial(view_path, outdir, entry.scan, view=entry.reference)
     confidence = combined_confidence(confidences)
 
-    write_camera(path("cams", suffix="_cam.txt"), dataclasses.replace(view.camera, depth_line=depth_line))
-    write_image(path("images", suffix=".jpg"), view.image)
+    write_camera(path("cams", suffix="_cam.txt"), dataclasses.replace(camera, depth_line=depth_line))
+    write_image(path("images", suffix=".jpg"), image)
     write_pfm(path("confidence", suffix=".pfm"), confidence)
     write_image(path("confidence", suffix=".png"), colour_map(confidence, 0.0, 1.0))
     write_image(path("depth_est", suffix=".png"), colour_map(depth))

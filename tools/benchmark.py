@@ -1,0 +1,167 @@
+"""Speed and memory, side by side with the plain definition: prediction, training, labels, fusion, scoring.
+
+    python tools/benchmark.py                                    every section at 640x512
+    python tools/benchmark.py --sections prediction --sizes 640x512,1152x864,1600x1184 --json benchmark.json
+
+Every alternative runs in a process of its own, the alternatives in turn; run nothing beside it. "plain" is the official
+program's way: float32, default layouts, each reference view by itself, the cost volume from torch's own operations.
+"""
+
+import argparse
+import dataclasses
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numba
+import numpy as np
+import torch
+
+from datasets.files import write_json
+from datasets.synthetic import write_test_layout
+from tools.benchmarks import clouds, networks, roofline
+from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process
+from tools.program import Formatter, positive_int, run_program
+
+SECTIONS = ("sweep", "prediction", "training", "labels", "fusion", "scoring", "roofline")
+
+
+def image_sizes(text: str) -> list[tuple[int, int]]:
+    """A flag such as `640x512,1152x864`."""
+    try:
+        sizes = [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or any(len(size) != 2 or min(size) < 32 or size[0] % 32 or size[1] % 32 for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes in multiples of 32 such as 640x512")
+    return sizes
+
+
+def section_list(text: str) -> list[str]:
+    """A flag such as `prediction,fusion`."""
+    names = [name for name in text.split(",") if name]
+    unknown = set(names) - set(SECTIONS)
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SECTIONS)}")
+    return names
+
+
+def machine() -> dict[str, str | int]:
+    """Hardware, thread counts and versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((line.split(":")[1].strip() for line in info.open() if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count() or 1,
+        "instructions": torch.backends.cpu.get_cpu_capability()
+        + (" AMX" if torch.cpu._is_amx_tile_supported() else ""),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "torch_threads": torch.get_num_threads(),
+        "numba_threads": numba.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:
+    """The chosen sections, their synthetic scans made in `folder` when they are first needed."""
+    checkpoint = folder / "student.ckpt"
+    networks.write_random_checkpoint(checkpoint)
+    for section in args.sections:
+        if section == "scoring":
+            yield clouds.scoring_comparison(args.cloud_points)
+        for size in args.sizes:
+            if section == "sweep":
+                yield from networks.sweep_comparisons(size, args.num_view)
+            elif section == "prediction":
+                scans = make_scan(folder, size, args.scan_views)
+                yield networks.prediction_comparison(scans, checkpoint, size, args.num_view)
+            elif section == "labels":
+                yield clouds.label_comparison(make_scan(folder, size, args.scan_views))
+            elif section == "fusion":
+                yield clouds.fusion_comparison(make_scan(folder, size, args.fused_views))
+        for size in args.training_sizes if section == "training" else ():
+            for kind in ("teacher", "student"):
+                yield networks.training_comparison(make_scan(folder, size, 6), size, kind)
+
+
+def make_scan(folder: Path, size: tuple[int, int], views: int) -> Path:
+    """A root folder with one synthetic scan of `views` views, rendered once."""
+    root = folder / f"{size[0]}x{size[1]}_{views}"
+    if not root.exists():
+        write_test_layout(root, {"scan1": 1}, *size, views)
+    return root
+
+
+def print_rows(rows: list[Row]) -> None:
+    """A comparison as lines of the table."""
+    for row in rows:
+        faster = f"{row.times_faster:6.2f}x" if len(rows) > 1 else " " * 7
+        figures = ", ".join(f"{name} {value}" for name, value in row.figures.items())
+        print(
+            f"  {row.label:<10} {row.seconds:9.4f} s per {row.unit} ({row.least:.4f} to {row.most:.4f}) {faster} "
+            f"{row.peak_gb:6.2f} GB  {figures}".rstrip(),
+            flush=True,
+        )
+
+
+def print_roofline(rows: list[Row], sizes: list[tuple[int, int]], views: int) -> dict:
+    """What prediction needs at least, what the machine can do, and the share of it that was reached."""
+    (_, peaks), _ = in_process(Case("peaks", roofline.machine_peaks))
+    print(f"roofline: this machine's {', '.join(f'{name} {value}' for name, value in peaks.items())}")
+    result = {"peaks": peaks, "work": {}}
+    for size in sizes:
+        work = roofline.prediction_work(size, views)
+        setting = f"{size[0]}x{size[1]}, {views} views"
+        result["work"][setting] = work
+        print(f"  {setting}: at least {work['gflop']:.1f} GFLOP and {work['gb']:.2f} GB (float32) per depth map")
+        for row in rows:
+            if (row.section, row.setting) == ("prediction", setting):
+                peak = peaks["bf16_gflops" if row.label == "bf16" else "float32_gflops"]
+                share = work["gflop"] / row.seconds / peak
+                traffic = work["gb"] * (0.5 if row.label == "bf16" else 1) / row.seconds / peaks["copy_gb_per_s"]
+                print(f"    {row.label:<10} {share:.1%} of the peak arithmetic, {traffic:.1%} of the peak traffic")
+    return result
+
+
+def main() -> None:
+    """Parse the flags, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("--sections", type=section_list, default=",".join(SECTIONS), help="what to measure")
+    parser.add_argument("--sizes", type=image_sizes, default="640x512", help="image sizes, width x height")
+    parser.add_argument("--training_sizes", type=image_sizes, default="160x128", help="image sizes of training steps")
+    parser.add_argument("--num_view", type=positive_int, default=5, help="views of a depth map")
+    parser.add_argument("--scan_views", type=positive_int, default=12, help="views of the scan that is predicted")
+    parser.add_argument("--fused_views", type=positive_int, default=49, help="views of the scan that is fused")
+    parser.add_argument("--cloud_points", type=float, default=10.0, help="million points of the scored cloud")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="times that every alternative is run")
+    parser.add_argument("--json", help="write everything to this file too")
+    args = parser.parse_args()
+    found = machine()
+    print(", ".join(f"{name} {value}" for name, value in found.items()))
+    rows: list[Row] = []
+    result: dict = {"machine": found}
+    with tempfile.TemporaryDirectory() as folder:
+        for comparison in comparisons(args, Path(folder)):
+            print(f"{comparison.section}: {comparison.setting}", flush=True)
+            measured = compare(comparison, args.rounds)
+            print_rows(measured)
+            rows += measured
+    if "roofline" in args.sections:
+        result["roofline"] = print_roofline(rows, args.sizes, args.num_view)
+    if args.json:
+        write_json(args.json, {**result, "rows": [dataclasses.asdict(row) for row in rows]})
+
+
+if __name__ == "__main__":
+    run_program(main)

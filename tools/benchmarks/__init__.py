@@ -1,0 +1,1 @@
+"""What tools/benchmark.py measures: each module one part of the project."""

@@ -1,0 +1,227 @@
+"""Prediction, training steps and the cost volume: the project's way against the plain definition's."""
+
+import argparse
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from datasets.mvs import MVSDataset, open_dataset
+from datasets.sample import stage_maps
+from models import blocks
+from models.cascade import STAGES, build_model
+from models.checkpoint import checkpoint_bytes, load_model
+from models.losses import DistillationLoss, UnsupervisedLoss
+from models.plane_sweep import IMPLEMENTATION_VARIABLE, variance_volume
+from tools import predict as prediction
+from tools.benchmarks.measure import Case, Comparison, Figures, repeated
+from tools.engine import Trainer, move_to
+from tools.training import build_network, open_training_sets, start_training, training_parser
+
+PLAIN = {IMPLEMENTATION_VARIABLE: "plain"}
+
+
+def write_random_checkpoint(path: Path, kind: str = "student") -> None:
+    """A checkpoint of a network with seeded random weights: speed does not depend on what was learned."""
+    torch.manual_seed(1)
+    model = build_model(kind)
+    path.write_bytes(checkpoint_bytes(model, torch.optim.Adam(model.parameters()), 0))
+
+
+# ---------------------------------------------------------------- prediction
+
+
+def prediction_comparison(scans: Path, checkpoint: Path, size: tuple[int, int], views: int) -> Comparison:
+    """Depth and confidence of a whole scan, files read and written, at `size` (width, height) with `views` views."""
+    common = {"scans": scans, "checkpoint": checkpoint, "size": size, "views": views}
+    cases = (
+        Case("plain", predict_plainly, common, PLAIN),
+        Case("float32", predict_scan, {**common, "amp": "off"}),
+        Case("bf16", predict_scan, {**common, "amp": "bf16"}),
+    )
+    return Comparison("prediction", f"{size[0]}x{size[1]}, {views} views", "depth map", cases)
+
+
+def _prediction_setup(
+    scans: Path, checkpoint: Path, size: tuple[int, int], views: int, outdir: str, amp: str = "off"
+) -> tuple[argparse.Namespace, MVSDataset]:
+    parser = argparse.ArgumentParser()
+    prediction.add_prediction_flags(parser, "4,1,0.4", *size)
+    args = parser.parse_args(["--num_view", str(views), "--amp", amp])
+    args.loadckpt, args.outdir = checkpoint, outdir
+    settings = prediction.prediction_settings(args, light=None)
+    return args, open_dataset("general_eval", scans, "all", settings)
+
+
+def predict_scan(scans: Path, checkpoint: Path, size: tuple[int, int], views: int, amp: str) -> Figures:
+    """tools/predict.py's own loop over the scan, after one view for warm-up."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        args, dataset = _prediction_setup(scans, checkpoint, size, views, folder, amp)
+        everything = dataset.entries
+        dataset.entries = everything[:1]
+        prediction.predict(args, dataset, device)
+        dataset.entries = everything[1:]
+        started = time.perf_counter()
+        prediction.predict(args, dataset, device)
+        return [(time.perf_counter() - started) / len(dataset)], _gpu_memory()
+
+
+def predict_plainly(scans: Path, checkpoint: Path, size: tuple[int, int], views: int) -> Figures:
+    """As the official program does it: each reference view with its sources by itself, float32, default layouts."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        args, dataset = _prediction_setup(scans, checkpoint, size, views, folder)
+        model = load_model(checkpoint, args.ndepths, args.depth_inter_r)
+        model = model.to(device, memory_format=torch.contiguous_format)
+        model.cost_regularization.to(memory_format=torch.contiguous_format)
+        seconds = []
+        for index in range(len(dataset)):
+            started = time.perf_counter()
+            _predict_one_plainly(model, dataset, index, Path(folder), device)
+            seconds.append(time.perf_counter() - started)
+        return [sum(seconds[1:]) / len(seconds[1:])], _gpu_memory()
+
+
+@torch.no_grad()
+def _predict_one_plainly(model: nn.Module, dataset: MVSDataset, index: int, outdir: Path, device: torch.device) -> None:
+    batch = move_to(default_collate([dataset[index]]), device)
+    outputs = model(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
+    confidences = [outputs[stage]["photometric_confidence"][0].cpu().numpy() for stage in STAGES]
+    reference = dataset.load(dataset.view_keys(index)[0])
+    image = (reference.image * 255).astype(np.uint8)
+    prediction.write_prediction(
+        outdir, dataset, index, image, reference.camera, outputs["depth"][0].cpu().numpy(), confidences
+    )
+
+
+def _gpu_memory() -> dict[str, float]:
+    if not torch.cuda.is_available():
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {"gpu_peak_gb": torch.cuda.max_memory_allocated() / 1e9, "gpu_driver_gb": (total - free) / 1e9}
+
+
+# ---------------------------------------------------------------- the cost volume
+
+
+def sweep_comparisons(size: tuple[int, int], views: int) -> list[Comparison]:
+    """The three stages' cost volumes of a depth map, forward, and forward with backward."""
+    comparisons = []
+    for backward in (False, True):
+        common = {"size": size, "views": views, "backward": backward}
+        cases = [Case(name, sweep, {**common, "implementation": name}) for name in ("plain", "streamed", "auto")]
+        kind = "forward and backward" if backward else "forward"
+        comparisons.append(
+            Comparison("cost volumes", f"{size[0]}x{size[1]}, {views} views, {kind}", "depth map", tuple(cases))
+        )
+    return comparisons
+
+
+def sweep(size: tuple[int, int], views: int, backward: bool, implementation: str) -> Figures:
+    """All three stages' cost volumes once."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    generator = torch.Generator().manual_seed(1)
+    stages = []
+    for scale, channels, depths in ((4, 32, 48), (2, 16, 32), (1, 8, 8)):
+        height, width = size[1] // scale, size[0] // scale
+        features = torch.rand(1, views, channels, height, width, generator=generator)
+        hypotheses = torch.linspace(500, 700, depths)[None, :, None, None] + torch.rand(
+            1, 1, height, width, generator=generator
+        )
+        tensors = (features, _ring_of_cameras(views, width, height), hypotheses.expand(1, depths, height, width))
+        stages.append([tensor.to(device) for tensor in tensors])
+
+    def work() -> None:
+        for features, projections, hypotheses in stages:
+            features = features.requires_grad_(backward)
+            volume = variance_volume(features, projections, hypotheses, implementation=implementation)
+            if backward:
+                volume.backward(torch.ones_like(volume))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return repeated(work, 3), _gpu_memory()
+
+
+def _ring_of_cameras(views: int, width: int, height: int) -> torch.Tensor:
+    """Projections [1, N, 2, 4, 4] of cameras that look the same way, sources about 100 mm from the reference."""
+    matrices = torch.eye(4).repeat(1, views, 2, 1, 1)
+    matrices[0, :, 1, :3, :3] = torch.tensor(
+        [[1.8 * width, 0.0, (width - 1) / 2], [0.0, 1.8 * width, (height - 1) / 2], [0.0, 0.0, 1.0]]
+    )
+    turns = torch.arange(1, views) * (2 * torch.pi / max(1, views - 1)) + 0.3
+    matrices[0, 1:, 0, 0, 3], matrices[0, 1:, 0, 1, 3] = 100 * turns.cos(), 100 * turns.sin()
+    return matrices
+
+
+# ---------------------------------------------------------------- training
+
+
+def training_comparison(scans: Path, size: tuple[int, int], kind: str) -> Comparison:
+    """One optimisation step of the teacher or the student, batch of one, on scans in the test layout."""
+    common = {"scans": scans, "size": size, "kind": kind}
+    cases = (
+        Case("plain", train_plainly, common, PLAIN),
+        Case("float32", train, {**common, "amp": "off"}),
+        Case("bf16", train, {**common, "amp": "bf16"}),
+    )
+    return Comparison("training", f"{size[0]}x{size[1]}, {kind}, 5 views, batch 1", "step", cases)
+
+
+def train_plainly(scans: Path, size: tuple[int, int], kind: str) -> Figures:
+    """Steps in float32 with the convolutions that torch itself chooses, and Adam's plain loop."""
+    with patch.object(blocks.Conv3d, "forward", nn.Conv3d.forward):
+        return train(scans, size, kind, "off")
+
+
+def train(scans: Path, size: tuple[int, int], kind: str, amp: str) -> Figures:
+    """Steps of the training loop on one sample, whose loss is logged: it must fall alike in all precisions."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        parser = training_parser("", epochs=1, lrepochs="6:2")
+        data = ["--dataset", "general_eval", "--trainpath", str(scans), "--trainlist", "all", "--logdir", folder]
+        limits = ["--max_w", str(size[0]), "--max_h", str(size[1]), "--num_workers", "0"]
+        args = parser.parse_args([*data, *limits, "--amp", amp])
+        device = start_training(args)
+        dataset, _ = open_training_sets(args)
+        sample = dataset[0]
+        compute_losses = _teacher_losses(args) if kind == "teacher" else _student_losses(args, dataset, sample)
+        trainer = Trainer(args, build_network(kind, args), compute_losses, dataset, None, device)
+        trainer.model.train()
+        batch = move_to(default_collate([sample]), device)
+        losses = []
+
+        def work() -> None:
+            losses.append(trainer.train_step(batch)[0]["total"])
+
+        return repeated(work, 4), {"losses": [round(loss, 4) for loss in losses], **_gpu_memory()}
+
+
+def _teacher_losses(args: argparse.Namespace) -> Callable:
+    loss = UnsupervisedLoss("official", None)
+    return lambda outputs, batch: loss(outputs, batch["imgs"], batch["proj_matrices"], args.dlossw)
+
+
+def _student_losses(args: argparse.Namespace, dataset: MVSDataset, sample: dict) -> Callable:
+    """Distillation from the exact depth, every pixel labelled."""
+    entry = dataset.entries[0]
+    depth = dataset.layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(0)[0].size)
+    mu = {stage: torch.from_numpy(level)[None] for stage, level in stage_maps(depth).items()}
+    sigma = {stage: torch.ones_like(level) for stage, level in mu.items()}
+    mask = {stage: level > 0 for stage, level in mu.items()}
+    loss = DistillationLoss("official")
+
+    def compute(outputs: dict, batch: dict) -> dict:
+        device = batch["imgs"].device
+        labels = ({stage: level.to(device) for stage, level in maps.items()} for maps in (mu, sigma, mask))
+        return loss(outputs, *labels, args.dlossw)
+
+    return compute
