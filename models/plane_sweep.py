@@ -2,8 +2,14 @@
 
 Projections are [B, 4, 4] matrices P = K cam_T_world (last row 0 0 0 1) at the resolution of the maps they go with;
 pixel centres lie at integers. Source: specs kdmvs section 2, "Plane sweep" and "Cost volume".
+
+`variance_volume` is the one entrance. Behind it are the plain definition, the same streamed view by view (both on any
+device), and fused kernels for CPUs (numba) and CUDA (Triton). The device decides, unless the environment variable
+KDMVS_PLANE_SWEEP or an argument names one.
 """
 
+import importlib.util
+import os
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +20,9 @@ from torch import Tensor
 # finite, bounded positions on the CPU.
 _FAR_OUTSIDE = 4.0
 _MIN_DEPTH = 1e-6
+
+IMPLEMENTATIONS = ("auto", "plain", "streamed", "numba", "triton")
+IMPLEMENTATION_VARIABLE = "KDMVS_PLANE_SWEEP"
 
 
 def full_projection(proj_matrices: Tensor) -> Tensor:
@@ -30,18 +39,21 @@ def relative_projection(src_projection: Tensor, ref_projection: Tensor) -> Tenso
     return src_projection @ torch.linalg.inv(ref_projection)
 
 
-def project_pixels(src_T_ref: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Source pixel u, v and depth z, each [B, D, H, W], of the reference pixels at `depth` [B, D, H, W]."""
-    height, width = depth.shape[-2:]
+def pixel_rays(src_T_ref: Tensor, height: int, width: int) -> Tensor:
+    """Directions [B, 3, H, W] of the reference pixels' rays: depth times these, plus src_T_ref's offset, is (u z, v z, z)."""
     y, x = torch.meshgrid(
-        torch.arange(height, dtype=depth.dtype, device=depth.device),
-        torch.arange(width, dtype=depth.dtype, device=depth.device),
+        torch.arange(height, dtype=src_T_ref.dtype, device=src_T_ref.device),
+        torch.arange(width, dtype=src_T_ref.dtype, device=src_T_ref.device),
         indexing="ij",
     )
     pixels = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
-    directions = (src_T_ref[:, :3, :3] @ pixels).unflatten(-1, (height, width))
-    offsets = src_T_ref[:, :3, 3]
-    x, y, z = (directions[:, i, None] * depth + offsets[:, i, None, None, None] for i in range(3))
+    return (src_T_ref[:, :3, :3] @ pixels).unflatten(-1, (height, width))
+
+
+def project_pixels(src_T_ref: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Source pixel u, v and depth z, each [B, D, H, W], of the reference pixels at `depth` [B, D, H, W]."""
+    rays, offsets = pixel_rays(src_T_ref, *depth.shape[-2:]), src_T_ref[:, :3, 3]
+    x, y, z = (rays[:, i, None] * depth + offsets[:, i, None, None, None] for i in range(3))
     safe_z = torch.where(z.abs() < _MIN_DEPTH, _MIN_DEPTH, z)
     return x / safe_z, y / safe_z, z
 
@@ -81,7 +93,7 @@ def source_transforms(proj_matrices: Tensor) -> list[Tensor]:
 
 
 def variance_volume_plain(features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
-    """The definition of the cost volume; `variance_volume` computes the same faster and in less memory."""
+    """The definition of the cost volume; features [B, N, C, H, W]. The others compute the same with less memory."""
     views = features.shape[1]
     reference = features[:, 0].unsqueeze(2).expand(-1, -1, hypotheses.shape[1], -1, -1)
     total, squares = reference, reference.square()
@@ -92,7 +104,7 @@ def variance_volume_plain(features: Tensor, proj_matrices: Tensor, hypotheses: T
     return squares / views - (total / views).square()
 
 
-class _VarianceVolume(torch.autograd.Function):
+class _StreamedVariance(torch.autograd.Function):
     """The variance with views streamed through one buffer; the backward pass warps again instead of storing."""
 
     @staticmethod
@@ -126,10 +138,65 @@ class _VarianceVolume(torch.autograd.Function):
         return grad_features, None, *(None for _ in transforms)
 
 
-def variance_volume(features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
-    """Variance over the views' features at each hypothesis: the cost volume [B, C, D, H, W].
+def choose_implementation(device_type: str, name: str | None = None) -> str:
+    """The implementation for a device: `name`, else what KDMVS_PLANE_SWEEP says, where "auto" is the fastest there is.
 
-    features [B, N, C, H, W] float32 (view 0 is the reference), proj_matrices [B, N, 2, 4, 4], hypotheses [B, D, H, W].
+    Raises ValueError for a name that is unknown or of another device.
     """
-    with torch.autocast(features.device.type, enabled=False):  # geometry in half precision would be off by pixels
-        return _VarianceVolume.apply(features, hypotheses.detach(), *source_transforms(proj_matrices))
+    name = name or os.environ.get(IMPLEMENTATION_VARIABLE) or "auto"
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"plane sweep {name!r} ({IMPLEMENTATION_VARIABLE}): use one of {', '.join(IMPLEMENTATIONS)}")
+    if name == "auto":
+        if device_type == "cuda" and importlib.util.find_spec("triton") is not None:
+            return "triton"
+        return "numba" if device_type == "cpu" else "streamed"
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    needed = {"numba": "cpu", "triton": "cpu" if interpreted else "cuda"}.get(name, device_type)
+    if device_type != needed:
+        raise ValueError(
+            f"plane sweep {name!r} ({IMPLEMENTATION_VARIABLE}) runs on {needed}, not on {device_type}: use auto, plain "
+            "or streamed"
+        )
+    return name
+
+
+def variance_volume(
+    features: Tensor | Sequence[Tensor],
+    proj_matrices: Tensor,
+    hypotheses: Tensor,
+    dtype: torch.dtype = torch.float32,
+    implementation: str | None = None,
+) -> Tensor:
+    """Variance over the views' features at each hypothesis: the cost volume [B, C, D, H, W] of `dtype`.
+
+    features [B, N, C, H, W], or N views [B, C, H, W] (view 0 is the reference); proj_matrices [B, N, 2, 4, 4];
+    hypotheses [B, D, H, W]. Computed in float32, under autocast too: geometry in half precision would be off by pixels.
+    The gradient goes to the features only. Features whose channels lie side by side in memory spare the fused kernels a
+    copy; numba's volume does (torch.channels_last_3d), the others' are contiguous. `implementation`: as in
+    `choose_implementation`.
+    """
+    views = features.unbind(1) if isinstance(features, Tensor) else tuple(features)
+    implementation = choose_implementation(hypotheses.device.type, implementation)
+    with torch.autocast(hypotheses.device.type, enabled=False):
+        hypotheses = hypotheses.detach().float()
+        transforms = source_transforms(proj_matrices)
+        if implementation == "numba":
+            from models.plane_sweep_numba import NumbaVariance
+
+            views = (view.float() for view in views)
+            return NumbaVariance.apply(dtype, *_rays_and_offsets(transforms, hypotheses), hypotheses, *views)
+        features = (features if isinstance(features, Tensor) else torch.stack(views, dim=1)).float()
+        if implementation == "triton":
+            from models.plane_sweep_triton import TritonVariance
+
+            return TritonVariance.apply(features, *_rays_and_offsets(transforms, hypotheses), hypotheses, dtype)
+        if implementation == "streamed":
+            return _StreamedVariance.apply(features, hypotheses, *transforms).to(dtype)
+        return variance_volume_plain(features, proj_matrices, hypotheses).to(dtype)
+
+
+@torch.no_grad()
+def _rays_and_offsets(transforms: Sequence[Tensor], hypotheses: Tensor) -> tuple[Tensor, Tensor]:
+    """`pixel_rays` [B, N-1, 3, H, W] and offsets [B, N-1, 3] of all sources."""
+    rays = torch.stack([pixel_rays(src_T_ref, *hypotheses.shape[-2:]) for src_T_ref in transforms], dim=1)
+    return rays, torch.stack([src_T_ref[:, :3, 3] for src_T_ref in transforms], dim=1)

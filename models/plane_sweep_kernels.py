@@ -1,0 +1,321 @@
+"""Compiled kernels of the plane sweep for CPUs: rows of the cost volume, and of its gradient.
+
+Maps lie channel-last in memory, so the C features of a pixel are one SIMD vector (`Vector`), and a kernel keeps the sums
+over the views of one point in registers. Kernels take the addresses of tensors, as a GPU's do: the caller keeps the
+tensors alive and sees to their layout. Positions follow the plain definition operation by operation, in float32.
+
+The kernels stay in one file: numba's cache notices changes of a kernel's own file only.
+"""
+
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+from numba_cache import cached_njit
+
+# Points of a row that are located together: their positions stay in the first-level cache until they are sampled.
+_TILE = 128
+_CORNERS, _WEIGHTS = 3, 4
+_FLOAT_BYTES = 4
+_FAR_OUTSIDE = np.float32(4.0)
+_MIN_DEPTH = np.float32(1e-6)
+
+# ---------------------------------------------------------------- vectors
+
+
+class Vector(types.Type):
+    """numba's type of `lanes` float32 values in SIMD registers."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Vector({lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, ir.VectorType(ir.FloatType(), vector.lanes))
+
+
+def _splat(builder, scalar, lanes: int):
+    """A vector of equal values."""
+    vector = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, _int32(0))
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+
+
+def _int32(value: int):
+    return ir.Constant(ir.IntType(32), value)
+
+
+@intrinsic
+def load(typing_context, address, lanes):
+    """The vector at an address; `lanes` is a tuple of that many items."""
+
+    def generate(context, builder, signature, arguments):
+        vector = context.get_value_type(signature.return_type)
+        return builder.load(builder.inttoptr(arguments[0], vector.as_pointer()), align=_FLOAT_BYTES)
+
+    return Vector(len(lanes))(address, lanes), generate
+
+
+@intrinsic
+def store(typing_context, address, vector):
+    """Write a vector to an address."""
+
+    def generate(context, builder, signature, arguments):
+        address, value = arguments
+        builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=_FLOAT_BYTES)
+
+    return types.void(address, vector), generate
+
+
+@intrinsic
+def store_bfloat16(typing_context, address, vector):
+    """Write a vector to an address as bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
+
+    def generate(context, builder, signature, arguments):
+        address, value = arguments
+        lanes = signature.args[1].lanes
+        words, halves = (ir.VectorType(ir.IntType(bits), lanes) for bits in (32, 16))
+
+        def constant(number):
+            return ir.Constant(words, [number] * lanes)
+
+        bits = builder.bitcast(value, words)
+        odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
+        rounded = builder.add(bits, builder.add(odd, constant(0x7FFF)))
+        quiet = builder.or_(bits, constant(0x400000))
+        rounded = builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
+        result = builder.trunc(builder.lshr(rounded, constant(16)), halves)
+        builder.store(result, builder.inttoptr(address, halves.as_pointer()), align=2)
+
+    return types.void(address, vector), generate
+
+
+def _arithmetic(operation: str):
+    """An intrinsic of two vectors, or of a vector and a number; a product and a sum may fuse."""
+
+    @intrinsic
+    def combine(typing_context, left, right):
+        vector = left if isinstance(left, Vector) else right
+
+        def generate(context, builder, signature, arguments):
+            operands = [
+                argument
+                if isinstance(kind, Vector)
+                else _splat(builder, context.cast(builder, argument, kind, types.float32), vector.lanes)
+                for argument, kind in zip(arguments, signature.args, strict=True)
+            ]
+            return getattr(builder, operation)(*operands, flags=("contract",))
+
+        return vector(left, right), generate
+
+    return combine
+
+
+_add, _subtract, _multiply = (_arithmetic(operation) for operation in ("fadd", "fsub", "fmul"))
+
+
+def _has_vector(*kinds) -> bool:
+    return any(isinstance(kind, Vector) for kind in kinds)
+
+
+@overload(operator.add)
+def _overload_add(left, right):
+    if _has_vector(left, right):
+        return lambda left, right: _add(left, right)
+
+
+@overload(operator.sub)
+def _overload_subtract(left, right):
+    if _has_vector(left, right):
+        return lambda left, right: _subtract(left, right)
+
+
+@overload(operator.mul)
+def _overload_multiply(left, right):
+    if _has_vector(left, right):
+        return lambda left, right: _multiply(left, right)
+
+
+# ---------------------------------------------------------------- positions
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def _locate(ray_x, ray_y, ray_z, offset, depths, start, stop, size, positions, corners, weights):
+    """Where one source sees points start..stop of a row: pixel indices and bilinear weights, as `F.grid_sample` does.
+
+    ray [3, W] and offset [3] of the row, depths [W], size (h, w) of the source. corners [3 * _TILE]: index of the upper
+    left pixel, steps to its right and lower neighbour; weights [4 * _TILE] of the four pixels in reading order, zero
+    outside the image and behind the camera. Two loops without branches or calls, for SIMD instructions.
+    """
+    height, width = np.int32(size[0]), np.int32(size[1])
+    half_width, half_height = np.float32(max(width - 1, 1) / 2), np.float32(max(height - 1, 1) / 2)
+    scale_x, scale_y = np.float32((width - 1) / 2), np.float32((height - 1) / 2)
+    one = np.float32(1)
+    for i in range(stop - start):
+        depth = depths[start + i]
+        z = ray_z[start + i] * depth + offset[2]
+        safe_z = _MIN_DEPTH if abs(z) < _MIN_DEPTH else z
+        u = (ray_x[start + i] * depth + offset[0]) / safe_z / half_width - one
+        v = (ray_y[start + i] * depth + offset[1]) / safe_z / half_height - one
+        u = _FAR_OUTSIDE if z < _MIN_DEPTH else u
+        u = u if u < _FAR_OUTSIDE else _FAR_OUTSIDE  # NaN, too, is far outside
+        v = v if v < _FAR_OUTSIDE else _FAR_OUTSIDE
+        positions[i] = ((u if u > -_FAR_OUTSIDE else -_FAR_OUTSIDE) + one) * scale_x
+        positions[_TILE + i] = ((v if v > -_FAR_OUTSIDE else -_FAR_OUTSIDE) + one) * scale_y
+    for i in range(stop - start):
+        x, y = positions[i], positions[_TILE + i]
+        floor_x, floor_y = np.floor(x), np.floor(y)
+        right, lower = x - floor_x, y - floor_y
+        left, upper = one - right, one - lower
+        x0, y0 = np.int32(floor_x), np.int32(floor_y)
+        x1, y1 = np.int32(x0 + 1), np.int32(y0 + 1)
+        left = left if (x0 >= 0) & (x0 < width) else np.float32(0)
+        right = right if (x1 >= 0) & (x1 < width) else np.float32(0)
+        upper = upper if (y0 >= 0) & (y0 < height) else np.float32(0)
+        lower = lower if (y1 >= 0) & (y1 < height) else np.float32(0)
+        weights[i] = left * upper
+        weights[_TILE + i] = right * upper
+        weights[2 * _TILE + i] = left * lower
+        weights[3 * _TILE + i] = right * lower
+        x0, x1 = min(max(x0, np.int32(0)), width - 1), min(max(x1, np.int32(0)), width - 1)
+        y0, y1 = min(max(y0, np.int32(0)), height - 1), min(max(y1, np.int32(0)), height - 1)
+        corners[i] = np.int32(y0 * width + x0)
+        corners[_TILE + i] = np.int32(x1 - x0)
+        corners[2 * _TILE + i] = np.int32((y1 - y0) * width)
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def _pixel_addresses(image, pixel_bytes, corners, s, i):
+    """Addresses of the four pixels around point i."""
+    first = image + corners[s, i] * pixel_bytes
+    right, lower = corners[s, _TILE + i] * pixel_bytes, corners[s, 2 * _TILE + i] * pixel_bytes
+    return first, first + right, first + lower, first + lower + right
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
+    """Bilinear sample at point i, a vector."""
+    a, b, c, d = _pixel_addresses(image, pixel_bytes, corners, s, i)
+    upper = load(a, lanes) * weights[s, i] + load(b, lanes) * weights[s, _TILE + i]
+    return upper + load(c, lanes) * weights[s, 2 * _TILE + i] + load(d, lanes) * weights[s, 3 * _TILE + i]
+
+
+# ---------------------------------------------------------------- kernels
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, lanes):
+    """Write rows first..last of a cost volume, counted depth first (row = y * D + d).
+
+    images [N] addresses of the views' maps [H, W, C]; rays [N-1, 3, H, W], offsets [N-1, 3] and depths [D, H, W] as in
+    `models.plane_sweep.project_pixels`; volume: address of [D, H, W, C], float32 or bfloat16; lanes: a tuple of C items.
+    """
+    sources = len(images) - 1
+    hypotheses, height, width = depths.shape
+    pixel_bytes = len(lanes) * _FLOAT_BYTES
+    out_bytes = pixel_bytes // 2 if bfloat16 else pixel_bytes
+    share = np.float32(1) / np.float32(sources + 1)
+    positions = np.empty(2 * _TILE, np.float32)
+    corners, weights = (
+        np.empty((sources, _CORNERS * _TILE), np.int32),
+        np.empty((sources, _WEIGHTS * _TILE), np.float32),
+    )
+    for row in range(first, last):
+        y, d = row // hypotheses, row % hypotheses
+        for start in range(0, width, _TILE):
+            stop = min(start + _TILE, width)
+            for s in range(sources):
+                ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
+                _locate(ray_x, ray_y, ray_z, offsets[s], depths[d, y], start, stop, (height, width), positions,
+                        corners[s], weights[s])  # fmt: skip
+            for i in range(stop - start):
+                total = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
+                squares = total * total
+                for s in range(sources):
+                    sample = _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
+                    total = total + sample
+                    squares = squares + sample * sample
+                mean = total * share
+                variance = squares * share - mean * mean
+                target = volume + ((d * height + y) * width + start + i) * out_bytes
+                if bfloat16:
+                    store_bfloat16(target, variance)
+                else:
+                    store(target, variance)
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, grad_reference, lanes):
+    """First half of the gradient for the image rows first..last of a block that begins at row `origin`.
+
+    Writes the views' mean of every point to `means` and adds to the reference's gradient. grads and means: addresses of
+    [rows of the block, D, W, C], the gradient times 2/N; grad_reference: address of [H, W, C]; others: `variance_rows`.
+    """
+    sources = len(images) - 1
+    hypotheses, height, width = depths.shape
+    pixel_bytes = len(lanes) * _FLOAT_BYTES
+    share = np.float32(1) / np.float32(sources + 1)
+    positions = np.empty(2 * _TILE, np.float32)
+    corners, weights = (
+        np.empty((sources, _CORNERS * _TILE), np.int32),
+        np.empty((sources, _WEIGHTS * _TILE), np.float32),
+    )
+    for row in range(first * hypotheses, last * hypotheses):
+        y, d = row // hypotheses, row % hypotheses
+        for start in range(0, width, _TILE):
+            stop = min(start + _TILE, width)
+            for s in range(sources):
+                ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
+                _locate(ray_x, ray_y, ray_z, offsets[s], depths[d, y], start, stop, (height, width), positions,
+                        corners[s], weights[s])  # fmt: skip
+            for i in range(stop - start):
+                pixel = (y * width + start + i) * pixel_bytes
+                point = ((row - origin * hypotheses) * width + start + i) * pixel_bytes
+                reference = load(images[0] + pixel, lanes)
+                total = reference
+                for s in range(sources):
+                    total = total + _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
+                mean = total * share
+                store(means + point, mean)
+                gradient = (reference - mean) * load(grads + point, lanes)
+                store(grad_reference + pixel, load(grad_reference + pixel, lanes) + gradient)
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def scatter_rows(first, last, image, channels, rays, offset, depths, grads, means, grad_image, lanes):
+    """Second half of the gradient for the image rows first..last, a whole block: add to one source's gradient.
+
+    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; rays [3, H, W] and offset [3]
+    of the source; others: `mean_rows`. Fewer lanes than channels: addresses are of the first channel that is meant.
+    """
+    hypotheses, height, width = depths.shape
+    pixel_bytes = channels * _FLOAT_BYTES
+    positions = np.empty(2 * _TILE, np.float32)
+    corners, weights = np.empty((1, _CORNERS * _TILE), np.int32), np.empty((1, _WEIGHTS * _TILE), np.float32)
+    for row in range(first * hypotheses, last * hypotheses):
+        y, d = row // hypotheses, row % hypotheses
+        for start in range(0, width, _TILE):
+            stop = min(start + _TILE, width)
+            _locate(rays[0, y], rays[1, y], rays[2, y], offset, depths[d, y], start, stop, (height, width), positions,
+                    corners[0], weights[0])  # fmt: skip
+            for i in range(stop - start):
+                point = ((row - first * hypotheses) * width + start + i) * pixel_bytes
+                sample = _sample(image, pixel_bytes, corners, weights, 0, i, lanes)
+                gradient = (sample - load(means + point, lanes)) * load(grads + point, lanes)
+                a, b, c, d_ = _pixel_addresses(grad_image, pixel_bytes, corners, 0, i)
+                _add_to(a, gradient * weights[0, i], lanes)
+                _add_to(b, gradient * weights[0, _TILE + i], lanes)
+                _add_to(c, gradient * weights[0, 2 * _TILE + i], lanes)
+                _add_to(d_, gradient * weights[0, 3 * _TILE + i], lanes)
+
+
+@cached_njit(nogil=True, error_model="numpy")
+def _add_to(address, vector, lanes):
+    """Add a vector to the one at an address."""
+    store(address, load(address, lanes) + vector)

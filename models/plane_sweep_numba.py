@@ -1,0 +1,132 @@
+"""The fused cost volume on CPUs: no warped view is ever stored, neither forward nor backward.
+
+The kernels (`models.plane_sweep_kernels`) run on plain threads, as many as torch uses. numba's own parallel loops would
+share torch's OpenMP pool, which slows torch down wherever the two are set to different numbers, and may not be used
+after a fork. Results do not depend on the number of threads.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.plane_sweep_kernels import mean_rows, scatter_rows, variance_rows
+
+# Rows are shared out in pieces, several per thread: a thread may be slower than others.
+_PIECES = 4
+# Values of the gradient that one block of rows of the backward pass covers: 4 MiB, for the processor's caches.
+_BLOCK_VALUES = 1 << 20
+_MIN_LANES = 4
+
+
+class NumbaVariance(torch.autograd.Function):
+    """variance [B, C, D, H, W], channels last, of `dtype`; from views of float32 features [B, C, H, W] each.
+
+    rays [B, N-1, 3, H, W], offsets [B, N-1, 3] and hypotheses [B, D, H, W], float32: `models.plane_sweep`. The gradient
+    goes to the views only.
+    """
+
+    @staticmethod
+    def forward(ctx, dtype: torch.dtype, rays: Tensor, offsets: Tensor, hypotheses: Tensor, *views: Tensor) -> Tensor:
+        views = tuple(_channels_last(view) for view in views)
+        rays, offsets, hypotheses = (tensor.contiguous() for tensor in (rays, offsets, hypotheses))
+        ctx.save_for_backward(rays, offsets, hypotheses, *views)
+        batch, hypothesis_count, height, width = hypotheses.shape
+        volume = torch.empty(batch, hypothesis_count, height, width, views[0].shape[1], dtype=dtype)
+        lanes = (None,) * volume.shape[-1]
+        calls = []
+        for sample in range(batch):
+            geometry = (rays[sample].numpy(), offsets[sample].numpy(), hypotheses[sample].numpy())
+            target = (volume[sample].data_ptr(), dtype == torch.bfloat16)
+            for first, last in _pieces(0, hypothesis_count * height):
+                calls.append((first, last, _addresses(views, sample), *geometry, *target, lanes))
+        _run(variance_rows, calls)
+        return volume.permute(0, 4, 1, 2, 3)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        rays, offsets, hypotheses, *views = ctx.saved_tensors
+        gradients = tuple(torch.zeros_like(view) for view in views)  # channels last like the views
+        rows = max(1, _BLOCK_VALUES // (grad.shape[1] * grad.shape[2] * grad.shape[4]))
+        for sample in range(len(hypotheses)):
+            geometry = [tensor[sample].numpy() for tensor in (rays, offsets, hypotheses)]
+            images, targets = _addresses(views, sample), _addresses(gradients, sample)
+            for first in range(0, grad.shape[3], rows):
+                block = grad[sample, :, :, first : first + rows].permute(2, 1, 3, 0)
+                block = (block.float() * (2 / len(views))).contiguous()
+                _block_gradient(first, first + len(block), block, images, targets, geometry)
+        return None, None, None, None, *gradients
+
+
+def _block_gradient(
+    first: int,
+    last: int,
+    grad: Tensor,
+    images: np.ndarray,
+    targets: np.ndarray,
+    geometry: Sequence[np.ndarray],
+) -> None:
+    """Add the gradient of the image rows first..last [rows, D, W, C] to the views' gradients at `targets`.
+
+    First the points' means, rows in parallel; then each source by itself, so that no two threads add to one pixel and
+    the order of the sums is fixed. Where there are more threads than sources, the channels of a source are shared out.
+    """
+    rays, offsets, hypotheses = geometry
+    channels = grad.shape[-1]
+    means = torch.empty_like(grad)
+    lanes = (None,) * channels
+    buffers = (grad.data_ptr(), means.data_ptr())
+    _run(
+        mean_rows,
+        [(start, stop, first, images, *geometry, *buffers, targets[0], lanes) for start, stop in _pieces(first, last)],
+    )
+    part = _channel_part(channels, len(rays))
+    calls = []
+    for channel in range(0, channels, part):
+        skip = 4 * channel
+        for source in range(len(rays)):
+            addresses = [address + skip for address in buffers]
+            calls.append(
+                (first, last, images[source + 1] + skip, channels, rays[source], offsets[source], hypotheses,
+                 *addresses, targets[source + 1] + skip, (None,) * part)
+            )  # fmt: skip
+    _run(scatter_rows, calls)
+
+
+def _channel_part(channels: int, sources: int) -> int:
+    """How many channels one thread takes of a source, a divisor of all of them."""
+    part = channels
+    while part % 2 == 0 and part > _MIN_LANES and channels // part * sources < torch.get_num_threads():
+        part //= 2
+    return part
+
+
+def _pieces(first: int, last: int) -> list[tuple[int, int]]:
+    """Consecutive ranges that cover first..last, a few for each thread."""
+    count = min(_PIECES * torch.get_num_threads(), last - first)
+    edges = [first + (last - first) * i // count for i in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _run(kernel: Callable, calls: Iterable[tuple]) -> None:
+    """Make all the calls, on as many threads as torch uses."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        for arguments in calls:
+            kernel(*arguments)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(kernel, *arguments) for arguments in calls]:
+            future.result()
+
+
+def _channels_last(view: Tensor) -> Tensor:
+    """Float32 features [B, C, H, W], the channels of a pixel side by side in memory; no copy where they are already."""
+    return view.float().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+def _addresses(views: Sequence[Tensor], sample: int) -> np.ndarray:
+    """Memory addresses of one sample's maps of all views."""
+    return np.array([view[sample].data_ptr() for view in views])
