@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from datasets.files import DataError
-from datasets.general import GeneralScans, SingleScan, scan_number
+from datasets.general import GeneralScans, SingleScan, cloud_name
 from datasets.layouts import Layout
 from datasets.mvs import LAYOUTS, MVSDataset
 from fusion.builtin import fuse_scan
@@ -64,9 +64,7 @@ def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
 
 def cloud_path(outdir: Path, scan: str) -> Path:
     """Where a scan's cloud is written (specs: formats)."""
-    number = scan_number(scan)
-    name = scan if number is None else f"mvsnet{number:03d}_l3"
-    return outdir / "gipuma_pcd" / f"{name}.ply"
+    return outdir / "gipuma_pcd" / cloud_name(scan)
 
 
 def fuse(args: argparse.Namespace, layout: GeneralScans, scan: str) -> int:

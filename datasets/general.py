@@ -63,3 +63,9 @@ def scan_number(scan: str) -> int | None:
     """The number of a scan named scan<number>, else None."""
     match = re.fullmatch(r"scan(\d+)", scan)
     return int(match[1]) if match else None
+
+
+def cloud_name(scan: str) -> str:
+    """The file name of a scan's cloud (specs: formats)."""
+    number = scan_number(scan)
+    return f"{scan}.ply" if number is None else f"mvsnet{number:03d}_l3.ply"

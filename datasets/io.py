@@ -1,7 +1,8 @@
-"""Reading and writing of every file format: PFM, camera, pair, image, dmb and PLY (specs: formats).
+"""Reading and writing of every file format: PFM, camera, pair, image, dmb, PLY and MATLAB (specs: formats).
 
-The only place that knows these formats. Readers raise `DataError` with the file's name, what is wrong and what to do;
-they check what a header claims against the file's size before they allocate. Writers are atomic.
+The only place that knows these formats, with `datasets.ply_reader`, whose functions are offered here too. Readers raise
+`DataError` with the file's name, what is wrong and what to do; they check what a header claims against the file's size
+before they allocate. Writers are atomic.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import cv2
@@ -17,6 +18,8 @@ import numpy as np
 from PIL import Image
 
 from datasets.files import DataError, PathLike, atomic_open, read_bytes, read_text, write_bytes
+from datasets.ply_reader import read_ply as read_ply
+from datasets.ply_reader import read_ply_count as read_ply_count
 
 MAX_IMAGE_PIXELS = 300_000_000
 
@@ -241,6 +244,28 @@ def write_dmb(path: PathLike, data: np.ndarray) -> None:
     write_bytes(path, _DMB_HEADER.pack(1, *data.shape[:2], channels), np.ascontiguousarray(data, "<f4").tobytes())
 
 
+# ---------------------------------------------------------------- MATLAB
+
+
+def read_mat(path: PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named arrays of numbers in a MATLAB file (of versions 4 to 7.2), each with at least two dimensions."""
+    from scipy.io import loadmat  # slow to import, rarely needed
+
+    content = read_bytes(path)
+    try:
+        variables = loadmat(io.BytesIO(content), variable_names=names)
+    except NotImplementedError:
+        raise DataError(f"{path}: is a MATLAB 7.3 file; save it with the option -v7 in MATLAB") from None
+    except Exception as error:  # scipy raises many kinds on damaged files
+        raise DataError(
+            f"{path}: is not a readable MATLAB file: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from None
+    for name in names:
+        if name not in variables or variables[name].dtype.kind not in "biuf":
+            raise DataError(f"{path}: has no array of numbers named {name}")
+    return {name: variables[name] for name in names}
+
+
 # ---------------------------------------------------------------- PLY
 
 PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
@@ -286,19 +311,3 @@ def write_ply(path: PathLike, points: np.ndarray, colors: np.ndarray) -> None:
     """Write points [N, 3] with RGB uint8 colors [N, 3] as a binary PLY."""
     with ply_writer(path) as writer:
         writer.append(points, colors)
-
-
-def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a PLY (ASCII or binary, extra properties ignored): points float32 [N, 3], RGB uint8 [N, 3] or None."""
-    from plyfile import PlyData  # slow to import, rarely needed
-
-    content = read_bytes(path)
-    try:
-        vertex = PlyData.read(io.BytesIO(content))["vertex"].data
-        points = np.stack([vertex[axis] for axis in "xyz"], axis=1).astype(np.float32)
-        names = vertex.dtype.names
-        has_colors = all(colour in names for colour in ("red", "green", "blue"))
-        colors = np.stack([vertex[c] for c in ("red", "green", "blue")], 1).astype(np.uint8) if has_colors else None
-    except Exception as error:  # plyfile raises many kinds on damaged files
-        raise DataError(f"{path}: is not a readable PLY with x, y, z ({error})") from None
-    return points, colors
