@@ -45,7 +45,7 @@ student="$(newest_checkpoint "$DEMO_DIR/kd/round_1/student")"
 for network in teacher student; do
     echo "== $network: depth and clouds of held-out scenes"
     TESTPATH="$data/test" TEST_LIST=all CKPT_FILE="${!network}" OUTDIR="$DEMO_DIR/test_$network" DISP_THRESHOLD=0.25 \
-        bash "$ROOT/scripts/run_test_dtu.sh"
+        EVAL_DIR= bash "$ROOT/scripts/run_test_dtu.sh"
 done
 "$PYTHON_BIN" "$ROOT/tools/demo_summary.py" --outdir "$DEMO_DIR" --teacher_log "$DEMO_DIR/teacher" \
     --student_log "$DEMO_DIR/kd/round_1/student"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Depth of every view and one fused cloud per scan. Settings: edit here or set in the environment; further flags of
-# test.py may follow on the command line.
+# Depth of every view, one fused cloud per scan, and its score where DTU's ground truth is given. Settings: edit here or
+# set in the environment; further flags of test.py may follow on the command line.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -10,6 +10,7 @@ CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest st
 OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
 FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
+EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Points/ and ObsMask/): scores the clouds
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"
 AMP="${AMP:-off}"                                       # off, bf16, fp16
@@ -22,6 +23,11 @@ DISP_THRESHOLD="${DISP_THRESHOLD:-0.1}"
 NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
 
 need_data TESTPATH "$TESTPATH" "the DTU test data (folders scan1, scan4, ... with images, cams and pair.txt)"
+if [ "$FILTER_METHOD" = none ]; then EVAL_DIR=; fi
+if [ -n "$EVAL_DIR" ] && { [ ! -d "$EVAL_DIR/Points/stl" ] || [ ! -d "$EVAL_DIR/ObsMask" ]; }; then
+    fail "EVAL_DIR=$EVAL_DIR: has no Points/stl and ObsMask. Set it to DTU's ground truth (Points and SampleSet of" \
+        "roboimagedata.compute.dtu.dk, in one folder), or leave it empty"
+fi
 if [ -z "$CKPT_FILE" ]; then
     last_round="$(find "$ROOT/outputs/kd" -maxdepth 1 -name 'round_*' 2>/dev/null | sort -V | tail -n 1)"
     CKPT_FILE="$(newest_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
@@ -35,3 +41,8 @@ launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_L
     --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
     --num_consistent "$NUM_CONSISTENT" "$@"
 echo "clouds: $OUTDIR/gipuma_pcd"
+if [ -n "$EVAL_DIR" ]; then
+    "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \
+        --out "$OUTDIR/dtu_score.json"
+    echo "scores: $OUTDIR/dtu_score.json"
+fi

@@ -34,7 +34,7 @@ from tools.program import Formatter, Progress, natural_int, positive_int, run_pr
 
 METRICS = ("acc", "comp", "overall", "acc_median", "comp_median")
 
-# About the peak of an evaluation (measured: 1.4 GB for 10 + 5 million points): the program, and per point of either cloud.
+# About the peak of an evaluation: the program, and per point of either cloud (measured: 1.4 GB for 10 + 5 million).
 _BYTES, _BYTES_PER_POINT = 4e8, 100
 
 

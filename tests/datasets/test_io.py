@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from helpers import run_process
+from scipy.io import savemat
 
 from datasets.files import DataError
 from datasets.io import (
@@ -14,6 +15,7 @@ from datasets.io import (
     read_dmb,
     read_image,
     read_image_size,
+    read_mat,
     read_pairs,
     read_pfm,
     read_ply,
@@ -343,6 +345,41 @@ def test_damaged_ply(tmp_path):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"cloud\.ply: is not a readable PLY"):
             read_ply(path)
+
+
+# ---------------------------------------------------------------- MATLAB
+
+
+def test_mat(tmp_path):
+    """The arrays that are asked for, with their types and at least two dimensions."""
+    mask = np.random.default_rng(1).random((3, 4, 5)) > 0.5
+    savemat(tmp_path / "a.mat", {"mask": mask, "res": 0.5, "name": "text"}, do_compression=True)
+    arrays = read_mat(tmp_path / "a.mat", ("mask", "res"))
+    np.testing.assert_array_equal(arrays["mask"], mask)
+    assert arrays["res"].tolist() == [[0.5]] and arrays.keys() == {"mask", "res"}
+
+
+@pytest.mark.parametrize("name", ["other", "name", "cells", "struct"])
+def test_mat_without_the_numbers(tmp_path, name):
+    """A variable that is missing, or is no array of numbers, is named."""
+    variables = {"name": "text", "cells": np.array([1, "a"], object), "struct": {"field": 1}}
+    savemat(tmp_path / "a.mat", variables)
+    with pytest.raises(DataError, match=rf"a\.mat: has no array of numbers named {name}"):
+        read_mat(tmp_path / "a.mat", (name,))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damaged_mat(tmp_path, compressed):
+    """A file that breaks off anywhere, garbage, and the HDF5 format of MATLAB 7.3."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"mask": np.arange(100.0)}, do_compression=compressed)
+    whole = path.read_bytes()
+    contents = [whole[:stop] for stop in range(0, len(whole), 17)]
+    contents += [b"garbage " * 40, b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(384)]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.mat: (is not a readable MATLAB file|has no array|is a MATLAB 7\.3)"):
+            read_mat(path, ("mask",))
 
 
 # ---------------------------------------------------------------- missing files, full disks

@@ -1,11 +1,13 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
-from helpers import ROOT, change_times, write_checkpoint
+from helpers import GOLDEN, ROOT, change_times, write_checkpoint
 
+from datasets.files import read_json
 from datasets.synthetic import write_test_layout, write_training_layout
 
 
@@ -32,6 +34,29 @@ def test_a_missing_checkpoint_gives_one_clear_message(tmp_path):
         result = run_driver(driver, DATASET_DIR=tmp_path, TESTPATH=tmp_path, CKPT_FILE=tmp_path / "none.ckpt")
         assert result.returncode != 0
         assert "none.ckpt" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_clouds_are_scored_where_there_is_ground_truth(tmp_path):
+    """With EVAL_DIR the clouds' DTU scores are printed and written; here of clouds that are there already."""
+    write_test_layout(tmp_path / "test data", {"scan1": 1}, width=64, height=64, views=4)
+    (tmp_path / "list.txt").write_text("scan1\n")
+    (tmp_path / "out" / "gipuma_pcd").mkdir(parents=True)
+    shutil.copyfile(GOLDEN / "dtu_eval/mvsnet001_l3.ply", tmp_path / "out/gipuma_pcd/mvsnet001_l3.ply")
+    settings = {"TESTPATH": tmp_path / "test data", "TEST_LIST": tmp_path / "list.txt", "OUTDIR": tmp_path / "out"}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "EVAL_DIR": GOLDEN / "dtu_eval"}
+    result = run_driver("run_test_dtu.sh", "--skip_depth", "--filter_method", "none", **settings)
+    assert result.returncode == 0, result.stderr
+    overall = read_json(tmp_path / "out" / "dtu_score.json")["mean"]["overall"]
+    assert f"{overall:.4f}" in result.stdout and overall == pytest.approx(0.759, rel=0.01)
+
+
+def test_missing_ground_truth_shows_before_the_work(tmp_path):
+    """A set EVAL_DIR without DTU's folders is one clear message, not a failure after hours of prediction."""
+    result = run_driver("run_test_dtu.sh", TESTPATH=tmp_path, EVAL_DIR=tmp_path / "nowhere", OUTDIR=tmp_path / "out")
+    assert result.returncode != 0 and not (tmp_path / "out").exists()
+    (line,) = result.stderr.splitlines()
+    assert f"EVAL_DIR={tmp_path / 'nowhere'}" in line and "ObsMask" in line
 
 
 def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):
