@@ -102,14 +102,15 @@ def score_cloud(
 
 
 def score_scan(files: ScanFiles, dst: float, max_dist: float, seed: int, threads: int) -> dict[str, float]:
-    """`score_cloud` of a scan's files, and n_not_finite, how many points of the cloud were dropped as not finite.
+    """`score_cloud` of a scan's files, and n_not_finite, how many points of both clouds were dropped as not finite.
 
     Raises DataError when a file is damaged, a cloud is empty, or no point counts.
     """
     space = read_observed_space(files.mask, files.plane)
-    cloud, dropped = read_points(files.cloud)
-    truth, _ = read_points(files.truth)
-    score = score_cloud(cloud, truth, space, dst, max_dist, seed, threads) | {"n_not_finite": dropped}
+    cloud, cloud_dropped = read_points(files.cloud)
+    truth, truth_dropped = read_points(files.truth)
+    score = score_cloud(cloud, truth, space, dst, max_dist, seed, threads)
+    score["n_not_finite"] = cloud_dropped + truth_dropped
     for count, what in (("n_acc", "observed point lies"), ("n_comp", "point of the ground truth above the plane lies")):
         if not score[count]:
             other = "the ground truth" if count == "n_acc" else "it"

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from datasets.files import DataError
@@ -35,7 +36,7 @@ def run_jobs(jobs: Mapping[Hashable, Job], workers: int, memory: float) -> Itera
                 name = waiting.pop(0)
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_run, args=(sender, jobs[name]), daemon=True)
-                process.start()
+                _start(process)
                 sender.close()  # the child's end only: it closes with the child, however that ends
                 running[receiver] = name, process
             for receiver in wait(list(running)):
@@ -51,6 +52,15 @@ def run_jobs(jobs: Mapping[Hashable, Job], workers: int, memory: float) -> Itera
         for _, process in running.values():
             process.terminate()
             process.join()
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C does not reach: it is the main process's, which ends this one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process inherits the mask
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _fits(name: Hashable, running: list[Hashable], jobs: Mapping[Hashable, Job], workers: int, memory: float) -> bool:
@@ -71,7 +81,6 @@ def _outcome(job: Job) -> Any:
 
 def _run(sender: Connection, job: Job) -> None:
     """What a job's process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's: it ends this one
     sender.send(_outcome(job))
 
 
