@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -268,29 +269,30 @@ def read_mat(path: PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 # ---------------------------------------------------------------- PLY
 
-PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
-_PLY_HEADER_SIZE = 256
+_XYZ, _NORMAL, _RGB = ("x", "y", "z"), ("nx", "ny", "nz"), ("red", "green", "blue")
+_PLY_HEADER_SIZE = 320
 
 
 class PlyWriter:
     """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front."""
 
-    def __init__(self, file) -> None:
+    def __init__(self, file: BinaryIO, normals: bool = False) -> None:
         self._file = file
+        self._names = _XYZ + _NORMAL if normals else _XYZ
         self.count = 0
         file.write(b" " * _PLY_HEADER_SIZE)
 
-    def append(self, points: np.ndarray, colors: np.ndarray) -> None:
-        """Add points float32 [N, 3] with RGB uint8 colors [N, 3]."""
-        vertices = np.empty(len(points), PLY_VERTEX)
-        vertices["xyz"], vertices["rgb"] = points, colors
+    def append(self, points: np.ndarray, colors: np.ndarray, normals: np.ndarray | None = None) -> None:
+        """Add points float32 [N, 3] with RGB uint8 colors [N, 3], and normals float32 [N, 3] if the file has some."""
+        floats = [points] if self._names == _XYZ else [points, normals]
+        vertices = np.empty(len(points), [("floats", "<f4", len(self._names)), ("rgb", "u1", 3)])
+        vertices["floats"], vertices["rgb"] = np.hstack(floats), colors
         self._file.write(vertices.tobytes())
         self.count += len(points)
 
     def finish(self) -> None:
         """Write the header over its room; a comment line fills what is left of it."""
-        properties = [f"property float {axis}" for axis in "xyz"]
-        properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+        properties = [f"property float {name}" for name in self._names] + [f"property uchar {name}" for name in _RGB]
         start = "ply\nformat binary_little_endian 1.0\ncomment "
         end = f"\nelement vertex {self.count}\n" + "\n".join(properties) + "\nend_header\n"
         padding = "." * (_PLY_HEADER_SIZE - len(start) - len(end))
@@ -299,15 +301,18 @@ class PlyWriter:
 
 
 @contextmanager
-def ply_writer(path: PathLike) -> Iterator[PlyWriter]:
-    """Stream a coloured cloud into a binary little-endian PLY that appears when the block ends well."""
+def ply_writer(path: PathLike, normals: bool = False) -> Iterator[PlyWriter]:
+    """Stream a coloured cloud, with normals or without, into a binary little-endian PLY.
+
+    The file appears when the block ends well.
+    """
     with atomic_open(path) as file:
-        writer = PlyWriter(file)
+        writer = PlyWriter(file, normals)
         yield writer
         writer.finish()
 
 
-def write_ply(path: PathLike, points: np.ndarray, colors: np.ndarray) -> None:
-    """Write points [N, 3] with RGB uint8 colors [N, 3] as a binary PLY."""
-    with ply_writer(path) as writer:
-        writer.append(points, colors)
+def write_ply(path: PathLike, points: np.ndarray, colors: np.ndarray, normals: np.ndarray | None = None) -> None:
+    """Write points [N, 3] with RGB uint8 colors [N, 3], and normals [N, 3] if given, as a binary PLY."""
+    with ply_writer(path, normals is not None) as writer:
+        writer.append(points, colors, normals)

@@ -1,0 +1,119 @@
+"""The built-in fuser's kernels on the CPU, in numba (specs: fusibile)."""
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+# NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.
+_FASTMATH = {"contract", "nsz"}
+
+
+def numba_fuser(depths: np.ndarray, images: np.ndarray) -> Callable[..., tuple[np.ndarray, ...]]:
+    """A function that fuses one reference view of depths [N, H, W] float32 and images [N, H, W, 3] uint8.
+
+    It takes (reference, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays.
+    """
+    _, height, width, _ = images.shape
+
+    def fuse_view(reference: int, geometry: tuple[np.ndarray, ...], settings: tuple) -> tuple[np.ndarray, ...]:
+        points = np.empty((height, width, 3), np.float32)
+        colors = np.empty((height, width, 3), np.uint8)
+        ncons = np.empty((height, width), np.int16)
+        _fuse_view(reference, depths, images, geometry, settings, points, colors, ncons)
+        pix = np.flatnonzero(ncons >= 0)
+        return points.reshape(-1, 3)[pix], colors.reshape(-1, 3)[pix], ncons.ravel()[pix], pix
+
+    return fuse_view
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", inline="always")
+def _lerp(a, b, fraction):
+    """Linear interpolation that keeps a constant exactly constant."""
+    return a + fraction * (b - a)
+
+
+@numba.njit(cache=True, parallel=True, fastmath=_FASTMATH, error_model="numpy")
+def _fuse_view(reference, depths, images, geometry, settings, points, colors, ncons):
+    """Fill points, colors and ncons [H, W] of one reference view; ncons is -1 where no point is emitted.
+
+    Rows are independent; within a row the views come one after the other, so that their matrices stay in registers
+    and only a narrow band of each view is read.
+    """
+    src_T_ref, world_T_img, disparity_scale = geometry
+    num_consistent = settings[2]
+    views, height, width = depths.shape
+    for y in numba.prange(height):
+        sums = np.empty((width, 6))
+        agreeing = np.zeros(width, np.int16)
+        u, v, z = np.empty(width), np.empty(width), np.empty(width)
+        ref_depth = depths[reference, y]
+        for x in range(width):
+            _start(x, y, np.float64(ref_depth[x]), images[reference, y, x], world_T_img[reference], sums[x])
+        for source in range(views):
+            if source != reference:
+                _project_row(y, ref_depth, src_T_ref[source], u, v, z)
+                _add_agreeing(
+                    u, v, z, depths[source], images[source], world_T_img[source], disparity_scale[source], settings,
+                    sums, agreeing,
+                )  # fmt: skip
+        for x in range(width):
+            emitted = agreeing[x] >= num_consistent
+            for k in range(3):
+                value = np.float32(sums[x, k] / (agreeing[x] + 1))
+                points[y, x, k] = value
+                colors[y, x, k] = np.uint8(sums[x, 3 + k] / (agreeing[x] + 1))
+                emitted = emitted and value != 0 and np.isfinite(value)
+            ncons[y, x] = agreeing[x] if emitted else -1
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _start(x, y, depth, color, world_T_ref, sums):
+    """Set sums [6] to the world point and the colour of the reference pixel itself."""
+    for k in range(3):
+        row = world_T_ref[k]
+        sums[k] = (row[0] * x + row[1] * y + row[2]) * depth + row[3]
+        sums[3 + k] = color[k]
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _project_row(y, ref_depth, src_T_ref, u, v, z):
+    """Positions u, v [W] in another image and depths z [W] there of row y; a loop of its own, for SIMD instructions."""
+    A = src_T_ref
+    row0, row1, row2 = A[0, 1] * y + A[0, 2], A[1, 1] * y + A[1, 2], A[2, 1] * y + A[2, 2]
+    step0, step1, step2 = A[0, 0], A[1, 0], A[2, 0]
+    shift0, shift1, shift2 = A[0, 3], A[1, 3], A[2, 3]
+    for x in range(len(ref_depth)):
+        depth = np.float64(ref_depth[x])
+        z[x] = (step2 * x + row2) * depth + shift2
+        u[x] = ((step0 * x + row0) * depth + shift0) / z[x]
+        v[x] = ((step1 * x + row1) * depth + shift1) / z[x]
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _add_agreeing(us, vs, zs, depth, image, world_T_src, disparity_scale, settings, sums, agreeing):
+    """Add where another view agrees with a projected row: point and colour to sums [W, 6], one to agreeing [W]."""
+    B = world_T_src
+    fraction_steps, disp_threshold, _ = settings
+    height, width = depth.shape
+    for x in range(width):
+        u, v, z = us[x], vs[x], zs[x]
+        if not (0 <= u < width and 0 <= v < height):
+            continue
+        left, top = int(u), int(v)
+        right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+        fu, fv = u - left, v - top
+        if fraction_steps > 0:
+            fu, fv = np.rint(fu * fraction_steps) / fraction_steps, np.rint(fv * fraction_steps) / fraction_steps
+        upper = _lerp(np.float64(depth[top, left]), np.float64(depth[top, right]), fu)
+        lower = _lerp(np.float64(depth[bottom, left]), np.float64(depth[bottom, right]), fu)
+        sampled = _lerp(upper, lower, fv)
+        # |s/z - s/d| < T without its divisions; false for d = 0, NaN and infinity, as there.
+        if not disparity_scale * abs(sampled - z) < disp_threshold * abs(z * sampled):
+            continue
+        agreeing[x] += 1
+        for k in range(3):
+            sums[x, k] += (B[k, 0] * left + B[k, 1] * top + B[k, 2]) * sampled + B[k, 3]
+            upper = _lerp(np.float64(image[top, left, k]), np.float64(image[top, right, k]), fu)
+            lower = _lerp(np.float64(image[bottom, left, k]), np.float64(image[bottom, right, k]), fu)
+            sums[x, 3 + k] += _lerp(upper, lower, fv)
