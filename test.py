@@ -11,17 +11,20 @@ A rerun predicts only the views that are missing. Under torchrun each process ta
 import argparse
 from pathlib import Path
 
+import torch
+
 from datasets.files import DataError
 from datasets.general import GeneralScans, SingleScan, cloud_name
 from datasets.layouts import Layout
 from datasets.mvs import LAYOUTS, MVSDataset
 from fusion.builtin import fuse_scan
+from fusion.clouds import CloudOptions
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter
-from fusion.fusibile import fuse_scan_with_binary
+from fusion.fusibile import check_program, fuse_scan_with_binary
 from tools import distributed
 from tools.predict import add_prediction_flags, predict, prediction_settings
-from tools.program import Formatter, run_program
+from tools.program import Formatter, finite_float, float_list, natural_int, positive_float, run_program
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,12 +46,36 @@ def build_parser() -> argparse.ArgumentParser:
         help="gipuma: fusibile's algorithm; normal, dynamic: cross-view checks; none: no cloud",
     )
     group.add_argument("--fusibile_exe_path", default="", help="a CUDA fusibile program; without it the built-in fuser")
-    group.add_argument("--prob_threshold", type=float, default=0.01, help="gipuma: least confidence")
-    group.add_argument("--disp_threshold", type=float, default=0.1, help="gipuma: largest disparity difference, pixels")
-    group.add_argument("--num_consistent", type=float, default=2, help="gipuma: least number of views that agree")
-    group.add_argument("--conf", type=float, default=0.05, help="normal, dynamic: least confidence")
-    group.add_argument("--thres_view", type=int, default=5, help="normal: least number of views that agree")
+    group.add_argument("--fusibile_timeout", type=positive_float, default=3600, help="seconds a fusibile run may take")
+    group.add_argument("--prob_threshold", type=finite_float, default=0.01, help="gipuma: least confidence")
+    group.add_argument(
+        "--disp_threshold", type=finite_float, default=0.1, help="gipuma: largest disparity difference, pixels"
+    )
+    group.add_argument("--num_consistent", type=finite_float, default=2, help="gipuma: least number of agreeing views")
+    group.add_argument("--conf", type=finite_float, default=0.05, help="normal, dynamic: least confidence")
+    group.add_argument("--thres_view", type=int, default=5, help="normal: least number of agreeing views")
+    add_cloud_flags(parser)
     return parser
+
+
+def add_cloud_flags(parser: argparse.ArgumentParser) -> None:
+    """What becomes of the fused points, in this order."""
+    group = parser.add_argument_group("clouds (world units, those of the camera files)")
+    group.add_argument("--normals", action="store_true", help="write normals, estimated from the depth maps")
+    group.add_argument(
+        "--bbox", type=float_list, help="keep the points in x0,y0,z0,x1,y1,z1; write --bbox=-1,... before a minus"
+    )
+    group.add_argument("--voxel", type=float, help="keep the mean point of every cube of this side")
+    group.add_argument("--max_points", type=int, help="keep so many points at most, drawn at random")
+    group.add_argument("--cloud_seed", type=natural_int, default=0, help="seed of the draw for --max_points")
+
+
+def cloud_options(args: argparse.Namespace) -> CloudOptions:
+    """What the flags ask of clouds; raises DataError, before any work, for what cannot be."""
+    options = CloudOptions(args.normals, args.bbox, args.voxel, args.max_points, args.cloud_seed)
+    if args.fusibile_exe_path and args.filter_method == "gipuma":
+        check_program(args.fusibile_exe_path, options)
+    return options
 
 
 def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
@@ -67,23 +94,35 @@ def cloud_path(outdir: Path, scan: str) -> Path:
     return outdir / "gipuma_pcd" / cloud_name(scan)
 
 
-def fuse(args: argparse.Namespace, layout: GeneralScans, scan: str) -> int:
+def fuse(args: argparse.Namespace, layout: GeneralScans, scan: str, options: CloudOptions, device: torch.device) -> int:
     """Fuse one scan's depth maps as the flags say; returns the number of points."""
     scan_dir, ply = Path(args.outdir) / scan, cloud_path(Path(args.outdir), scan)
     if args.filter_method in ("normal", "dynamic"):
         check = normal_check(thres_view=args.thres_view) if args.filter_method == "normal" else dynamic_check()
-        return fuse_scan_with_filter(scan_dir, layout.pair_path(scan), ply, args.conf, check)
+        return fuse_scan_with_filter(scan_dir, layout.pair_path(scan), ply, args.conf, check, options)
     views = [view for view, sources in layout.pairs(scan) if sources]
     thresholds = (args.prob_threshold, args.disp_threshold, args.num_consistent)
     if args.fusibile_exe_path:
-        return fuse_scan_with_binary(scan_dir, views, ply, *thresholds, args.fusibile_exe_path)
-    return fuse_scan(scan_dir, views, ply, *thresholds)
+        return fuse_scan_with_binary(
+            scan_dir, views, ply, *thresholds, args.fusibile_exe_path, args.fusibile_timeout, options
+        )
+    return fuse_scan(scan_dir, views, ply, *thresholds, device if device.type == "cuda" else None, options)
+
+
+def why_empty(args: argparse.Namespace) -> str:
+    """What to try when no point survived."""
+    advice = {
+        "gipuma": "lower --prob_threshold or --num_consistent, or raise --disp_threshold",
+        "normal": "lower --conf or --thres_view",
+        "dynamic": "lower --conf",
+    }[args.filter_method]
+    return f"no point survived; {advice}" + (", or enlarge --bbox" if args.bbox else "")
 
 
 def main() -> None:
     """Parse the flags, predict and fuse."""
     args = build_parser().parse_args()
-    settings = prediction_settings(args, light=None)
+    settings, options = prediction_settings(args, light=None), cloud_options(args)
     device = distributed.start(args.device)
     layout, scans = open_scans(args)
     if not args.skip_depth:
@@ -92,10 +131,10 @@ def main() -> None:
         predict(args, MVSDataset(layout, scans, settings), device)
     if args.filter_method != "none":
         for scan in distributed.share(scans):
-            points = fuse(args, layout, scan)
+            points = fuse(args, layout, scan, options, device)
             print(f"{scan}: {points} points in {cloud_path(Path(args.outdir), scan)}", flush=True)
             if points == 0:
-                print(f"{scan}: no point survived; lower --prob_threshold, --num_consistent or raise --disp_threshold")
+                print(f"{scan}: {why_empty(args)}", flush=True)
     distributed.barrier()
     distributed.finish()
 

@@ -51,9 +51,9 @@ def fuse_views(
     Without a `device` numba computes, on the CPU; with one, torch. Memory holds all depths and images, and one view's
     points. Raises DataError when the device has too little.
 
-    To the kernels, geometry is src_T_ref [N, 4, 4], which takes (x d, y d, d, 1) of the reference to each view's
-    (u z, v z, z, 1); world_T_img [N, 4, 4], such a vector to the world; disparity_scale [N], focal length times baseline.
-    Settings are the steps of a pixel's fraction (0: exact), the disparity threshold, the number of views that must agree.
+    The kernels take geometry: src_T_ref [N, 4, 4], from (x d, y d, d, 1) of the reference to each view's
+    (u z, v z, z, 1); world_T_img [N, 4, 4], from such a vector to the world; disparity_scale [N], focal length times
+    baseline. And settings: steps of a pixel's fraction (0: exact), disparity threshold, number of views that must agree.
     """
     cam_T_world = np.stack([camera.cam_T_world for camera in cameras])
     K = np.eye(4)

@@ -43,8 +43,11 @@ class CloudOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Some points of a cloud: xyz [M, 3] float32 world units, colors [M, 3] uint8 RGB, normals [M, 3] float32 of length 1
-    or 0 (unknown), or None for a cloud without normals."""
+    """Some points of a cloud.
+
+    xyz [M, 3] float32 world units, colors [M, 3] uint8 RGB, and normals [M, 3] float32 of length 1, or 0 where unknown;
+    None for a cloud without normals.
+    """
 
     xyz: np.ndarray
     colors: np.ndarray
@@ -93,8 +96,8 @@ def crop(parts: Iterable[Points], bbox: tuple[float, ...]) -> Iterator[Points]:
 def thin(parts: Iterable[Points], max_points: int, seed: int) -> Iterator[Points]:
     """At most `max_points` of all points, each equally likely, in their order.
 
-    Every point draws a random number and the lowest numbers stay. So the choice depends on the seed and the points' order
-    alone, not on how they are divided into parts. Keeps the points chosen so far and one part in memory.
+    Every point draws a random number and the lowest numbers stay. So the choice depends on the seed and the points'
+    order alone, not on how they are divided into parts. Keeps the points chosen so far and one part in memory.
     """
     generator = np.random.default_rng(seed)
     chosen, draws = None, np.empty(0)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from datasets.files import PathLike
-from datasets.io import Camera, ply_writer
+from datasets.io import Camera
+from fusion.clouds import CloudOptions, Points, write_cloud
 from fusion.consistency import Agreement, Check, check_view
+from fusion.normals import depth_normals
 from fusion.predictions import Predictions
 
 
@@ -16,17 +18,21 @@ def check_prediction(predictions: Predictions, reference: int, sources: list[int
 
 
 def filtered_views(
-    predictions: Predictions, pair_path: PathLike, conf: float, check: Check
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Per reference view the points [M, 3] float32 and colors [M, 3] uint8 RGB of the pixels that are kept.
+    predictions: Predictions, pair_path: PathLike, conf: float, check: Check, normals: bool = False
+) -> Iterator[Points]:
+    """Per reference view the points of the pixels that are kept, row by row.
 
-    Kept: confidence above `conf` and confirmed by the sources. The point lies at the mean of the agreeing depths.
+    Kept: depth positive and finite, confidence above `conf` (NaN is not), and confirmed by the sources. The point lies
+    at the mean of the agreeing depths; its normal, where wanted, is that of the view's own depth map.
     """
     for reference, sources in predictions.checked_pairs(pair_path):
+        view = predictions.view(reference)
         agreement = check_prediction(predictions, reference, sources, check)
         kept = agreement.passed & (predictions.confidence(reference) > conf)
+        kept &= np.isfinite(view.depth) & (view.depth > 0)  # a check that asks for no source passes everything
         image = predictions.image(reference)
-        yield lift(agreement.mean, kept, predictions.view(reference).camera), image[kept]
+        found = depth_normals(view.depth, view.camera)[kept] if normals else None
+        yield Points(lift(agreement.mean, kept, view.camera), image[kept], found)
 
 
 def lift(depth: np.ndarray, kept: np.ndarray, camera: Camera) -> np.ndarray:
@@ -38,14 +44,17 @@ def lift(depth: np.ndarray, kept: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def fuse_scan_with_filter(
-    scan_dir: PathLike, pair_path: PathLike, ply_path: PathLike, conf: float, check: Check
+    scan_dir: PathLike,
+    pair_path: PathLike,
+    ply_path: PathLike,
+    conf: float,
+    check: Check,
+    options: CloudOptions = CloudOptions(),
 ) -> int:
     """Fuse a scan folder in the output layout into a PLY with the normal or dynamic check; returns the point count.
 
     `conf` bounds the confidence maps, which hold the product of the three stages' confidences. The cloud may be empty.
     Raises DataError when a file is missing or damaged, sizes of one view differ, or a view was not predicted.
     """
-    with ply_writer(ply_path) as writer:
-        for points, colors in filtered_views(Predictions(scan_dir), pair_path, conf, check):
-            writer.append(points, colors)
-    return writer.count
+    parts = filtered_views(Predictions(scan_dir), pair_path, conf, check, options.normals)
+    return write_cloud(ply_path, parts, options)

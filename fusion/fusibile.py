@@ -1,7 +1,9 @@
 """Fusion with the CUDA program fusibile, for those who have built it (specs: fusibile, "Conversion")."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -10,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from datasets.files import DataError, PathLike, read_bytes, write_bytes
-from datasets.io import read_ply, write_dmb, write_ply
+from datasets.io import read_ply, write_dmb
+from fusion.clouds import CloudOptions, Points, write_cloud
 from fusion.predictions import Predictions
 
 _NORMAL = np.float32(1 / 1.732050808)
+_LONGEST_WAIT = 2e6  # seconds; the operating system counts milliseconds with 32 bits
 
 
 def fuse_scan_with_binary(
@@ -25,13 +29,15 @@ def fuse_scan_with_binary(
     num_consistent: float,
     fusibile_exe_path: PathLike,
     time_limit: float = 3600.0,
+    options: CloudOptions = CloudOptions(),
 ) -> int:
     """Fuse the views of a scan folder in the output layout with fusibile into a PLY; returns the number of points.
 
-    The program's input is made in a hidden folder beside the PLY and removed afterwards. Raises DataError when the
-    program is missing, cannot run, fails, takes longer than `time_limit` seconds, or leaves no points.
+    The program's input is made in a hidden folder beside the PLY and removed afterwards; an older PLY is replaced only
+    by points that were read. Raises DataError when the program cannot be used (`check_program`), fails, takes longer
+    than `time_limit` seconds, or leaves no points.
     """
-    exe = find_program(fusibile_exe_path)
+    exe = check_program(fusibile_exe_path, options)
     parent = Path(ply_path).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -40,13 +46,18 @@ def fuse_scan_with_binary(
             convert(Predictions(scan_dir), views, prob_threshold, point_folder)
             command = command_line(exe, point_folder, disp_threshold, num_consistent)
             output = _run(command, time_limit)
-            return _collect(exe, point_folder, Path(ply_path), output)
+            return write_cloud(ply_path, [_collect(exe, point_folder, output)], options)
     except OSError as error:
         raise DataError(f"{parent}: cannot hold fusibile's input: {error.strerror or error}") from None
 
 
-def find_program(fusibile_exe_path: PathLike) -> str:
-    """The path of the executable, looked up in PATH when it is a bare name; raises DataError when it cannot run."""
+def check_program(fusibile_exe_path: PathLike, options: CloudOptions) -> str:
+    """The path of the executable, looked up in PATH when it is a bare name.
+
+    Raises DataError when there is none, and when normals are wanted: its points do not tell which view they are of.
+    """
+    if options.normals:
+        raise DataError(f"{fusibile_exe_path}: its points do not tell their views, --normals needs the built-in fuser")
     found = shutil.which(fusibile_exe_path)
     if found:
         return found
@@ -91,40 +102,62 @@ def _run(command: list[str], time_limit: float) -> str:
     """Run the program; returns what it printed. Raises DataError when it cannot start, fails or takes too long."""
     exe = command[0]
     try:
-        result = subprocess.run(
+        # In a session of its own, so that what it starts can be stopped with it.
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=time_limit,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise DataError(f"{exe}: was stopped after {time_limit:g} s without a result") from None
     except OSError as error:
         raise DataError(f"{exe}: cannot be run ({error.strerror}); it was built for another system") from None
-    if "error while loading shared libraries" in result.stdout:
-        raise DataError(f"{exe}: {_last_lines(result.stdout)}; install that library or set LD_LIBRARY_PATH")
-    if result.returncode != 0:
-        reason = f"signal {-result.returncode}" if result.returncode < 0 else f"exit status {result.returncode}"
-        raise DataError(f"{exe}: failed with {reason}: {_last_lines(result.stdout)}")
-    return result.stdout
+    with process:
+        try:
+            output, _ = process.communicate(timeout=min(time_limit, _LONGEST_WAIT))
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise DataError(
+                f"{exe}: was stopped after {time_limit:g} s without a result; allow more with --fusibile_timeout"
+            ) from None
+    _check_exit(exe, process.returncode, output)
+    return output
 
 
-def _collect(exe: str, point_folder: Path, ply_path: Path, output: str) -> int:
-    """Copy the newest result to `ply_path`; returns its number of points. The program exits 0 even on errors."""
+def _check_exit(exe: str, status: int, output: str) -> None:
+    """Raise DataError when the program did not end well."""
+    if "error while loading shared libraries" in output:
+        raise DataError(f"{exe}: {_last_lines(output)}; install that library or set LD_LIBRARY_PATH")
+    if status == 127:
+        raise DataError(
+            f"{exe}: could not start (exit status 127): {_last_lines(output)}; a library or program that it needs is "
+            f"missing, ldd {exe} lists its libraries"
+        )
+    if status != 0:
+        reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+        raise DataError(f"{exe}: failed with {reason}: {_last_lines(output)}")
+
+
+def _collect(exe: str, point_folder: Path, output: str) -> Points:
+    """The points of the newest result. The program exits 0 even on errors."""
     results = list(point_folder.glob("consistencyCheck-*/final3d_model.ply"))
     if not results:
         raise DataError(f"{exe}: ended well but wrote no final3d_model.ply; it printed: {_last_lines(output)}")
-    points, colors = read_ply(max(results, key=lambda path: path.stat().st_mtime))
+    try:
+        points, colors = read_ply(max(results, key=lambda path: path.stat().st_mtime))
+    except DataError:
+        raise DataError(f"{exe}: wrote a damaged final3d_model.ply; it printed: {_last_lines(output)}") from None
     if len(points) == 0:
         raise DataError(
             f"{exe}: found 0 points; it was probably built for another GPU architecture (rebuild it for this one), "
             "or no depth passed the thresholds"
         )
-    write_ply(ply_path, points, colors if colors is not None else np.zeros_like(points, np.uint8))
-    return len(points)
+    return Points(points, colors if colors is not None else np.zeros_like(points, np.uint8))
 
 
 def _last_lines(output: str, count: int = 3) -> str:
