@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 
 from datasets.files import DataError
-from datasets.io import read_pfm
+from datasets.io import read_depth_png, read_pfm
 from datasets.layouts import Layout, folder_names
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
 
 
 class GeneralScans(Layout):
-    """`<scan>/images/`, `<scan>/cams/`, `<scan>/pair.txt`, and `<scan>/gt/` where the exact depth is known."""
+    """`<scan>/images/`, `<scan>/cams/`, `<scan>/pair.txt`; where depth is known `<scan>/gt/%08d.pfm`, or
+    `<scan>/depth/%08d.png` of 16 bits in whole units of the camera files (mm, as a rule)."""
 
     def all_scans(self) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob("*/pair.txt"))
@@ -39,10 +40,15 @@ class GeneralScans(Layout):
         return self.image_path(scan, view).name in folder_names(str(self.root / scan / "images"))
 
     def ground_truth(self, scan: str, view: int, size: tuple[int, int]) -> np.ndarray | None:
-        path = self.root / scan / "gt" / f"{view:08d}.pfm"
-        if not path.exists():
+        exact, sensed = (self.root / scan / name for name in (f"gt/{view:08d}.pfm", f"depth/{view:08d}.png"))
+        if exact.exists():
+            depth = read_pfm(exact)
+        elif sensed.exists():
+            depth = read_depth_png(sensed)
+        else:
             return None
-        return cv2.resize(np.nan_to_num(read_pfm(path)), size, interpolation=cv2.INTER_NEAREST)
+        depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+        return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
 
 
 class SingleScan(GeneralScans):

@@ -189,6 +189,19 @@ def read_image(path: PathLike) -> np.ndarray:
         ) from None
 
 
+def read_depth_png(path: PathLike) -> np.ndarray:
+    """Read a depth map stored as a PNG of 16 bits as float32 [H, W]: whole units (mm, as a rule), 0 where unknown."""
+    content = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            depth = np.asarray(image) if image.width * image.height <= MAX_IMAGE_PIXELS else np.empty(0)
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise DataError(f"{path}: is not a readable image ({error})") from None
+    if depth.ndim != 2 or depth.dtype.itemsize < 2:
+        raise DataError(f"{path}: is not a depth map of one channel and 16 bits; a preview cannot be read as depth")
+    return depth.astype(np.float32)
+
+
 def read_image_size(path: PathLike) -> tuple[int, int]:
     """(width, height) of an image file, from its header."""
     try:

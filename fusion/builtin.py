@@ -53,7 +53,7 @@ def fuse_views(
 
     The kernels take geometry: src_T_ref [N, 4, 4], from (x d, y d, d, 1) of the reference to each view's
     (u z, v z, z, 1); world_T_img [N, 4, 4], from such a vector to the world; disparity_scale [N], focal length times
-    baseline. And settings: steps of a pixel's fraction (0: exact), disparity threshold, number of views that must agree.
+    baseline. And settings: steps of a fraction of a pixel (0: exact), disparity threshold, number of views to agree.
     """
     cam_T_world = np.stack([camera.cam_T_world for camera in cameras])
     K = np.eye(4)

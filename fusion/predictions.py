@@ -45,12 +45,12 @@ class Predictions:
         return frozenset(list_folder(self.folder / "depth_est"))
 
     def _read_view(self, view: int) -> DepthView:
-        return DepthView(_read_map(self.depth_path(view)), read_camera(self.folder / "cams" / f"{view:08d}_cam.txt"))
+        return DepthView(read_map(self.depth_path(view)), read_camera(self.folder / "cams" / f"{view:08d}_cam.txt"))
 
     def confidence(self, view: int) -> np.ndarray:
         """Photometric confidence float32 [H, W] of a view."""
         path = self.folder / "confidence" / f"{view:08d}.pfm"
-        confidence = _read_map(path)
+        confidence = read_map(path)
         self._check_size(path, confidence.shape, view)
         return confidence
 
@@ -116,7 +116,8 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
 
 
-def _read_map(path: Path) -> np.ndarray:
+def read_map(path: Path) -> np.ndarray:
+    """A depth or confidence map, float32 [H, W]; raises DataError when the file is missing, damaged or in colour."""
     data = read_pfm(path)
     if data.ndim != 2:
         raise DataError(f"{path}: has three channels, expected one; predict this view again")

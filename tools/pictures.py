@@ -32,11 +32,12 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
         }
         height, width = next(iter(depths.values())).shape
         truth = layout.ground_truth(scan, view, (width, height))
-        limits = np.percentile(truth[truth > 0] if truth is not None else next(iter(depths.values())), (1, 99))
+        limits = _limits(next(iter(depths.values())) if truth is None else truth)
         tiles = [("image", cv2.resize(read_image(layout.image_path(scan, view)), (width, height)))]
         if truth is not None:
             tiles.append(("true depth", colour_map(truth, *limits)))
         for label, depth in depths.items():
+            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
             tiles.append((label, colour_map(depth, *limits)))
             if truth is not None:
                 error = np.where(truth > 0, np.abs(depth - truth), 0)
@@ -44,6 +45,13 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
         rows.append(np.hstack([_titled(tile, title if not rows else "") for title, tile in tiles]))
     width = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+
+def _limits(depth: np.ndarray) -> tuple[float, float]:
+    """The depths between which nearly all of a map lies."""
+    valid = depth[np.isfinite(depth) & (depth > 0)]
+    low, high = np.percentile(valid, (1, 99)) if len(valid) else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def _titled(tile: np.ndarray, title: str) -> np.ndarray:
