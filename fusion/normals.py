@@ -8,6 +8,8 @@ from datasets.io import Camera
 _STEP_FACTOR = 2.0
 # ... or at most this share of the depth: below it a step is noise rather than an edge.
 _STEP_NOISE = 1e-3
+# A step of more than so many times the width that a pixel covers at its depth is an edge in any case (84 degrees).
+_STEEPEST = 10.0
 
 
 def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
@@ -16,15 +18,17 @@ def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
     A normal is the cross product of the surface's tangents along the row and along the column. A tangent joins the
     pixel's two neighbours; at a depth edge, the image's border or beside an unknown depth it takes one side only, the
     one that continues the surface. Unknown: depth that is not positive and finite, or no such neighbour in the row or
-    in the column.
+    in the column, as at a lone outlier.
     """
     depth = depth.astype(np.float64)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     height, width = depth.shape
     y, x = np.mgrid[:height, :width]
-    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(camera.K).T
+    K_inv = np.linalg.inv(camera.K)
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ K_inv.T
     points = rays * depth[..., None]
-    normals = np.cross(_tangents(points, depth, axis=1), _tangents(points, depth, axis=0))
+    pixel = np.linalg.norm(K_inv, axis=0)  # the width of a pixel at depth 1, along x and y
+    normals = np.cross(_tangents(points, depth, 1, pixel[0]), _tangents(points, depth, 0, pixel[1]))
     normals[np.einsum("ijk,ijk->ij", normals, rays) > 0] *= -1
     # Normals map with the inverse transpose of what maps points: (R^-1)^-T = R^T, applied to row vectors.
     normals = normals @ camera.cam_T_world[:3, :3]
@@ -32,11 +36,11 @@ def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
     return np.where(length > 0, normals / np.where(length > 0, length, 1), 0).astype(np.float32)
 
 
-def _tangents(points: np.ndarray, depth: np.ndarray, axis: int) -> np.ndarray:
-    """Tangents [H, W, 3] along an axis of the image, of any length; NaN where both sides' depths are unknown."""
+def _tangents(points: np.ndarray, depth: np.ndarray, axis: int, pixel: float) -> np.ndarray:
+    """Tangents [H, W, 3] along an axis of the image, of any length; NaN where neither side belongs to the surface."""
     before, after = _neighbours(depth, axis)
     steps = np.abs(depth - before), np.abs(depth - after)
-    limit = _STEP_FACTOR * np.fmin(*steps) + _STEP_NOISE * depth
+    limit = np.fmin(_STEP_FACTOR * np.fmin(*steps) + _STEP_NOISE * depth, _STEEPEST * pixel * depth)
     from_before, to_after = _neighbours(points, axis)
     sides = np.stack([points - from_before, to_after - points])
     belongs = np.stack([step <= limit for step in steps])[..., None]  # false for NaN

@@ -136,7 +136,7 @@ def _cell(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     is_share = name.startswith("within") or name in ("missing", "completeness", "mean_relative")
-    return f"{value:.1%}" if is_share else f"{value:.2f}"
+    return f"{value:.2%}" if name == "mean_relative" else f"{value:.1%}" if is_share else f"{value:.2f}"
 
 
 def format_curve(curve: list[dict]) -> str:

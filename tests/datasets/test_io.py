@@ -6,12 +6,15 @@ import struct
 import numpy as np
 import pytest
 from helpers import run_process
+from PIL import Image
+from plyfile import PlyData
 from scipy.io import savemat
 
 from datasets.files import DataError
 from datasets.io import (
     Camera,
     read_camera,
+    read_depth_png,
     read_dmb,
     read_image,
     read_image_size,
@@ -267,6 +270,22 @@ def test_png_round_trip(tmp_path):
     assert read_image_size(tmp_path / "colour.png") == (5, 6)
 
 
+def test_depth_png(tmp_path):
+    """16 bits of one channel become float32; pictures to look at are refused."""
+    depth = np.array([[0, 1, 65535], [700, 32768, 3]], np.uint16)
+    Image.fromarray(depth).save(tmp_path / "depth.png")
+    read = read_depth_png(tmp_path / "depth.png")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, depth)
+    for preview in (np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)):
+        write_image(tmp_path / "depth.png", preview)
+        with pytest.raises(DataError, match=r"depth\.png: is not a depth map of one channel and 16 bits"):
+            read_depth_png(tmp_path / "depth.png")
+    (tmp_path / "depth.png").write_bytes(b"garbage")
+    with pytest.raises(DataError, match=r"depth\.png: is not a readable image"):
+        read_depth_png(tmp_path / "depth.png")
+
+
 def test_jpg_is_close(tmp_path):
     """A smooth image survives JPEG within a few grey levels, channels in order."""
     y, x = np.mgrid[:32, :48]
@@ -328,6 +347,20 @@ def test_ply_round_trip(tmp_path, count):
     np.testing.assert_array_equal(read_colors, colors)
 
 
+@pytest.mark.parametrize("count", [0, 1000])
+def test_ply_with_normals(tmp_path, count):
+    """Normals go where other programs look for them, and do not disturb points and colours."""
+    points, normals = random_map(count, 3), random_map(count, 3) + 5
+    colors = np.random.default_rng(1).integers(0, 256, (count, 3), dtype=np.uint8)
+    write_ply(tmp_path / "cloud.ply", points, colors, normals)
+    read_points, read_colors = read_ply(tmp_path / "cloud.ply")
+    np.testing.assert_array_equal(read_points, points)
+    np.testing.assert_array_equal(read_colors, colors)
+    vertices = PlyData.read(tmp_path / "cloud.ply")["vertex"].data
+    assert vertices.dtype.names == ("x", "y", "z", "nx", "ny", "nz", "red", "green", "blue")
+    np.testing.assert_array_equal(np.stack([vertices[name] for name in ("nx", "ny", "nz")], axis=1), normals)
+
+
 def test_ply_of_other_programs(tmp_path):
     """ASCII, doubles, other properties, no colours."""
     properties = "property double x\nproperty double y\nproperty double z\nproperty float quality\n"
@@ -384,7 +417,7 @@ def test_damaged_mat(tmp_path, compressed):
 
 # ---------------------------------------------------------------- missing files, full disks
 
-READERS = (read_pfm, read_camera, read_pairs, read_image, read_image_size, read_dmb, read_ply)
+READERS = (read_pfm, read_camera, read_pairs, read_image, read_depth_png, read_image_size, read_dmb, read_ply)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
