@@ -2,13 +2,16 @@
 
 import shlex
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fusion_scenes import GOLDEN, camera, plane_depth, write_scan
 
 from datasets.files import DataError
-from datasets.io import read_ply
+from datasets.io import read_dmb, read_ply, write_image, write_pfm, write_ply
+from fusion.clouds import CloudOptions
 from fusion.filters import lift
 from fusion.fusibile import convert, fuse_scan_with_binary
 from fusion.predictions import Predictions
@@ -105,9 +108,65 @@ def test_conversion_equals_the_official_one(tmp_path):
     official = golden / "expected_gipuma_00000000"
     for name in ("disp.dmb", "normals.dmb"):
         assert (tmp_path / "2333__00000000" / name).read_bytes() == (official / name).read_bytes()
+    assert len(list((tmp_path / "images").glob("*.jpg"))) == 5
+
+
+@pytest.mark.parametrize("case", ["kd_default", "zero_and_away", "empty", "nc0"])
+def test_projections_equal_the_official_ones(tmp_path, case):
+    golden = GOLDEN / "fusibile" / case
+    convert(Predictions(golden), [0], 0.01, tmp_path)
     P = np.loadtxt(tmp_path / "cams/00000000.jpg.P")
     np.testing.assert_allclose(P, np.loadtxt(golden / "expected_00000000.jpg.P"), rtol=1e-6)
-    assert len(list((tmp_path / "images").glob("*.jpg"))) == 5
+
+
+def test_conversion_of_bad_numbers(tmp_path):
+    """The program gives no point where a depth is not finite, so it goes there as it is. NaN confidence keeps it."""
+    depth = np.full((24, 32), 512, np.float32)
+    depth[0, :3] = np.nan, np.inf, -np.inf
+    confidence = np.ones_like(depth)
+    confidence[1, :2] = np.nan, 0.1
+    convert(Predictions(write_scan(tmp_path / "scan", [depth], [camera()], [confidence])), [0], 0.3, tmp_path / "in")
+    expected = depth.copy()
+    expected[1, 1] = 0
+    np.testing.assert_array_equal(read_dmb(tmp_path / "in" / "2333__00000000" / "disp.dmb"), expected)
+
+
+def test_mistakes_in_the_scan_are_named_before_the_program_runs(scan, program, tmp_path):
+    exe, view = program(shell="exit 1\n"), "00000001"
+
+    def error() -> str:
+        with pytest.raises(DataError) as error:
+            fuse(scan, exe, tmp_path)
+        return str(error.value)
+
+    write_image(scan / "images" / f"{view}.jpg", np.zeros((24, 30, 3), np.uint8))
+    assert f"images/{view}.jpg: is 30x24, but " in error()
+    write_pfm(scan / "confidence" / f"{view}.pfm", np.ones((24, 30), np.float32))
+    write_image(scan / "images" / f"{view}.jpg", np.zeros((24, 32, 3), np.uint8))
+    assert f"confidence/{view}.pfm: is 30x24, but " in error()
+    write_pfm(scan / "depth_est" / f"{view}.pfm", np.ones((20, 32), np.float32))
+    assert f"depth_est/{view}.pfm: is 32x20, but view 0 is 32x24" in error()
+    with pytest.raises(DataError, match="there is no view to fuse"):
+        fuse_scan_with_binary(scan, [], tmp_path / "c.ply", 0.3, 0.1, 2.0, exe)
+
+
+def test_options_for_clouds(scan, program, tmp_path):
+    """The program's points take the same way into the file; normals they cannot have."""
+    exe = program(stand_in())
+    count = fuse(
+        scan, exe, tmp_path, options=CloudOptions(bbox=(-500.0, 0.0, 0.0, 500.0, 500.0, 1000.0), max_points=50)
+    )
+    points, _ = read_ply(tmp_path / "out dir" / "cloud.ply")
+    assert count == len(points) == 50 and points[:, 1].min() >= 0
+    with pytest.raises(DataError, match="fusibile: its points do not tell their views, --normals needs the built-in"):
+        fuse(scan, exe, tmp_path, options=CloudOptions(normals=True))
+
+
+def test_a_point_that_is_not_finite_is_left_out(scan, program, tmp_path):
+    exe = program(
+        stand_in().replace("points = np.concatenate(points)", "points = np.concatenate(points); points[3] /= 0")
+    )
+    assert fuse(scan, exe, tmp_path) == 2 * 24 * 32 - 5 * 7 - 1
 
 
 def test_failures_are_explained(scan, program, tmp_path):
@@ -127,20 +186,51 @@ def test_failures_are_explained(scan, program, tmp_path):
             "echo 'fusibile: error while loading shared libraries: libcudart.so.8.0: cannot open' >&2; exit 127\n",
             "libcudart.so.8.0: cannot open; install that library",
         ),
+        ("exec no-such-helper\n", "could not start (exit status 127): "),
+        (
+            'for last; do :; done; mkdir "$2consistencyCheck-1"; echo ply > "$2consistencyCheck-1/final3d_model.ply"\n',
+            "wrote a damaged final3d_model.ply; it printed: nothing was printed",
+        ),
         ("echo Error: no images\n", "wrote no final3d_model.ply; it printed: Error: no images"),
-        ("sleep 60\n", "was stopped after 0.5 s"),
+        ("sleep 60\n", "was stopped after 2 s"),
     ],
 )
 def test_a_program_that_fails_is_explained(scan, program, tmp_path, shell, message):
     with pytest.raises(DataError) as error:
-        fuse(scan, program(shell=shell), tmp_path, time_limit=0.5)
+        fuse(scan, program(shell=shell), tmp_path, time_limit=2)
     assert message in str(error.value) and "\n" not in str(error.value)
     assert list((tmp_path / "out dir").iterdir()) == []
 
 
+@pytest.mark.parametrize("shell", ["exit 3\n", "kill -9 $$\n", "exit 127\n", "exit 0\n"])
+def test_a_failure_leaves_an_older_cloud_alone(scan, program, tmp_path, shell):
+    ply = tmp_path / "out dir" / "cloud.ply"
+    write_ply(ply, np.ones((7, 3)), np.zeros((7, 3), np.uint8))
+    with pytest.raises(DataError):
+        fuse(scan, program(shell=shell), tmp_path)
+    assert len(read_ply(ply)[0]) == 7
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the process in /proc")
+def test_what_the_program_started_is_stopped_with_it(scan, program, tmp_path):
+    """A script around the program does not leave it running beyond the time limit."""
+    pid = shlex.quote(str(tmp_path / "pid"))
+    with pytest.raises(DataError, match=r"was stopped after 1 s without a result; allow more with --fusibile_timeout"):
+        fuse(scan, program(shell=f"sleep 60 &\necho $! > {pid}\nwait\n"), tmp_path, time_limit=1)
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    for _ in range(50):  # killed, and gone once its new parent has noticed
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the program's child still runs")
+
+
 def test_no_points_hint_at_the_gpu_architecture(scan, program, tmp_path):
+    ply = tmp_path / "out dir" / "cloud.ply"
+    write_ply(ply, np.ones((7, 3)), np.zeros((7, 3), np.uint8))
     with pytest.raises(DataError, match="found 0 points; it was probably built for another GPU architecture"):
         fuse(scan, program(stand_in(count=0)), tmp_path)
+    assert len(read_ply(ply)[0]) == 7  # the older cloud
 
 
 def test_a_program_for_another_system(scan, program, tmp_path):

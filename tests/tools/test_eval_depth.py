@@ -1,14 +1,20 @@
 """Depth errors against known depth, and the pictures of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from helpers import ROOT, run_program, succeed
+from PIL import Image
 
-from datasets.files import DataError
-from datasets.general import GeneralScans
+from datasets.files import DataError, read_json
+from datasets.general import GeneralScans, SingleScan
 from datasets.io import read_image_size, write_pfm
 from datasets.synthetic import write_test_layout
 from tools.eval_depth import depth_metrics, format_table
 from tools.pictures import depth_sheet, render_cloud, turned
+
+HOLOLENS = ROOT.parent / "shared" / "data" / "hololens"
 
 
 @pytest.fixture
@@ -34,6 +40,167 @@ def test_metrics_of_a_known_error(scenes):
     assert "50.0%" in format_table({"network": metrics})
 
 
+def overwrite(out: Path, kind: str, view: int, values: np.ndarray) -> None:
+    write_pfm(out / "scan1" / kind / f"{view:08d}.pfm", values)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0, -7])
+def test_a_pixel_without_depth_is_wrong_by_the_whole_true_depth(scenes, bad):
+    """It is not left out: it lies within no threshold, its relative error is 1, and the table has a column for it."""
+    layout, out = scenes
+    truth = np.concatenate([layout.ground_truth("scan1", view, (64, 64)) for view in range(5)])
+    for view in range(5):
+        depth = layout.ground_truth("scan1", view, (64, 64)).copy()
+        depth[:16] = bad
+        overwrite(out, "depth_est", view, depth)
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0,), relative=(0.01, 0.5))
+    assert metrics["pixels"] == truth.size and metrics["missing"] == 0.25
+    assert metrics["within_2"] == metrics["within_1%"] == metrics["within_50%"] == 0.75
+    assert metrics["mean_relative"] == 0.25 and metrics["median"] == 0
+    assert metrics["mean"] == pytest.approx(truth.reshape(5, 64, 64)[:, :16].sum() / truth.size, rel=1e-5)
+    assert "missing" in format_table({"network": metrics})
+
+
+def test_relative_errors(scenes):
+    """Half of the pixels off by 2 % of their depth."""
+    layout, out = scenes
+    for view in range(5):
+        depth = layout.ground_truth("scan1", view, (64, 64)).copy()
+        depth[:, :32] *= 1.02
+        overwrite(out, "depth_est", view, depth)
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0,), relative=(0.01, 0.025))
+    assert metrics["mean_relative"] == pytest.approx(0.01, rel=1e-4)
+    assert metrics["within_1%"] == 0.5 and metrics["within_2.5%"] == 1
+    assert "missing" not in format_table({"network": metrics})
+
+
+@pytest.fixture
+def confident(scenes):
+    """The exact half has confidence 0.75, the other 0.25; of each a quarter has no depth or no confidence."""
+    layout, out = scenes
+    for view in range(5):
+        depth = layout.ground_truth("scan1", view, (64, 64)).copy()
+        confidence = np.full((64, 64), 0.75, np.float32)
+        depth[:, :32] += 3
+        confidence[:, :32] = 0.25
+        depth[:16, 32:] = np.nan
+        confidence[:16, :32] = np.nan
+        overwrite(out, "depth_est", view, depth)
+        overwrite(out, "confidence", view, confidence)
+    return layout, out
+
+
+def test_completeness_against_confidence(confident):
+    """Thresholds are included; NaN is 0; a pixel without depth is never complete; nothing kept, no numbers."""
+    layout, out = confident
+    curve = depth_metrics(layout, out, ["scan1"], (2.0,), (0.1,), (0.0, 0.25, 0.5, 0.75, 0.8))["curve"]
+    assert [point["confidence"] for point in curve] == [0.0, 0.25, 0.5, 0.75, 0.8]
+    assert [point["completeness"] for point in curve] == [0.875, 0.75, 0.375, 0.375, 0]
+    assert [point["mean"] for point in curve[:4]] == pytest.approx([3 * 4 / 7, 1.5, 0, 0], rel=1e-4)
+    assert [point["within_2"] for point in curve[:4]] == pytest.approx([3 / 7, 0.5, 1, 1])
+    assert curve[3]["median"] == curve[3]["mean_relative"] == 0 and curve[3]["within_10%"] == 1
+    names = ("mean", "median", "within_2", "mean_relative", "within_10%")
+    assert [curve[4][name] for name in names] == [None] * 5
+
+
+def test_thresholds_compare_as_float32(scenes):
+    """0.7 in a confidence map, as the filters see it."""
+    layout, out = scenes
+    for view in range(5):
+        overwrite(out, "confidence", view, np.full((64, 64), 0.7, np.float32))
+    (point,) = depth_metrics(layout, out, ["scan1"], (2.0,), curve=(0.7,))["curve"]
+    assert point["completeness"] == 1
+
+
+def test_program_prints_and_writes_the_curve(confident, tmp_path):
+    layout, out = confident
+    flags = ("--testpath", layout.root, "--predictions", f"net={out}", "--relative", "0.01,0.05", "--curve")
+    files = ("--out", tmp_path / "o.json", "--picture", tmp_path / "p.png")
+    printed = succeed(run_program("tools/eval_depth.py", *flags, *files))
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["0.3", "37.5%", "0.00", "0.00", "100.0%", "100.0%", "100.0%", "0.00%", "100.0%", "100.0%"] in rows
+    assert ["0.9", "0.0%"] + ["-"] * 8 in rows
+    metrics = read_json(tmp_path / "o.json")["net"]
+    assert len(metrics["curve"]) == 10 and metrics["curve"][9]["mean"] is None
+    assert metrics["missing"] == 0.125 and metrics["within_5%"] == 0.875
+    assert read_image_size(tmp_path / "p.png") == (4 * 66, 66)
+
+
+def test_bad_confidence_files_are_named(confident):
+    layout, out = confident
+    overwrite(out, "confidence", 1, np.ones((64, 60), np.float32))
+    with pytest.raises(DataError, match=r"confidence/00000001\.pfm: differs in size from the view's depth map"):
+        depth_metrics(layout, out, ["scan1"], (2.0,), curve=(0.5,))
+    (out / "scan1" / "confidence" / "00000001.pfm").unlink()
+    with pytest.raises(DataError, match=r"confidence/00000001\.pfm: no such file"):
+        depth_metrics(layout, out, ["scan1"], (2.0,), curve=(0.5,))
+    overwrite(out, "depth_est", 1, np.ones((64, 64, 3), np.float32))
+    with pytest.raises(DataError, match=r"depth_est/00000001\.pfm: has three channels"):
+        depth_metrics(layout, out, ["scan1"], (2.0,))
+
+
+@pytest.fixture
+def sensed(scenes):
+    """The scan's depth as a sensor gives it: 16 bits in whole units in depth/*.png, with a hole, at twice the size."""
+    layout, out = scenes
+    (layout.root / "scan1" / "depth").mkdir()
+    for view in range(5):
+        depth = np.rint(layout.ground_truth("scan1", view, (64, 64))).astype(np.uint16)
+        overwrite(out, "depth_est", view, depth + np.float32(3))
+        depth[:16] = 0
+        Image.fromarray(depth.repeat(2, 0).repeat(2, 1)).save(layout.root / "scan1" / "depth" / f"{view:08d}.png")
+        (layout.root / "scan1" / "gt" / f"{view:08d}.pfm").unlink()
+    return layout, out
+
+
+def test_sensor_depth(sensed):
+    """Read where there is no gt/; 0 is unknown; the nearest pixels of the prediction's size."""
+    layout, out = sensed
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0, 4.0))
+    assert metrics["pixels"] == 5 * 48 * 64 and metrics["mean"] == metrics["median"] == 3
+    assert metrics["within_2"] == 0 and metrics["within_4"] == 1
+
+
+def test_exact_depth_comes_before_sensor_depth(sensed):
+    layout, out = sensed
+    truth = np.full((64, 64), 500, np.float32)
+    truth[0, :3] = np.inf, np.nan, -1  # unknown too
+    for view in range(5):
+        write_pfm(layout.root / "scan1" / "gt" / f"{view:08d}.pfm", truth)
+        overwrite(out, "depth_est", view, np.full((64, 64), 501, np.float32))
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0,))
+    assert metrics["mean"] == 1 and metrics["pixels"] == 5 * (64 * 64 - 3)
+
+
+def test_damaged_sensor_depth_is_named(sensed):
+    layout, out = sensed
+    (layout.root / "scan1" / "depth" / "00000003.png").write_bytes(b"garbage")
+    with pytest.raises(DataError, match=r"depth/00000003\.png: is not a readable image"):
+        depth_metrics(layout, out, ["scan1"], (2.0,))
+
+
+def test_truth_without_a_known_pixel_is_no_truth(scenes):
+    layout, out = scenes
+    for view in range(5):
+        write_pfm(layout.root / "scan1" / "gt" / f"{view:08d}.pfm", np.zeros((64, 64), np.float32))
+    with pytest.raises(DataError, match="no ground truth"):
+        depth_metrics(layout, out, ["scan1"], (2.0,))
+
+
+@pytest.mark.skipif(not HOLOLENS.is_dir(), reason="the hololens scan does not lie beside the checkout")
+def test_a_real_sensor(tmp_path):
+    """Some frames of a time-of-flight sensor: against itself no error; the spec's share of known pixels."""
+    layout = SingleScan(HOLOLENS)
+    pairs = [(view, sources) for view, sources in layout.pairs("hololens")][:3]
+    layout.pairs = lambda scan: pairs
+    for view, _ in pairs:
+        depth = layout.ground_truth("hololens", view, (540, 360))
+        assert 0.4 < (depth > 0).mean() < 0.85
+        write_pfm(tmp_path / "hololens" / "depth_est" / f"{view:08d}.pfm", depth)
+    metrics = depth_metrics(layout, tmp_path, ["hololens"], (2.0,))
+    assert metrics["mean"] == 0 and metrics["within_2"] == 1
+
+
 def test_a_missing_prediction_is_named(scenes):
     """A view that was not predicted is an error with its path."""
     layout, out = scenes
@@ -57,6 +224,17 @@ def test_sheet_shows_every_prediction(scenes):
     sheet = depth_sheet(layout, {"a": out, "b": out}, ["scan1"])
     assert sheet.shape == (66, 66 * 6, 3)
     assert read_image_size(layout.image_path("scan1", 0)) == (64, 64)
+
+
+def test_sheet_of_bad_numbers_and_other_sizes(scenes):
+    """Depth that is none is black; a prediction of another size is shown at the first one's; no truth is needed."""
+    layout, out = scenes
+    overwrite(out, "depth_est", 0, np.full((64, 64), np.nan, np.float32))
+    assert depth_sheet(layout, {"a": out}, ["scan1"]).shape == (66, 66 * 4, 3)
+    write_pfm(out / "other" / "scan1" / "depth_est" / "00000000.pfm", np.full((32, 48), 500, np.float32))
+    assert depth_sheet(layout, {"a": out, "b": out / "other"}, ["scan1"]).shape == (66, 66 * 6, 3)
+    (layout.root / "scan1" / "gt" / "00000000.pfm").unlink()
+    assert depth_sheet(layout, {"a": out}, ["scan1"]).shape == (66, 66 * 2, 3)
 
 
 def test_nearer_points_hide_farther_ones(scenes):

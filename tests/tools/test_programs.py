@@ -1,5 +1,6 @@
 """Whole programs on the golden scan: depth to cloud, and mistakes that end in one line."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from helpers import (
     FAST,
     GOLDEN,
+    ROOT,
     assert_nothing_half_written,
     change_times,
     error_line,
@@ -17,8 +19,11 @@ from helpers import (
     succeed,
     write_checkpoint,
 )
+from plyfile import PlyData
 
+from datasets.general import GeneralScans
 from datasets.io import read_image, read_ply, write_image, write_pairs, write_pfm
+from fusion.clouds import CloudOptions
 
 CLI = GOLDEN / "cli"
 
@@ -86,6 +91,61 @@ def test_fuse_again_with_every_filter(fused, tmp_path, method):
     points, _ = read_ply(outdir / "gipuma_pcd" / "mvsnet001_l3.ply")
     assert f"scan1: {len(points)} points in " in out and len(points) > 0
     assert change_times(outdir, "*.pfm") == before
+
+
+@pytest.mark.parametrize("method", ["gipuma", "normal", "dynamic"])
+def test_options_for_clouds(fused, tmp_path, method):
+    """A box, voxels, a number of points, normals: the same flags whatever fuses."""
+    outdir = Path(shutil.copytree(fused, tmp_path / "out"))
+    make_planes(outdir / "scan1")
+    flags = ("--testpath", CLI / "test", "--outdir", outdir, "--skip_depth", "--filter_method", method)
+    loose = ("--thres_view", 1, "--num_consistent", 1, "--disp_threshold", 1)
+    ply = outdir / "gipuma_pcd" / "mvsnet001_l3.ply"
+    succeed(run_program("test.py", *flags, *loose))
+    low, high = np.percentile(read_ply(ply)[0], (20, 80), axis=0)
+    bbox = "--bbox=" + ",".join(f"{value:.9g}" for value in (*low, *high))
+    options = (bbox, "--voxel", 2, "--max_points", 30, "--normals")
+    assert "scan1: 30 points in " in succeed(run_program("test.py", *flags, *loose, *options))
+    vertices = PlyData.read(ply)["vertex"].data
+    points = np.stack([vertices[axis] for axis in "xyz"], axis=1)
+    assert len(points) == 30 and (points >= low - 1e-3).all() and (points <= high + 1e-3).all()
+    normals = np.stack([vertices[name] for name in ("nx", "ny", "nz")], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
+    first = ply.read_bytes()
+    succeed(run_program("test.py", *flags, *loose, *options))
+    assert ply.read_bytes() == first
+    succeed(run_program("test.py", *flags, *loose, *options, "--cloud_seed", 1))
+    assert ply.read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (("--prob_threshold", 2), "lower --prob_threshold or --num_consistent, or raise --disp_threshold"),
+        (("--filter_method", "normal", "--conf", 2), "lower --conf or --thres_view"),
+        (("--filter_method", "dynamic", "--conf", 2, "--bbox", "0,0,0,1,1,1"), "lower --conf, or enlarge --bbox"),
+    ],
+)
+def test_empty_cloud(fused, tmp_path, options, advice):
+    """It is written, and test.py says which flags of this fusion to change."""
+    outdir = Path(shutil.copytree(fused, tmp_path / "out"))
+    out = succeed(run_program("test.py", "--testpath", CLI / "test", "--outdir", outdir, "--skip_depth", *options))
+    assert "scan1: 0 points in " in out and f"scan1: no point survived; {advice}\n" in out
+    assert len(read_ply(outdir / "gipuma_pcd" / "mvsnet001_l3.ply")[0]) == 0
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:1", torch.device("cuda:1")), ("cpu", None)])
+def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
+    """With CUDA the built-in fuser is torch's, without it numba's; whether one is there does not matter here."""
+    spec = importlib.util.spec_from_file_location("test_program", ROOT / "test.py")
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    chosen = []
+    monkeypatch.setattr(program, "fuse_scan", lambda *arguments: chosen.append(arguments[-2:]) or 7)
+    args = program.build_parser().parse_args(["--outdir", str(tmp_path)])
+    options = CloudOptions(voxel=2.0)
+    assert program.fuse(args, GeneralScans(CLI / "test"), "scan1", options, torch.device(device)) == 7
+    assert chosen == [(expected, options)]
 
 
 def test_no_filter_no_cloud(checkpoints, scans, tmp_path):
@@ -278,13 +338,31 @@ def test_mistaken_checkpoints(flags, tmp_path, mistake):
         (("--ndepths", "48,32,8,8"), "--ndepths 48,32,8,8: needs three multiples of 8"),
         (("--num_view", "1"), "1 views are too few"),
         (("--device", "cuda:77"), "--device cuda:77: "),
+        (("--bbox", "0,0,0,1,1"), "--bbox=0,0,0,1,1: needs six numbers"),
+        (("--bbox", "0,0,0,1,0,1"), "--bbox=0,0,0,1,0,1: is an empty box"),
+        (("--voxel", "0"), "--voxel 0: must be a positive size"),
+        (("--max_points", "0"), "--max_points 0: must be at least 1"),
+        (("--fusibile_exe_path", "/nowhere/fusibile"), "/nowhere/fusibile: no such program"),
+        (("--fusibile_exe_path", "sh", "--normals"), "sh: its points do not tell their views"),
         (("--testpath", "nowhere"), "nowhere: no such folder"),
         (("--testpath_single_scene", "nowhere"), "nowhere: no such folder"),
     ],
 )
-def test_mistaken_flags(flags, mistake, message):
-    """Each is named."""
+def test_mistaken_flags(flags, tmp_path, mistake, message):
+    """Each is named, before any work is done."""
     assert message in error_line(run_program("test.py", *flags, *mistake))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [("--num_consistent", "nan"), ("--disp_threshold", "inf"), ("--fusibile_timeout", "0"), ("--max_points", "many")],
+)
+def test_flags_that_are_no_numbers(flags, mistake):
+    """The flag and what it holds are in the last line."""
+    result = run_program("test.py", *flags, *mistake)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert f"argument {mistake[0]}: " in result.stderr.splitlines()[-1] and f"'{mistake[1]}'" in result.stderr
 
 
 def test_missing_flags(tmp_path):
