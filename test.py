@@ -3,6 +3,7 @@
     python test.py --testpath DTU_TEST --testlist lists/dtu/test.txt --loadckpt model.ckpt --outdir OUT
     python test.py --testpath_single_scene MY_SCENE --loadckpt model.ckpt --outdir OUT
     python test.py ... --skip_depth --filter_method dynamic        (fuse the depth maps in --outdir again)
+    python test.py ... --skip_depth --bbox=-50,-50,400,50,50,900 --voxel 2 --normals        (crop, thin, add normals)
 
 Clouds: <outdir>/gipuma_pcd/mvsnet%03d_l3.ply for scans named scan<number>, <outdir>/gipuma_pcd/<scan>.ply otherwise.
 A rerun predicts only the views that are missing. Under torchrun each process takes its share of views and scans.
@@ -28,7 +29,7 @@ from tools.program import Formatter, finite_float, float_list, natural_int, posi
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The official flags, and --skip_depth, --device, --amp, --num_workers."""
+    """The official flags, and --skip_depth, --device, --amp, --num_workers, --fusibile_timeout, those for clouds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--dataset", choices=["general_eval"], default="general_eval", help="the test layout")
     parser.add_argument("--testpath", help="folder of scans in the test layout")
