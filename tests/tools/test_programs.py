@@ -148,6 +148,19 @@ def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     assert chosen == [(expected, options)]
 
 
+def test_time_limit_of_the_fusibile_program(fused, tmp_path):
+    """A program that hangs is stopped, and the cloud of before stays."""
+    outdir = Path(shutil.copytree(fused, tmp_path / "out"))
+    before = change_times(outdir / "gipuma_pcd", "*")
+    exe = tmp_path / "fusibile"
+    exe.write_text("#!/bin/sh\nsleep 60\n")
+    exe.chmod(0o755)
+    flags = ("--testpath", CLI / "test", "--outdir", outdir, "--skip_depth", "--fusibile_exe_path", exe)
+    line = error_line(run_program("test.py", *flags, "--fusibile_timeout", 1))
+    assert "fusibile: was stopped after 1 s without a result; allow more with --fusibile_timeout" in line
+    assert list(before) == ["mvsnet001_l3.ply"] and change_times(outdir / "gipuma_pcd", "*") == before
+
+
 def test_no_filter_no_cloud(checkpoints, scans, tmp_path):
     """--filter_method none ends after the depth maps."""
     flags = ("--testpath", scans, "--loadckpt", checkpoints / "student.ckpt", "--outdir", tmp_path / "out")
