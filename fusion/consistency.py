@@ -65,18 +65,17 @@ def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check)
     A depth that is not positive and finite is never consistent, neither the reference's nor a source's.
     """
     height, width = reference.depth.shape
-    pixel_thresholds, depth_thresholds = np.array(check.pixel_thresholds), np.array(check.depth_thresholds)
-    counts = np.zeros((height, width, len(check.required)), np.uint16)
-    # Of the differences to the reference depth: [..., 0] their sum and [..., 1] the sum of their squares.
-    sums = np.zeros((height, width, 2))
+    thresholds = np.array([check.pixel_thresholds, check.depth_thresholds])
+    counts = np.zeros((len(check.required), height, width), np.uint16)
+    # Of the differences to the reference depth: their sum, and the sum of their squares.
+    sums = np.zeros((2, height, width))
     for source in sources:
         src_T_ref = source.camera.projection() @ np.linalg.inv(reference.camera.projection())
-        ref_T_src = np.linalg.inv(src_T_ref)
-        _compare(reference.depth, source.depth, src_T_ref, ref_T_src, pixel_thresholds, depth_thresholds, counts, sums)
-    passed = (counts >= np.array(check.required)).any(axis=-1)
-    total = counts[..., -1] + 1.0
-    offset = sums[..., 0] / total
-    variance = np.maximum(sums[..., 1] / total - offset**2, 0)
+        _compare(reference.depth, source.depth, src_T_ref, np.linalg.inv(src_T_ref), thresholds, counts, sums)
+    passed = (counts >= np.array(check.required, np.uint16)[:, None, None]).any(axis=0)
+    total = counts[-1] + 1.0
+    offset = sums[0] / total
+    variance = np.maximum(sums[1] / total - offset**2, 0)
     return Agreement(passed, (reference.depth + offset).astype(np.float32), np.sqrt(variance).astype(np.float32))
 
 
@@ -101,42 +100,81 @@ def _sample(image, u, v):
 
 
 @numba.njit(cache=True, parallel=True, fastmath=_FASTMATH, error_model="numpy")
-def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, pixel_thresholds, depth_thresholds, counts, sums):
-    """Add one source's votes to counts [H, W, L] and its depth differences to sums [H, W, 2].
+def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sums):
+    """Add one source's votes to counts [L, H, W] and its depth differences to sums [2, H, W].
 
-    src_T_ref, ref_T_src [4, 4] map (u z, v z, z, 1) of one image to the other.
+    src_T_ref, ref_T_src [4, 4] map (u z, v z, z, 1) of one image to the other; thresholds [2, L] in pixels and relative
+    depth. Each row in three loops: only the middle one, which samples, is not made of SIMD instructions.
     """
-    A, B = src_T_ref, ref_T_src
     height, width = ref_depth.shape
-    src_height, src_width = src_depth.shape
-    levels = len(pixel_thresholds)
     for y in numba.prange(height):
+        u, v, sampled = np.empty(width), np.empty(width), np.empty(width)
+        _project_row(y, ref_depth[y], src_T_ref, u, v)
+        _sample_row(src_depth, u, v, sampled)
+        _vote_row(y, ref_depth[y], u, v, sampled, ref_T_src, thresholds, counts[:, y], sums[:, y])
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _project_row(y, ref_depth, src_T_ref, u, v):
+    """Positions u, v [W] in the source; -1, which is outside, where there is no depth or it lies behind the source."""
+    A = src_T_ref
+    row0, row1, row2 = A[0, 1] * y + A[0, 2], A[1, 1] * y + A[1, 2], A[2, 1] * y + A[2, 2]
+    for x in range(len(ref_depth)):
+        depth = np.float64(ref_depth[x])
+        z = (A[2, 0] * x + row2) * depth + A[2, 3]
+        seen = (depth > 0) & (depth < np.inf) & (z > 0)
+        u[x] = ((A[0, 0] * x + row0) * depth + A[0, 3]) / z if seen else -1.0
+        v[x] = ((A[1, 0] * x + row1) * depth + A[1, 3]) / z if seen else -1.0
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _sample_row(src_depth, u, v, sampled):
+    """Depths [W] of the source at the positions, 0 outside."""
+    height, width = src_depth.shape
+    flat = src_depth.reshape(-1)
+    corner = np.empty(len(u), np.int32)  # where all four neighbours exist: the upper left one's index, else -1
+    for x in range(len(u)):
+        inside = (u[x] >= 0) & (u[x] < width - 1) & (v[x] >= 0) & (v[x] < height - 1)
+        corner[x] = np.int32(v[x]) * np.int32(width) + np.int32(u[x]) if inside else np.int32(-1)
+    beside, below = np.uint64(1), np.uint64(width)  # unsigned indices spare numba's check for negative ones
+    for x in range(len(u)):
+        if corner[x] >= 0:
+            first = np.uint64(corner[x])
+            right, down = u[x] - np.floor(u[x]), v[x] - np.floor(v[x])
+            value = flat[first] * (1 - right) * (1 - down)
+            value += flat[first + beside] * right * (1 - down)
+            value += flat[first + below] * (1 - right) * down
+            sampled[x] = value + flat[first + below + beside] * right * down
+        elif -1 < u[x] < width and -1 < v[x] < height:
+            sampled[x] = _sample(src_depth, u[x], v[x])
+        else:
+            sampled[x] = 0.0
+
+
+@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _vote_row(y, ref_depth, u, v, sampled, ref_T_src, thresholds, counts, sums):
+    """Carry the samples back to the reference and add where they agree to counts [L, W] and sums [2, W]."""
+    B = ref_T_src
+    width, levels = len(ref_depth), thresholds.shape[1]
+    # Squared reprojection error times squared depth, and the depth: comparing these takes no division or root.
+    error, back = np.empty(width), np.empty(width)
+    for x in range(width):
+        z = (B[2, 0] * u[x] + B[2, 1] * v[x] + B[2, 2]) * sampled[x] + B[2, 3]
+        error_x = (B[0, 0] * u[x] + B[0, 1] * v[x] + B[0, 2]) * sampled[x] + B[0, 3] - z * x
+        error_y = (B[1, 0] * u[x] + B[1, 1] * v[x] + B[1, 2]) * sampled[x] + B[1, 3] - z * y
+        valid = (sampled[x] > 0) & (sampled[x] < np.inf) & (z > 0)
+        error[x] = error_x * error_x + error_y * error_y if valid else np.inf
+        back[x] = z
+    for level in range(levels):
+        pixels, share = thresholds[0, level], thresholds[1, level]
         for x in range(width):
-            depth = np.float64(ref_depth[y, x])
-            if not (0 < depth < np.inf):
-                continue
-            z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth + A[2, 3]
-            if not z > 0:
-                continue
-            u = ((A[0, 0] * x + A[0, 1] * y + A[0, 2]) * depth + A[0, 3]) / z
-            v = ((A[1, 0] * x + A[1, 1] * y + A[1, 2]) * depth + A[1, 3]) / z
-            if not (-1 < u < src_width and -1 < v < src_height):
-                continue
-            sampled = _sample(src_depth, u, v)
-            if not (0 < sampled < np.inf):
-                continue
-            back = (B[2, 0] * u + B[2, 1] * v + B[2, 2]) * sampled + B[2, 3]
-            if not back > 0:
-                continue
-            error_x = ((B[0, 0] * u + B[0, 1] * v + B[0, 2]) * sampled + B[0, 3]) / back - x
-            error_y = ((B[1, 0] * u + B[1, 1] * v + B[1, 2]) * sampled + B[1, 3]) / back - y
-            pixel_error = np.sqrt(error_x * error_x + error_y * error_y)
-            difference = back - depth
-            depth_error = abs(difference) / depth
-            level = levels
-            while level > 0 and pixel_error < pixel_thresholds[level - 1] and depth_error < depth_thresholds[level - 1]:
-                level -= 1
-                counts[y, x, level] += 1
-            if level < levels:
-                sums[y, x, 0] += difference
-                sums[y, x, 1] += difference * difference
+            depth = np.float64(ref_depth[x])
+            near = abs(back[x] - depth) < share * depth
+            counts[level, x] += (error[x] < (pixels * back[x]) ** 2) & near
+    pixels, share = thresholds[0, levels - 1], thresholds[1, levels - 1]
+    for x in range(width):
+        depth = np.float64(ref_depth[x])
+        near = abs(back[x] - depth) < share * depth
+        agreed = back[x] - depth if (error[x] < (pixels * back[x]) ** 2) & near else 0.0
+        sums[0, x] += agreed
+        sums[1, x] += agreed * agreed

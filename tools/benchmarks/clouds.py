@@ -1,17 +1,21 @@
 """Labels, fusion and scoring of clouds."""
 
+import tempfile
+import time
 from pathlib import Path
 
 import cv2
 import numba
 import numpy as np
+from scipy.io import savemat
 
 from datasets.general import GeneralScans
-from datasets.io import read_image_size
+from datasets.io import Camera, read_image_size, write_ply
 from fusion.builtin import fuse_views
 from fusion.consistency import check_view, normal_check
 from fusion.predictions import DepthView
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
+from tools.dtu_score import scan_files, score_scan
 
 SOURCES = 10
 
@@ -65,10 +69,9 @@ def _check_with_arrays(reference: DepthView, sources: list[DepthView]) -> tuple[
     count = np.zeros((height, width), np.int32)
     depths = [reference.depth]
     for source in sources:
-        src_T_ref = source.camera.projection() @ np.linalg.inv(reference.camera.projection())
-        u, v, _ = _transfer(src_T_ref, x, y, reference.depth)
+        u, v, _ = _transfer(reference.camera, source.camera, x, y, reference.depth)
         sampled = cv2.remap(source.depth, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
-        back_x, back_y, back = _transfer(np.linalg.inv(src_T_ref), u, v, sampled)
+        back_x, back_y, back = _transfer(source.camera, reference.camera, u, v, sampled)
         distance = np.sqrt((back_x - x) ** 2 + (back_y - y) ** 2)
         agrees = (distance < 1) & (np.abs(back - reference.depth) / reference.depth < 0.005)
         count += agrees
@@ -78,11 +81,12 @@ def _check_with_arrays(reference: DepthView, sources: list[DepthView]) -> tuple[
     return count >= 5, mean, np.sqrt(sum(squares) / (count + 1))
 
 
-def _transfer(b_T_a: np.ndarray, u: np.ndarray, v: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Pixels (u, v) at a depth in image a: pixels and depth in image b."""
-    points = np.stack([u * depth, v * depth, depth, np.ones_like(depth)]).reshape(4, -1)
-    x, y, z = (b_T_a @ points)[:3].reshape(3, *depth.shape)
-    return x / z, y / z, z
+def _transfer(a: Camera, b: Camera, u: np.ndarray, v: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Pixels (u, v) at a depth in camera a: pixels and depth in camera b."""
+    rays = np.linalg.inv(a.K) @ np.stack([u, v, np.ones_like(depth)]).reshape(3, -1)
+    points = np.vstack([rays * depth.reshape(-1), np.ones((1, depth.size))])
+    x, y, z = b.K @ (b.cam_T_world @ np.linalg.inv(a.cam_T_world) @ points)[:3]
+    return tuple(values.reshape(depth.shape) for values in (x / z, y / z, z))
 
 
 # ---------------------------------------------------------------- fusion
@@ -109,3 +113,40 @@ def fuse(scans: Path) -> Figures:
     checks = depths.size * (len(views) - 1)
     rate = checks / min(seconds) / numba.get_num_threads() / 1e6
     return seconds, {"points": points, "million_checks_per_second_and_core": round(rate, 1)}
+
+
+# ---------------------------------------------------------------- scoring
+
+
+def scoring_comparison(cloud_millions: float) -> Comparison:
+    """The DTU score of a cloud against a ground truth of half as many points, read from files."""
+    case = Case("compiled", score, {"cloud_millions": cloud_millions})
+    setting = f"{cloud_millions:g} million points against {cloud_millions / 2:g} million"
+    return Comparison("scoring", setting, "scan", (case,))
+
+
+def score(cloud_millions: float) -> Figures:
+    """tools/dtu_score.py on a wavy surface of a DTU scan's extent, the cloud with 0.3 mm of noise and outliers."""
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        files = scan_files(folder, Path(folder) / "cloud.ply", 1)
+        _write_surface(files.truth, int(cloud_millions / 2 * 1e6), 0.0, rng)
+        _write_surface(files.cloud, int(cloud_millions * 1e6), 0.3, rng)
+        files.mask.parent.mkdir(parents=True)
+        box = np.array([[-20.0, -20.0, 560.0], [320.0, 320.0, 640.0]])
+        savemat(files.mask, {"ObsMask": np.ones((341, 341, 81), np.uint8), "BB": box, "Res": 1.0})
+        savemat(files.plane, {"P": np.array([0.0, 0.0, 1.0, -570.0])})
+        started = time.perf_counter()
+        result = score_scan(files, 0.2, 20.0, 1, numba.get_num_threads())
+        seconds = time.perf_counter() - started
+    return [seconds], {name: round(result[name], 4) for name in ("acc", "comp", "n_reduced")}
+
+
+def _write_surface(path: Path, count: int, noise: float, rng: np.random.Generator) -> None:
+    """Points on a wavy surface of 300 x 300 mm; with noise (mm), one in fifty lies anywhere near it."""
+    points = rng.random((count, 3), np.float32) * np.float32(300)
+    height = 600 + 15 * np.sin(points[:, 0] / 20) * np.cos(points[:, 1] / 30)
+    points[:, 2] = height + noise * rng.standard_normal(count, np.float32)
+    if noise > 0:
+        points[::50] += rng.uniform(-15, 15, (len(points[::50]), 3)).astype(np.float32)
+    write_ply(path, points, np.zeros((count, 3), np.uint8))
