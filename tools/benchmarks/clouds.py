@@ -15,7 +15,7 @@ from fusion.builtin import fuse_views
 from fusion.consistency import check_view, normal_check
 from fusion.predictions import DepthView
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
-from tools.dtu_score import scan_files, score_scan
+from tools.dtu_score import ScanFiles, score_scan
 
 SOURCES = 10
 
@@ -129,10 +129,9 @@ def score(cloud_millions: float) -> Figures:
     """tools/dtu_score.py on a wavy surface of a DTU scan's extent, the cloud with 0.3 mm of noise and outliers."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
-        files = scan_files(folder, Path(folder) / "cloud.ply", 1)
+        files = ScanFiles(*(Path(folder) / name for name in ("cloud.ply", "truth.ply", "mask.mat", "plane.mat")))
         _write_surface(files.truth, int(cloud_millions / 2 * 1e6), 0.0, rng)
         _write_surface(files.cloud, int(cloud_millions * 1e6), 0.3, rng)
-        files.mask.parent.mkdir(parents=True)
         box = np.array([[-20.0, -20.0, 560.0], [320.0, 320.0, 640.0]])
         savemat(files.mask, {"ObsMask": np.ones((341, 341, 81), np.uint8), "BB": box, "Res": 1.0})
         savemat(files.plane, {"P": np.array([0.0, 0.0, 1.0, -570.0])})
