@@ -1,6 +1,7 @@
 """The coarse-to-fine network; teacher and student are two configurations of it (specs: kdmvs section 2)."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -124,8 +125,9 @@ class CascadeMVSNet(nn.Module):
 
     def _probability(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
         """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
-        volume = variance_volume(features.float(), proj_matrices, hypotheses)
-        return self.cost_regularization[index](volume).float().softmax(dim=1)
+        network = self.cost_regularization[index]
+        volume = variance_volume(features, proj_matrices, hypotheses, _computing_type(network, hypotheses.device.type))
+        return network(volume).float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
         """Depth [B, h, w], the most probable one (student) or the expected one (teacher), and its confidence."""
@@ -133,6 +135,13 @@ class CascadeMVSNet(nn.Module):
         if self.kind == "student":
             return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
         return (probability * hypotheses).sum(dim=1), confidence
+
+
+def _computing_type(network: nn.Module, device_type: str) -> torch.dtype:
+    """The type that the network's convolutions compute in."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return next(chain(network.parameters(), network.buffers())).dtype
 
 
 def _evenly_spaced(low: Tensor, high: Tensor, count: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ctypes
 import math
 import os
 import sys
@@ -16,8 +17,13 @@ from datasets.files import DataError, read_json, write_json
 from models.checkpoint import CheckpointError
 
 
+# Parameters of glibc's mallopt.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
 def run_program(main: Callable[[], None]) -> None:
     """Run a program's `main`; a user's mistake becomes one line on stderr and exit status 1, without a stack trace."""
+    keep_freed_memory()
     try:
         main()
     except (DataError, CheckpointError) as error:
@@ -29,6 +35,17 @@ def run_program(main: Callable[[], None]) -> None:
         _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse the memory of freed tensors instead of giving it back to the system, where it is glibc.
+
+    Large tensors would otherwise be fresh pages each time, whose clearing takes a quarter of a depth map's time.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 1 << 26)):
+            mallopt(parameter, value)
 
 
 def _stop(message: str, status: int) -> None:

@@ -24,6 +24,7 @@ from models.plane_sweep import IMPLEMENTATION_VARIABLE, variance_volume
 from tools import predict as prediction
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
 from tools.engine import Trainer, move_to
+from tools.program import keep_freed_memory
 from tools.training import build_network, open_training_sets, start_training, training_parser
 
 PLAIN = {IMPLEMENTATION_VARIABLE: "plain"}
@@ -66,6 +67,7 @@ def predict_scan(scans: Path, checkpoint: Path, size: tuple[int, int], views: in
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         args, dataset = _prediction_setup(scans, checkpoint, size, views, folder, amp)
+        keep_freed_memory()
         everything = dataset.entries
         dataset.entries = everything[:1]
         prediction.predict(args, dataset, device)
@@ -180,10 +182,10 @@ def training_comparison(scans: Path, size: tuple[int, int], kind: str) -> Compar
 def train_plainly(scans: Path, size: tuple[int, int], kind: str) -> Figures:
     """Steps in float32 with the convolutions that torch itself chooses, and Adam's plain loop."""
     with patch.object(blocks.Conv3d, "forward", nn.Conv3d.forward):
-        return train(scans, size, kind, "off")
+        return train(scans, size, kind, "off", plain=True)
 
 
-def train(scans: Path, size: tuple[int, int], kind: str, amp: str) -> Figures:
+def train(scans: Path, size: tuple[int, int], kind: str, amp: str, plain: bool = False) -> Figures:
     """Steps of the training loop on one sample, whose loss is logged: it must fall alike in all precisions."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         parser = training_parser("", epochs=1, lrepochs="6:2")
@@ -193,6 +195,8 @@ def train(scans: Path, size: tuple[int, int], kind: str, amp: str) -> Figures:
         device = start_training(args)
         dataset, _ = open_training_sets(args)
         sample = dataset[0]
+        if not plain:
+            keep_freed_memory()
         compute_losses = _teacher_losses(args) if kind == "teacher" else _student_losses(args, dataset, sample)
         trainer = Trainer(args, build_network(kind, args), compute_losses, dataset, None, device)
         trainer.model.train()
