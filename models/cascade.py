@@ -14,6 +14,9 @@ from models.regularization import CostRegNet, VarianceNet
 
 STAGES = ("stage1", "stage2", "stage3")
 
+# Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].
+Views = Tensor | Sequence[Tensor]
+
 
 class CascadeMVSNet(nn.Module):
     """Three-stage cascade. `kind` "teacher" (expected depth, log-variance) or "student" (most probable depth).
@@ -71,9 +74,9 @@ class CascadeMVSNet(nn.Module):
         return outputs
 
     def depth_of_features(
-        self, features: Sequence[Tensor], proj_matrices: dict[str, Tensor], depth_values: Tensor
+        self, features: Sequence[Sequence[Tensor]], proj_matrices: dict[str, Tensor], depth_values: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Depth [B, H, W] and each stage's confidence [B, h, w] from features as `extract_features` gives them.
+        """Depth [B, H, W] and each stage's confidence [B, h, w] from the features of each stage and view [B, C, h, w].
 
         For prediction: what only the losses need is neither computed nor kept.
         """
@@ -87,15 +90,15 @@ class CascadeMVSNet(nn.Module):
                 hypotheses = self._next_hypotheses(i + 1, features, depth, depth_values)
         return depth, confidences
 
-    def _first_hypotheses(self, features: Sequence[Tensor], depth_values: Tensor) -> Tensor:
-        return first_hypotheses(depth_values, self.ndepths[0], features[0].shape[-2:])
+    def _first_hypotheses(self, features: Sequence[Views], depth_values: Tensor) -> Tensor:
+        return first_hypotheses(depth_values, self.ndepths[0], _map_size(features[0]))
 
-    def _next_hypotheses(self, index: int, features: Sequence[Tensor], depth: Tensor, depth_values: Tensor) -> Tensor:
+    def _next_hypotheses(self, index: int, features: Sequence[Views], depth: Tensor, depth_values: Tensor) -> Tensor:
         """Hypotheses of stage `index` around the previous stage's depth."""
         interval = (depth_values[:, -1] - depth_values[:, 0]) / depth_values.shape[1]
         step = self.depth_interval_ratios[index] * interval
         depth = depth.detach() if self.detach else depth
-        return refined_hypotheses(depth, self.ndepths[index], step, features[-1].shape[-2:], features[index].shape[-2:])
+        return refined_hypotheses(depth, self.ndepths[index], step, _map_size(features[-1]), _map_size(features[index]))
 
     def extract_features(self, imgs: Tensor) -> list[Tensor]:
         """Features of all views, one [B, N, C, h, w] per stage.
@@ -123,11 +126,13 @@ class CascadeMVSNet(nn.Module):
             result["features"] = features
         return result
 
-    def _probability(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
+    def _probability(self, index: int, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
         """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
         network = self.cost_regularization[index]
-        volume = variance_volume(features, proj_matrices, hypotheses, _computing_type(network, hypotheses.device.type))
-        return network(volume).float().softmax(dim=1)
+        dtype = _computing_type(network, hypotheses.device.type)
+        # Not called as a module, whose wrapper would keep the volume alive while the network no longer needs it.
+        scores = network.forward(variance_volume(features, proj_matrices, hypotheses, dtype))
+        return scores.float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
         """Depth [B, h, w], the most probable one (student) or the expected one (teacher), and its confidence."""
@@ -135,6 +140,11 @@ class CascadeMVSNet(nn.Module):
         if self.kind == "student":
             return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
         return (probability * hypotheses).sum(dim=1), confidence
+
+
+def _map_size(views: Views) -> torch.Size:
+    """(h, w) of a stage's features."""
+    return views[0].shape[-2:]
 
 
 def _computing_type(network: nn.Module, device_type: str) -> torch.dtype:

@@ -1,5 +1,6 @@
 """3D U-Nets that regularise the cost volume, and the teacher's variance branch (specs: kdmvs section 2)."""
 
+import torch
 from torch import Tensor, nn
 
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d
@@ -40,10 +41,15 @@ class CostRegNet(nn.Module):
         half = self.conv2(self.conv1(full))
         quarter = self.conv4(self.conv3(half))
         eighth = self.conv6(self.conv5(quarter))
-        quarter = quarter + self.conv7(eighth)
-        half = half + self.conv9(quarter)
-        full = full + self.conv11(half)
+        quarter = _sum(quarter, self.conv7(eighth))
+        half = _sum(half, self.conv9(quarter))
+        full = _sum(full, self.conv11(half))
         return self.prob(full).squeeze(1)
+
+
+def _sum(skipped: Tensor, deep: Tensor) -> Tensor:
+    """Their sum, which takes no memory of its own where no gradient is wanted."""
+    return skipped + deep if torch.is_grad_enabled() else skipped.add_(deep)
 
 
 class VarianceNet(nn.Module):

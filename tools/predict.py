@@ -170,8 +170,12 @@ def _run(
     model: CascadeMVSNet, samples: list[list[SeenView]], depth_values: list[np.ndarray], device: torch.device
 ) -> tuple[Tensor, list[Tensor]]:
     """Depth [B, H, W] and the stages' confidences of samples of equal size, on the CPU."""
+    views = list(zip(*samples, strict=True))  # for each of a sample's views, that of every sample
     features = [
-        torch.stack([torch.stack([view.features[stage] for view in sample]) for sample in samples])
+        [
+            torch.cat([view.features[stage] for view in same]) if len(same) > 1 else same[0].features[stage]
+            for same in views
+        ]
         for stage in range(len(STAGE_SCALES))
     ]
     projections = default_collate([stage_projections([view.camera for view in sample]) for sample in samples])

@@ -16,7 +16,6 @@ import tqdm
 from datasets.files import DataError, read_json, write_json
 from models.checkpoint import CheckpointError
 
-
 # Parameters of glibc's mallopt.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 

@@ -15,7 +15,7 @@ from datasets.sample import View
 
 
 class SeenView(NamedTuple):
-    """A view's image [H, W, 3] uint8, its camera, and its features [C, h, w] of every stage."""
+    """A view's image [H, W, 3] uint8, its camera, and its features [1, C, h, w] of every stage."""
 
     image: np.ndarray
     camera: Camera
@@ -55,7 +55,7 @@ class ViewFeatures:
         self.expect([key])
         view = self._reading.pop(key).result()
         image = torch.from_numpy(view.image).permute(2, 0, 1)[None]
-        features = tuple(stage[0] for stage in self._extract(image))
+        features = tuple(self._extract(image))
         # Truncated, not rounded, like the official programs' files.
         seen = SeenView((view.image * 255).astype(np.uint8), view.camera, features)
         self._seen[key] = seen
