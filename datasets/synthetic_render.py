@@ -9,9 +9,9 @@ The kernels stay in one file: numba's cache notices changes of a kernel's own fi
 import math
 
 import numpy as np
-from numba import njit
 
 from datasets.io import Camera
+from numba_cache import cached_njit
 
 # Primitives: |p| = 1 from outside and from inside, the cube |p|_inf = 1, z = 0, and a unit-high cylinder or cone.
 ELLIPSOID, BOWL, BOX, PLANE, CYLINDER, CONE = range(6)
@@ -47,7 +47,7 @@ LIGHT = np.dtype([("direction", np.float64, 3), ("strength", np.float64, 3), ("a
 
 
 # error_model="numpy": a division by zero gives inf, which the slab test wants, instead of an exception.
-kernel = njit(cache=True, error_model="numpy")
+kernel = cached_njit(error_model="numpy")
 
 
 # ---------------------------------------------------------------- geometry

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from numba_cache import cached_njit
+
 # NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.
 _FASTMATH = {"contract", "nsz"}
 
@@ -27,13 +29,13 @@ def numba_fuser(depths: np.ndarray, images: np.ndarray) -> Callable[..., tuple[n
     return fuse_view
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", inline="always")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy", inline="always")
 def _lerp(a, b, fraction):
     """Linear interpolation that keeps a constant exactly constant."""
     return a + fraction * (b - a)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
 def _fuse_view(reference, depths, images, geometry, settings, points, colors, ncons):
     """Fill points, colors and ncons [H, W] of one reference view; ncons is -1 where no point is emitted.
 
@@ -67,7 +69,7 @@ def _fuse_view(reference, depths, images, geometry, settings, points, colors, nc
             ncons[y, x] = agreeing[x] if emitted else -1
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _start(x, y, depth, color, world_T_ref, sums):
     """Set sums [6] to the world point and the colour of the reference pixel itself."""
     for k in range(3):
@@ -76,7 +78,7 @@ def _start(x, y, depth, color, world_T_ref, sums):
         sums[3 + k] = color[k]
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _project_row(y, ref_depth, src_T_ref, u, v, z):
     """Positions u, v [W] in another image and depths z [W] there of row y; a loop of its own, for SIMD instructions."""
     A = src_T_ref
@@ -90,7 +92,7 @@ def _project_row(y, ref_depth, src_T_ref, u, v, z):
         v[x] = ((step1 * x + row1) * depth + shift1) / z[x]
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _add_agreeing(us, vs, zs, depth, image, world_T_src, disparity_scale, settings, sums, agreeing):
     """Add where another view agrees with a projected row: point and colour to sums [W, 6], one to agreeing [W]."""
     B = world_T_src

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from fusion.predictions import DepthView
+from numba_cache import cached_njit
 
 # NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.
 _FASTMATH = {"contract", "nsz"}
@@ -79,7 +80,7 @@ def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check)
     return Agreement(passed, (reference.depth + offset).astype(np.float32), np.sqrt(variance).astype(np.float32))
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _sample(image, u, v):
     """Bilinear value of image [H, W] at (u, v), zero outside; (u, v) must lie in (-1, W) x (-1, H)."""
     height, width = image.shape
@@ -99,7 +100,7 @@ def _sample(image, u, v):
     return value
 
 
-@numba.njit(cache=True, parallel=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
 def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sums):
     """Add one source's votes to counts [L, H, W] and its depth differences to sums [2, H, W].
 
@@ -114,7 +115,7 @@ def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sum
         _vote_row(y, ref_depth[y], u, v, sampled, ref_T_src, thresholds, counts[:, y], sums[:, y])
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _project_row(y, ref_depth, src_T_ref, u, v):
     """Positions u, v [W] in the source; -1, which is outside, where there is no depth or it lies behind the source."""
     A = src_T_ref
@@ -127,7 +128,7 @@ def _project_row(y, ref_depth, src_T_ref, u, v):
         v[x] = ((A[1, 0] * x + row1) * depth + A[1, 3]) / z if seen else -1.0
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _sample_row(src_depth, u, v, sampled):
     """Depths [W] of the source at the positions, 0 outside."""
     height, width = src_depth.shape
@@ -151,7 +152,7 @@ def _sample_row(src_depth, u, v, sampled):
             sampled[x] = 0.0
 
 
-@numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=_FASTMATH, error_model="numpy")
 def _vote_row(y, ref_depth, u, v, sampled, ref_T_src, thresholds, counts, sums):
     """Carry the samples back to the reference and add where they agree to counts [L, W] and sums [2, W]."""
     B = ref_T_src

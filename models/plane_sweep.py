@@ -23,6 +23,7 @@ _MIN_DEPTH = 1e-6
 
 IMPLEMENTATIONS = ("auto", "plain", "streamed", "numba", "triton")
 IMPLEMENTATION_VARIABLE = "KDMVS_PLANE_SWEEP"
+_KERNEL_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def full_projection(proj_matrices: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def relative_projection(src_projection: Tensor, ref_projection: Tensor) -> Tenso
 
 
 def pixel_rays(src_T_ref: Tensor, height: int, width: int) -> Tensor:
-    """Directions [B, 3, H, W] of the reference pixels' rays: depth times these, plus src_T_ref's offset, is (u z, v z, z)."""
+    """Rays [B, 3, H, W] of the reference pixels: depth times ray plus src_T_ref's offset is (u z, v z, z)."""
     y, x = torch.meshgrid(
         torch.arange(height, dtype=src_T_ref.dtype, device=src_T_ref.device),
         torch.arange(width, dtype=src_T_ref.dtype, device=src_T_ref.device),
@@ -176,23 +177,38 @@ def variance_volume(
     `choose_implementation`.
     """
     views = features.unbind(1) if isinstance(features, Tensor) else tuple(features)
+    _check_shapes(views, proj_matrices, hypotheses)
     implementation = choose_implementation(hypotheses.device.type, implementation)
+    kernel_dtype = dtype if dtype in _KERNEL_DTYPES else torch.float32
     with torch.autocast(hypotheses.device.type, enabled=False):
         hypotheses = hypotheses.detach().float()
         transforms = source_transforms(proj_matrices)
         if implementation == "numba":
             from models.plane_sweep_numba import NumbaVariance
 
-            views = (view.float() for view in views)
-            return NumbaVariance.apply(dtype, *_rays_and_offsets(transforms, hypotheses), hypotheses, *views)
+            geometry = (*_rays_and_offsets(transforms, hypotheses), hypotheses)
+            return NumbaVariance.apply(kernel_dtype, *geometry, *(view.float() for view in views)).to(dtype)
         features = (features if isinstance(features, Tensor) else torch.stack(views, dim=1)).float()
         if implementation == "triton":
             from models.plane_sweep_triton import TritonVariance
 
-            return TritonVariance.apply(features, *_rays_and_offsets(transforms, hypotheses), hypotheses, dtype)
+            geometry = (*_rays_and_offsets(transforms, hypotheses), hypotheses)
+            return TritonVariance.apply(kernel_dtype, *geometry, features).to(dtype)
         if implementation == "streamed":
             return _StreamedVariance.apply(features, hypotheses, *transforms).to(dtype)
         return variance_volume_plain(features, proj_matrices, hypotheses).to(dtype)
+
+
+def _check_shapes(views: Sequence[Tensor], proj_matrices: Tensor, hypotheses: Tensor) -> None:
+    """Raise ValueError for shapes that do not go together; kernels read memory by them."""
+    batch, _, height, width = hypotheses.shape
+    shapes = {tuple(view.shape) for view in views}
+    fits = len(shapes) == 1 and all((shape[0], *shape[2:]) == (batch, height, width) for shape in shapes)
+    if not fits or len(views) < 2 or tuple(proj_matrices.shape) != (batch, len(views), 2, 4, 4):
+        raise ValueError(
+            f"plane sweep: {len(views)} views {sorted(shapes)}, proj_matrices {tuple(proj_matrices.shape)} and hypotheses"
+            f" {tuple(hypotheses.shape)} do not go together; wanted [B, C, H, W] each, [B, N, 2, 4, 4], [B, D, H, W]"
+        )
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Compiled kernels of the plane sweep for CPUs: rows of the cost volume, and of its gradient.
 
-Maps lie channel-last in memory, so the C features of a pixel are one SIMD vector (`Vector`), and a kernel keeps the sums
-over the views of one point in registers. Kernels take the addresses of tensors, as a GPU's do: the caller keeps the
-tensors alive and sees to their layout. Positions follow the plain definition operation by operation, in float32.
+Maps lie channel-last in memory, so the C features of a pixel are one SIMD vector (`Vector`), and a kernel keeps the
+sums over the views of one point in registers. Kernels take the addresses of tensors, as a GPU's do: the caller keeps
+the tensors alive and sees to their layout. Positions follow the plain definition operation by operation, in float32.
 
 The kernels stay in one file: numba's cache notices changes of a kernel's own file only.
 """
@@ -12,7 +12,6 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from numba_cache import cached_njit
@@ -23,6 +22,8 @@ _CORNERS, _WEIGHTS = 3, 4
 _FLOAT_BYTES = 4
 _FAR_OUTSIDE = np.float32(4.0)
 _MIN_DEPTH = np.float32(1e-6)
+
+kernel = cached_njit(nogil=True, error_model="numpy")
 
 # ---------------------------------------------------------------- vectors
 
@@ -145,13 +146,13 @@ def _overload_multiply(left, right):
 # ---------------------------------------------------------------- positions
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
 def _locate(ray_x, ray_y, ray_z, offset, depths, start, stop, size, positions, corners, weights):
     """Where one source sees points start..stop of a row: pixel indices and bilinear weights, as `F.grid_sample` does.
 
-    ray [3, W] and offset [3] of the row, depths [W], size (h, w) of the source. corners [3 * _TILE]: index of the upper
-    left pixel, steps to its right and lower neighbour; weights [4 * _TILE] of the four pixels in reading order, zero
-    outside the image and behind the camera. Two loops without branches or calls, for SIMD instructions.
+    ray_x, ray_y, ray_z [W] and offset [3] of the row, depths [W], size (h, w) of the source. corners [3 * _TILE]: index
+    of the upper left pixel, steps to its right and lower neighbour; weights [4 * _TILE] of the four pixels in reading
+    order, zero outside the image and behind the camera. Two loops without branches or calls, for SIMD instructions.
     """
     height, width = np.int32(size[0]), np.int32(size[1])
     half_width, half_height = np.float32(max(width - 1, 1) / 2), np.float32(max(height - 1, 1) / 2)
@@ -190,7 +191,17 @@ def _locate(ray_x, ray_y, ray_z, offset, depths, start, stop, size, positions, c
         corners[2 * _TILE + i] = np.int32((y1 - y0) * width)
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
+def _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights):
+    """`_locate` for every source: corners and weights [N-1, ...]."""
+    size = depths.shape[1:]
+    for s in range(len(offsets)):
+        # Rows of their own: their values are known to lie side by side in memory, which SIMD instructions need.
+        ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
+        _locate(ray_x, ray_y, ray_z, offsets[s], depths[d, y], start, stop, size, positions, corners[s], weights[s])
+
+
+@kernel
 def _pixel_addresses(image, pixel_bytes, corners, s, i):
     """Addresses of the four pixels around point i."""
     first = image + corners[s, i] * pixel_bytes
@@ -198,7 +209,7 @@ def _pixel_addresses(image, pixel_bytes, corners, s, i):
     return first, first + right, first + lower, first + lower + right
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
 def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
     """Bilinear sample at point i, a vector."""
     a, b, c, d = _pixel_addresses(image, pixel_bytes, corners, s, i)
@@ -209,12 +220,12 @@ def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
 # ---------------------------------------------------------------- kernels
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
 def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, lanes):
     """Write rows first..last of a cost volume, counted depth first (row = y * D + d).
 
     images [N] addresses of the views' maps [H, W, C]; rays [N-1, 3, H, W], offsets [N-1, 3] and depths [D, H, W] as in
-    `models.plane_sweep.project_pixels`; volume: address of [D, H, W, C], float32 or bfloat16; lanes: a tuple of C items.
+    `models.plane_sweep.project_pixels`; volume: address of [D, H, W, C], float32 or bfloat16; lanes: tuple of C items.
     """
     sources = len(images) - 1
     hypotheses, height, width = depths.shape
@@ -230,10 +241,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            for s in range(sources):
-                ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
-                _locate(ray_x, ray_y, ray_z, offsets[s], depths[d, y], start, stop, (height, width), positions,
-                        corners[s], weights[s])  # fmt: skip
+            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 total = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
                 squares = total * total
@@ -250,7 +258,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
                     store(target, variance)
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
 def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, grad_reference, lanes):
     """First half of the gradient for the image rows first..last of a block that begins at row `origin`.
 
@@ -258,7 +266,7 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
     [rows of the block, D, W, C], the gradient times 2/N; grad_reference: address of [H, W, C]; others: `variance_rows`.
     """
     sources = len(images) - 1
-    hypotheses, height, width = depths.shape
+    hypotheses, _, width = depths.shape
     pixel_bytes = len(lanes) * _FLOAT_BYTES
     share = np.float32(1) / np.float32(sources + 1)
     positions = np.empty(2 * _TILE, np.float32)
@@ -270,10 +278,7 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            for s in range(sources):
-                ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
-                _locate(ray_x, ray_y, ray_z, offsets[s], depths[d, y], start, stop, (height, width), positions,
-                        corners[s], weights[s])  # fmt: skip
+            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 pixel = (y * width + start + i) * pixel_bytes
                 point = ((row - origin * hypotheses) * width + start + i) * pixel_bytes
@@ -287,14 +292,14 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
                 store(grad_reference + pixel, load(grad_reference + pixel, lanes) + gradient)
 
 
-@cached_njit(nogil=True, error_model="numpy")
-def scatter_rows(first, last, image, channels, rays, offset, depths, grads, means, grad_image, lanes):
+@kernel
+def scatter_rows(first, last, image, channels, rays, offsets, depths, grads, means, grad_image, lanes):
     """Second half of the gradient for the image rows first..last, a whole block: add to one source's gradient.
 
-    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; rays [3, H, W] and offset [3]
-    of the source; others: `mean_rows`. Fewer lanes than channels: addresses are of the first channel that is meant.
+    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; rays [1, 3, H, W] and offsets
+    [1, 3] of the source; others: `mean_rows`. With fewer lanes than channels, addresses are of the first one meant.
     """
-    hypotheses, height, width = depths.shape
+    hypotheses, _, width = depths.shape
     pixel_bytes = channels * _FLOAT_BYTES
     positions = np.empty(2 * _TILE, np.float32)
     corners, weights = np.empty((1, _CORNERS * _TILE), np.int32), np.empty((1, _WEIGHTS * _TILE), np.float32)
@@ -302,8 +307,7 @@ def scatter_rows(first, last, image, channels, rays, offset, depths, grads, mean
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            _locate(rays[0, y], rays[1, y], rays[2, y], offset, depths[d, y], start, stop, (height, width), positions,
-                    corners[0], weights[0])  # fmt: skip
+            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 point = ((row - first * hypotheses) * width + start + i) * pixel_bytes
                 sample = _sample(image, pixel_bytes, corners, weights, 0, i, lanes)
@@ -315,7 +319,7 @@ def scatter_rows(first, last, image, channels, rays, offset, depths, grads, mean
                 _add_to(d_, gradient * weights[0, 3 * _TILE + i], lanes)
 
 
-@cached_njit(nogil=True, error_model="numpy")
+@kernel
 def _add_to(address, vector, lanes):
     """Add a vector to the one at an address."""
     store(address, load(address, lanes) + vector)

@@ -7,17 +7,19 @@ after a fork. Results do not depend on the number of threads.
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from models.plane_sweep_kernels import mean_rows, scatter_rows, variance_rows
 
 # Rows are shared out in pieces, several per thread: a thread may be slower than others.
 _PIECES = 4
-# Values of the gradient that one block of rows of the backward pass covers: 4 MiB, for the processor's caches.
-_BLOCK_VALUES = 1 << 20
+# Values of the gradient that one block of rows of the backward pass covers: 2 MiB, for the processor's caches.
+_BLOCK_VALUES = 1 << 19
 _MIN_LANES = 4
 
 
@@ -46,10 +48,11 @@ class NumbaVariance(torch.autograd.Function):
         return volume.permute(0, 4, 1, 2, 3)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         rays, offsets, hypotheses, *views = ctx.saved_tensors
         gradients = tuple(torch.zeros_like(view) for view in views)  # channels last like the views
-        rows = max(1, _BLOCK_VALUES // (grad.shape[1] * grad.shape[2] * grad.shape[4]))
+        rows = max(2 * torch.get_num_threads(), _BLOCK_VALUES // (grad.shape[1] * grad.shape[2] * grad.shape[4]))
         for sample in range(len(hypotheses)):
             geometry = [tensor[sample].numpy() for tensor in (rays, offsets, hypotheses)]
             images, targets = _addresses(views, sample), _addresses(gradients, sample)
@@ -84,14 +87,13 @@ def _block_gradient(
     )
     part = _channel_part(channels, len(rays))
     calls = []
-    for channel in range(0, channels, part):
-        skip = 4 * channel
+    for skip in range(0, 4 * channels, 4 * part):
         for source in range(len(rays)):
+            image, target = images[source + 1] + skip, targets[source + 1] + skip
+            of_source = slice(source, source + 1)
+            geometry_of_source = (rays[of_source], offsets[of_source], hypotheses)
             addresses = [address + skip for address in buffers]
-            calls.append(
-                (first, last, images[source + 1] + skip, channels, rays[source], offsets[source], hypotheses,
-                 *addresses, targets[source + 1] + skip, (None,) * part)
-            )  # fmt: skip
+            calls.append((first, last, image, channels, *geometry_of_source, *addresses, target, (None,) * part))
     _run(scatter_rows, calls)
 
 
@@ -107,7 +109,7 @@ def _pieces(first: int, last: int) -> list[tuple[int, int]]:
     """Consecutive ranges that cover first..last, a few for each thread."""
     count = min(_PIECES * torch.get_num_threads(), last - first)
     edges = [first + (last - first) * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _run(kernel: Callable, calls: Iterable[tuple]) -> None:

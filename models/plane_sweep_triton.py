@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 FAR_OUTSIDE = tl.constexpr(4.0)
 MIN_DEPTH = tl.constexpr(1e-6)
@@ -75,7 +76,7 @@ def _sample(image, corners, weights, channel, inside, channels):
 @triton.jit
 def _variance_kernel(
     features, rays, offsets, hypotheses, volume, half_width, half_height, height, width, depths,
-    channels, sources: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
+    channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Variance of a tile of pixels at one hypothesis; the grid is (tiles, D, B)."""
     plane = height * width
@@ -84,12 +85,12 @@ def _variance_kernel(
     channel = tl.arange(0, LANES)[None, :]
     inside = pixel < plane
     inside_tile = inside[:, None] & (channel < channels)
-    features += sample_index * (sources + 1) * plane * channels
+    features += sample_index * (SOURCES + 1) * plane * channels
     depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
     total = tl.load(features + pixel[:, None] * channels + channel, inside_tile, 0.0)
     squares = total * total
-    for s in tl.static_range(sources):
-        source = sample_index * sources + s
+    for s in tl.static_range(SOURCES):
+        source = sample_index * SOURCES + s
         corners, weights = _locate(
             rays + source * 3 * plane,
             offsets + source * 3,
@@ -104,8 +105,8 @@ def _variance_kernel(
         sample = _sample(features + (s + 1) * plane * channels, corners, weights, channel, inside_tile, channels)
         total += sample
         squares += sample * sample
-    mean = total / (sources + 1)
-    variance = squares / (sources + 1) - mean * mean
+    mean = total / (SOURCES + 1)
+    variance = squares / (SOURCES + 1) - mean * mean
     target = volume + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None]
     tl.store(target, variance.to(volume.dtype.element_ty), inside_tile)
 
@@ -114,7 +115,7 @@ def _variance_kernel(
 def _gradient_kernel(
     features, rays, offsets, hypotheses, grads, scale, grad_reference, grad_sources,
     half_width, half_height, height, width, depths,
-    channels, sources: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
+    channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Gradient from a tile of pixels at all hypotheses; the grid is (tiles, B). Sources: integers, times `scale`."""
     plane = height * width
@@ -123,28 +124,28 @@ def _gradient_kernel(
     channel = tl.arange(0, LANES)[None, :]
     inside = pixel < plane
     inside_tile = inside[:, None] & (channel < channels)
-    features += sample_index * (sources + 1) * plane * channels
-    grad_sources += sample_index * sources * plane * channels
+    features += sample_index * (SOURCES + 1) * plane * channels
+    grad_sources += sample_index * SOURCES * plane * channels
     scale = tl.load(scale)
     reference = tl.load(features + pixel[:, None] * channels + channel, inside_tile, 0.0)
     gradient_sum = tl.zeros_like(reference)
     for d in range(depths):
         depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
         total = reference
-        for s in tl.static_range(sources):
-            source = sample_index * sources + s
+        for s in tl.static_range(SOURCES):
+            source = sample_index * SOURCES + s
             corners, weights = _locate(
                 rays + source * 3 * plane, offsets + source * 3, depth, pixel, inside,
                 half_width, half_height, height, width,
             )  # fmt: skip
             total += _sample(features + (s + 1) * plane * channels, corners, weights, channel, inside_tile, channels)
-        mean = total / (sources + 1)
+        mean = total / (SOURCES + 1)
         grad = tl.load(
             grads + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None], inside_tile, 0.0
-        ) * (2.0 / (sources + 1))
+        ) * (2.0 / (SOURCES + 1))
         gradient_sum += (reference - mean) * grad
-        for s in tl.static_range(sources):
-            source = sample_index * sources + s
+        for s in tl.static_range(SOURCES):
+            source = sample_index * SOURCES + s
             corners, weights = _locate(
                 rays + source * 3 * plane, offsets + source * 3, depth, pixel, inside,
                 half_width, half_height, height, width,
@@ -167,7 +168,7 @@ class TritonVariance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, rays: Tensor, offsets: Tensor, hypotheses: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(ctx, dtype: torch.dtype, rays: Tensor, offsets: Tensor, hypotheses: Tensor, features: Tensor) -> Tensor:
         features = features.permute(0, 1, 3, 4, 2).contiguous()  # no copy where features are channels last
         inputs = (features, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous())
         ctx.save_for_backward(*inputs)
@@ -179,6 +180,7 @@ class TritonVariance(torch.autograd.Function):
         return volume
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         features, rays, offsets, hypotheses = ctx.saved_tensors
         grad = grad.float().contiguous()
@@ -191,7 +193,7 @@ class TritonVariance(torch.autograd.Function):
             **settings, enable_fp_fusion=False,
         )  # fmt: skip
         gradient = torch.cat([grad_reference[:, None], (grad_sources.double() / scale).float()], dim=1)
-        return gradient.permute(0, 1, 4, 2, 3), None, None, None, None
+        return None, None, None, None, gradient.permute(0, 1, 4, 2, 3)
 
 
 def _launch(features: Tensor, hypotheses: Tensor) -> tuple[int, dict[str, float]]:
@@ -199,12 +201,14 @@ def _launch(features: Tensor, hypotheses: Tensor) -> tuple[int, dict[str, float]
     _, views, height, width, channels = features.shape
     lanes = triton.next_power_of_2(channels)
     pixels = max(1, _TILE_VALUES // lanes)
-    sizes = {"height": height, "width": width, "depths": hypotheses.shape[1], "channels": channels}
-    halves = {"half_width": max(width - 1, 1) / 2, "half_height": max(height - 1, 1) / 2}
     return triton.cdiv(height * width, pixels), {
-        **sizes,
-        **halves,
-        "sources": views - 1,
+        "half_width": max(width - 1, 1) / 2,
+        "half_height": max(height - 1, 1) / 2,
+        "height": height,
+        "width": width,
+        "depths": hypotheses.shape[1],
+        "channels": channels,
+        "SOURCES": views - 1,
         "PIXELS": pixels,
         "LANES": lanes,
     }

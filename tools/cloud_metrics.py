@@ -6,12 +6,12 @@ hashed grid cells, and the distance of every candidate is computed, so cells tha
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
 from datasets.files import DataError, PathLike
 from datasets.io import read_ply
+from numba_cache import cached_njit
 
 # Queries at a time: the tree's float64 copies and results of a block stay small beside the cloud itself.
 _BLOCK = 1 << 19
@@ -65,20 +65,20 @@ def _empty_buckets(count: int) -> np.ndarray:
     return np.full(1 << max(4, int(count - 1).bit_length()), -1, np.int32)
 
 
-@numba.njit(cache=True, inline="always")
+@cached_njit(inline="always")
 def _cell(value, size):
     """The grid cell of a coordinate."""
     return np.int64(np.floor(min(max(value / size, -_LAST_CELL), _LAST_CELL)))
 
 
-@numba.njit(cache=True, inline="always")
+@cached_njit(inline="always")
 def _column_bucket(x, y):
     """The bucket of cell (x, y, 0) before the modulus; z is added, so that cells above each other share cache lines."""
     mixed = (np.uint64(x) * np.uint64(0x9E3779B97F4A7C15)) ^ (np.uint64(y) * np.uint64(0xC2B2AE3D27D4EB4F))
     return np.int64((mixed ^ (mixed >> np.uint64(29))) >> np.uint64(20))
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _thin(points, dst, order, buckets, kept):
     """Fill kept [N] in the order given; the kept points of a bucket are chained by `following`."""
     # A little larger, so that rounding cannot put a point at exactly dst into the cell after the next.
@@ -94,7 +94,7 @@ def _thin(points, dst, order, buckets, kept):
             buckets[bucket] = index
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _has_kept_neighbour(points, index, size, dst, buckets, following):
     """Whether a point in the 27 cells around `index` lies within dst of it."""
     mask = len(buckets) - 1
@@ -113,7 +113,7 @@ def _has_kept_neighbour(points, index, size, dst, buckets, following):
     return False
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _voxel_numbers(points, size, buckets, voxel):
     """Number the occupied voxels by first point into voxel [N]; returns how many there are."""
     mask = len(buckets) - 1

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from datasets.files import DataError
+from models.plane_sweep import choose_implementation
 
 Item = TypeVar("Item")
 
@@ -41,6 +42,10 @@ def start(device_flag: str) -> torch.device:
         device = torch.device(device_flag)
     except RuntimeError:
         raise DataError(f"--device {device_flag}: use auto, cpu, cuda or cuda:N") from None
+    try:
+        choose_implementation(device.type)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     if device.type == "cuda":
         if device.index is None:
             device = torch.device("cuda", local_rank)

@@ -7,6 +7,7 @@ import torch
 
 from datasets.files import DataError
 from datasets.mvs import LAYOUTS
+from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
 from tools.program import float_list, int_list, natural_int, positive_int
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -40,7 +41,11 @@ def add_size_flags(parser: argparse.ArgumentParser, max_w: int, max_h: int) -> N
 
 def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     """Where and how the networks run; `amp` is the program's default precision."""
-    group = parser.add_argument_group("machine")
+    group = parser.add_argument_group(
+        "machine",
+        f"The environment variable {IMPLEMENTATION_VARIABLE} ({', '.join(IMPLEMENTATIONS)}) names the\n"
+        "implementation of the plane sweep; auto takes the fused kernels of the device.",
+    )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
     group.add_argument(
         "--amp",

@@ -1,15 +1,20 @@
 """The plane sweep: the official samples, and geometry that can be checked by hand."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
-from helpers import GOLDEN
+from helpers import GOLDEN, run_process, succeed
 
+from models import plane_sweep_numba
 from models.plane_sweep import (
+    choose_implementation,
     full_projection,
+    project_pixels,
     relative_projection,
+    source_transforms,
     variance_volume,
-    variance_volume_plain,
     warp_to_hypotheses,
 )
 
@@ -130,30 +135,271 @@ def test_variance_of_three_views_is_the_population_variance(feature):
     torch.testing.assert_close(volume, expected, rtol=1e-3, atol=1e-4)
 
 
-def random_volume_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features [2, 3, 4, H, W] that record gradients, cameras and hypotheses that also leave the sources."""
-    generator = torch.Generator().manual_seed(3)
-    features = torch.randn(2, 3, 4, HEIGHT, WIDTH, generator=generator).requires_grad_()
-    views = [proj_matrix(), proj_matrix(x=2.3, z=1), proj_matrix(x=-4, z=30)]
-    proj_matrices = torch.stack([torch.stack(views), torch.stack(views[::-1])])
-    return features, proj_matrices, 20 + 40 * torch.rand(2, 6, HEIGHT, WIDTH, generator=generator)
+# ---------------------------------------------------------------- implementations
+
+FUSED = ("numba", "triton")
 
 
-def test_streamed_volume_equals_its_definition():
-    """The cost volume and its gradient to every view's features, computed without storing the warped views."""
-    features, proj_matrices, hypotheses = random_volume_inputs()
-    volumes = [f(features, proj_matrices, hypotheses) for f in (variance_volume, variance_volume_plain)]
-    torch.testing.assert_close(*volumes, rtol=1e-5, atol=1e-5)
-    weights = torch.randn(volumes[0].shape, generator=torch.Generator().manual_seed(4))
-    gradients = [torch.autograd.grad((weights * volume).sum(), features)[0] for volume in volumes]
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+@pytest.fixture(params=["streamed", *FUSED])
+def implementation(request) -> str:
+    """Each implementation but the plain definition, which is what they are compared with."""
+    if request.param == "triton":
+        pytest.importorskip("triton")
+    return request.param
 
 
-def test_geometry_stays_in_float32_under_autocast():
+@pytest.fixture(params=FUSED)
+def fused(request) -> str:
+    """Each implementation with kernels of its own."""
+    if request.param == "triton":
+        pytest.importorskip("triton")
+    return request.param
+
+
+class Inputs(NamedTuple):
+    """Arguments of variance_volume."""
+
+    features: torch.Tensor
+    proj_matrices: torch.Tensor
+    hypotheses: torch.Tensor
+
+    def volume(self, implementation: str, **options) -> torch.Tensor:
+        """The volume on the CPU, computed where the implementation runs."""
+        device = "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
+        inputs = (tensor.to(device) for tensor in self)
+        return variance_volume(*inputs, implementation=implementation, **options).cpu()
+
+    def volume_and_gradient(self, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """The volume, and the gradient to the features of its sum with fixed weights."""
+        features = self.features.detach().requires_grad_()
+        volume = self._replace(features=features).volume(implementation)
+        weights = torch.randn(volume.shape, generator=torch.Generator().manual_seed(4))
+        return volume.detach(), torch.autograd.grad((weights * volume).sum(), features)[0]
+
+
+def random_inputs(
+    batch: int = 2,
+    views: int = 3,
+    channels: int = 4,
+    depths: int = 6,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    seed: int = 3,
+) -> Inputs:
+    """Cameras that look about in all directions, so that points lie outside the sources and behind them, too."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    proj_matrices = torch.zeros(batch, views, 2, 4, 4)
+    spread = torch.linspace(0, 1, views)[:, None, None]  # from the reference's pose to any
+    skew = normal(batch, views, 3, 3)
+    proj_matrices[:, :, 0, :3, :3] = torch.linalg.matrix_exp(spread * 0.7 * (skew - skew.mT))
+    proj_matrices[:, :, 0, :3, 3] = 8 * spread[..., 0] * normal(batch, views, 3)
+    proj_matrices[:, :, 0, 3, 3] = 1
+    proj_matrices[:, :, 1, :3, :3] = torch.tensor([[20.0, 0, size[1] / 2], [0, 20.0, size[0] / 2], [0, 0, 1]])
+    hypotheses = 20 + 40 * torch.rand(batch, depths, *size, generator=generator)
+    return Inputs(normal(batch, views, channels, *size), proj_matrices, hypotheses)
+
+
+def assert_same_as_plain(inputs: Inputs, implementation: str) -> None:
+    """Volume and gradient within what another order of float32 sums changes."""
+    volume, gradient = inputs.volume_and_gradient(implementation)
+    expected_volume, expected_gradient = inputs.volume_and_gradient("plain")
+    torch.testing.assert_close(volume, expected_volume, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_random_cameras_see_all_cases():
+    """The inputs of the tests below: some points seen by a source, some outside it, some behind it."""
+    inputs = random_inputs()
+    for src_T_ref in source_transforms(inputs.proj_matrices):
+        u, v, z = project_pixels(src_T_ref, inputs.hypotheses)
+        seen = (z > 0) & (u > 0) & (u < WIDTH - 1) & (v > 0) & (v < HEIGHT - 1)
+        assert seen.any() and ((z > 0) & ~seen).any()
+    assert (z < 0).any()
+
+
+@pytest.mark.parametrize("views", [2, 5, 7])
+def test_same_as_plain_for_any_number_of_views(implementation, views):
+    """Volume and gradient are those of the definition."""
+    assert_same_as_plain(random_inputs(views=views, depths=3), implementation)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 16, 32])
+def test_same_as_plain_for_any_number_of_channels(implementation, channels):
+    """Also where the channels fill no SIMD register, or several."""
+    assert_same_as_plain(random_inputs(channels=channels, batch=1), implementation)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 1), (7, 13), (2, 300)])
+def test_same_as_plain_for_any_size(implementation, size):
+    """Images of one pixel, one row, one column, odd sides, and rows longer than a kernel's tile; D = 1."""
+    assert_same_as_plain(random_inputs(size=size, depths=1), implementation)
+
+
+def test_batch_of_two_equals_two_singles(implementation):
+    """Samples do not disturb each other."""
+    inputs = random_inputs()
+    together = inputs.volume_and_gradient(implementation)
+    alone = Inputs(*(tensor[1:] for tensor in inputs))
+    torch.testing.assert_close(together[0][1:], alone.volume(implementation), rtol=1e-5, atol=1e-5)
+
+
+def test_repeated_runs_are_identical(fused):
+    """Volume and gradient bit by bit, though threads finish in any order."""
+    inputs = random_inputs(channels=8, size=(40, 60) if fused == "numba" else (HEIGHT, WIDTH))
+    first, *others = (inputs.volume_and_gradient(fused) for _ in range(3))
+    for other in others:
+        assert torch.equal(other[0], first[0]) and torch.equal(other[1], first[1])
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    """One thread, two, and more than there are sources, among which the channels are shared out."""
+    inputs = random_inputs(channels=8, size=(40, 60))
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 7):
+            torch.set_num_threads(count)
+            results.append(inputs.volume_and_gradient("numba"))
+    finally:
+        torch.set_num_threads(threads)
+    for volume, gradient in results[1:]:
+        assert torch.equal(volume, results[0][0]) and torch.equal(gradient, results[0][1])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, -1e30, 1e30])
+def test_impossible_hypotheses_sample_nothing(implementation, value):
+    """As with the definition: no crash, and at such a point only the reference counts, or what is seen at infinity."""
+    inputs = random_inputs()
+    inputs.hypotheses[:, ::2] = value
+    volume = inputs.volume(implementation)
+    assert volume.isfinite().all()
+    torch.testing.assert_close(volume, inputs.volume("plain"), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_volume_is_the_rounded_one(implementation):
+    """Half a unit in the last of bfloat16's 8 bits; Triton's interpreter cuts off instead."""
+    inputs = random_inputs(channels=8)
+    volume, exact = inputs.volume(implementation, dtype=torch.bfloat16), inputs.volume(implementation)
+    assert volume.dtype == torch.bfloat16
+    if implementation == "triton":
+        torch.testing.assert_close(volume.float(), exact, rtol=2**-7, atol=1e-30)
+    else:
+        assert torch.equal(volume, exact.bfloat16())
+
+
+def test_bfloat16_volume_passes_its_gradient_on(fused):
+    """A gradient in bfloat16, laid out in any way, is that of the rounded weights."""
+    inputs = random_inputs(channels=8)
+    inputs.features.requires_grad_()
+    volume = inputs.volume(fused, dtype=torch.bfloat16)
+    weights = torch.randn(volume.shape, generator=torch.Generator().manual_seed(4)).bfloat16()
+    exact = torch.autograd.grad(inputs.volume("plain"), inputs.features, weights.float())[0]
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        grad = weights.contiguous(memory_format=layout)
+        gradient = torch.autograd.grad(volume, inputs.features, grad, retain_graph=True)[0]
+        torch.testing.assert_close(gradient, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_layout_of_the_inputs_does_not_matter(implementation):
+    """Channels last, strided, expanded, or a list of views: the same volume."""
+    inputs = random_inputs(batch=1)
+    features, proj_matrices, hypotheses = inputs
+    hypotheses[:] = hypotheses[:, :, :1, :1].clone()
+    expected = inputs.volume(implementation)
+    channels_last = features.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    strided = torch.stack([features, features], dim=-1)[..., 0]
+    expanded = hypotheses[:, :, :1, :1].expand_as(hypotheses)
+    for variant in (channels_last, strided):
+        assert torch.equal(Inputs(variant, proj_matrices, expanded).volume(implementation), expected)
+    if not torch.cuda.is_available():
+        views = list(features.unbind(1))
+        assert torch.equal(variance_volume(views, proj_matrices, hypotheses, implementation=implementation), expected)
+
+
+def test_channels_last_features_are_not_copied(monkeypatch):
+    """The kernel reads them where they are, and the volume is laid out as 3D convolutions like it on CPUs."""
+    inputs = random_inputs(batch=1, channels=8)
+    views = [view.contiguous(memory_format=torch.channels_last) for view in inputs.features.unbind(1)]
+    read = []
+    monkeypatch.setattr(plane_sweep_numba, "variance_rows", lambda *arguments: read.append(arguments[2].tolist()))
+    volume = variance_volume(views, *inputs[1:], implementation="numba")
+    assert read[0] == [view.data_ptr() for view in views]
+    assert volume.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_non_finite_gradients_stay_visible(fused):
+    """Training skips a step by them."""
+    inputs = random_inputs()
+    inputs.features.requires_grad_()
+    volume = inputs.volume(fused)
+    grad = torch.ones_like(volume)
+    grad[0, 0, 0, 0, 0] = float("inf")
+    assert not torch.autograd.grad(volume, inputs.features, grad)[0].isfinite().all()
+
+
+def test_geometry_stays_in_float32_under_autocast(implementation):
     """Half precision would move the samples by pixels."""
-    features, proj_matrices, hypotheses = random_volume_inputs()
-    exact = variance_volume(features, proj_matrices, hypotheses)
+    inputs = random_inputs()
+    exact = inputs.volume(implementation)
     with torch.autocast("cpu", torch.bfloat16):
-        volume = variance_volume(features, proj_matrices, hypotheses)
+        volume = inputs.volume(implementation)
     assert volume.dtype == torch.float32
-    torch.testing.assert_close(volume, exact, rtol=0, atol=0)
+    assert torch.equal(volume, exact)
+
+
+def test_the_device_chooses_unless_told(monkeypatch):
+    """The environment variable overrides the device, an argument overrides both, and what cannot work is refused."""
+    monkeypatch.delenv("KDMVS_PLANE_SWEEP", raising=False)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert choose_implementation("cpu") == "numba"
+    assert choose_implementation("cuda") in ("triton", "streamed")
+    assert choose_implementation("mps") == "streamed"
+    monkeypatch.setenv("KDMVS_PLANE_SWEEP", "streamed")
+    assert choose_implementation("cpu") == "streamed"
+    assert choose_implementation("cpu", "plain") == "plain"
+    for name, message in (("fast", "use one of auto"), ("triton", "runs on cuda, not on cpu")):
+        monkeypatch.setenv("KDMVS_PLANE_SWEEP", name)
+        with pytest.raises(ValueError, match=message):
+            choose_implementation("cpu")
+
+
+def test_shapes_that_do_not_fit_are_refused(implementation):
+    """Kernels would read beyond the maps."""
+    features, proj_matrices, hypotheses = random_inputs()
+    wrong = [
+        Inputs(features[..., :-1], proj_matrices, hypotheses),
+        Inputs(features[:, :-1], proj_matrices, hypotheses),
+        Inputs(features, proj_matrices, hypotheses[:1]),
+    ]
+    for inputs in wrong:
+        with pytest.raises(ValueError, match="do not go together"):
+            inputs.volume(implementation)
+
+
+COMPILE_FOR_A_GPU = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from models import plane_sweep_triton as kernels
+
+constants = {"SOURCES": 4, "PIXELS": 256, "LANES": 8}
+kinds = {"grad_sources": "*i64", "half_width": "fp32", "half_height": "fp32"}
+kinds |= dict.fromkeys(("height", "width", "depths", "channels"), "i32") | dict.fromkeys(constants, "constexpr")
+for kernel in (kernels._variance_kernel, kernels._gradient_kernel):
+    signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}
+    values = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(kernel, signature, constexprs=values)
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+"""
+
+
+@pytest.mark.slow
+def test_triton_kernels_compile_for_a_gpu(monkeypatch, tmp_path):
+    """Down to machine code, which needs no GPU; the interpreter accepts more than the compiler does."""
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    succeed(run_process("-c", COMPILE_FOR_A_GPU))
