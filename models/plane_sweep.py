@@ -206,8 +206,9 @@ def _check_shapes(views: Sequence[Tensor], proj_matrices: Tensor, hypotheses: Te
     fits = len(shapes) == 1 and all((shape[0], *shape[2:]) == (batch, height, width) for shape in shapes)
     if not fits or len(views) < 2 or tuple(proj_matrices.shape) != (batch, len(views), 2, 4, 4):
         raise ValueError(
-            f"plane sweep: {len(views)} views {sorted(shapes)}, proj_matrices {tuple(proj_matrices.shape)} and hypotheses"
-            f" {tuple(hypotheses.shape)} do not go together; wanted [B, C, H, W] each, [B, N, 2, 4, 4], [B, D, H, W]"
+            f"plane sweep: {len(views)} views {sorted(shapes)}, proj_matrices {tuple(proj_matrices.shape)} and "
+            f"hypotheses {tuple(hypotheses.shape)} do not go together; "
+            "wanted at least two views [B, C, H, W], [B, N, 2, 4, 4] and [B, D, H, W]"
         )
 
 
