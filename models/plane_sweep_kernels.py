@@ -262,11 +262,12 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
 def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, grad_reference, lanes):
     """First half of the gradient for the image rows first..last of a block that begins at row `origin`.
 
-    Writes the views' mean of every point to `means` and adds to the reference's gradient. grads and means: addresses of
-    [rows of the block, D, W, C], the gradient times 2/N; grad_reference: address of [H, W, C]; others: `variance_rows`.
+    Writes the views' mean of every point to `means` and adds to the reference's gradient. grads: address of the
+    volume's gradient [D, H, W, C]; means: of [rows of the block, D, W, C]; grad_reference: of [H, W, C]; others:
+    `variance_rows`.
     """
     sources = len(images) - 1
-    hypotheses, _, width = depths.shape
+    hypotheses, height, width = depths.shape
     pixel_bytes = len(lanes) * _FLOAT_BYTES
     share = np.float32(1) / np.float32(sources + 1)
     positions = np.empty(2 * _TILE, np.float32)
@@ -281,25 +282,27 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
             _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 pixel = (y * width + start + i) * pixel_bytes
-                point = ((row - origin * hypotheses) * width + start + i) * pixel_bytes
+                point = ((d * height + y) * width + start + i) * pixel_bytes
+                mean_place = ((row - origin * hypotheses) * width + start + i) * pixel_bytes
                 reference = load(images[0] + pixel, lanes)
                 total = reference
                 for s in range(sources):
                     total = total + _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
                 mean = total * share
-                store(means + point, mean)
-                gradient = (reference - mean) * load(grads + point, lanes)
+                store(means + mean_place, mean)
+                gradient = (reference - mean) * load(grads + point, lanes) * (2 * share)
                 store(grad_reference + pixel, load(grad_reference + pixel, lanes) + gradient)
 
 
 @kernel
-def scatter_rows(first, last, image, channels, rays, offsets, depths, grads, means, grad_image, lanes):
+def scatter_rows(first, last, image, channels, factor, rays, offsets, depths, grads, means, grad_image, lanes):
     """Second half of the gradient for the image rows first..last, a whole block: add to one source's gradient.
 
-    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; rays [1, 3, H, W] and offsets
-    [1, 3] of the source; others: `mean_rows`. With fewer lanes than channels, addresses are of the first one meant.
+    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; factor: 2/N; rays
+    [1, 3, H, W] and offsets [1, 3] of the source; others: `mean_rows`. With fewer lanes than channels, addresses are of
+    the first one meant.
     """
-    hypotheses, _, width = depths.shape
+    hypotheses, height, width = depths.shape
     pixel_bytes = channels * _FLOAT_BYTES
     positions = np.empty(2 * _TILE, np.float32)
     corners, weights = np.empty((1, _CORNERS * _TILE), np.int32), np.empty((1, _WEIGHTS * _TILE), np.float32)
@@ -309,9 +312,10 @@ def scatter_rows(first, last, image, channels, rays, offsets, depths, grads, mea
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
-                point = ((row - first * hypotheses) * width + start + i) * pixel_bytes
+                point = ((d * height + y) * width + start + i) * pixel_bytes
+                mean_place = ((row - first * hypotheses) * width + start + i) * pixel_bytes
                 sample = _sample(image, pixel_bytes, corners, weights, 0, i, lanes)
-                gradient = (sample - load(means + point, lanes)) * load(grads + point, lanes)
+                gradient = (sample - load(means + mean_place, lanes)) * load(grads + point, lanes) * factor
                 a, b, c, d_ = _pixel_addresses(grad_image, pixel_bytes, corners, 0, i)
                 _add_to(a, gradient * weights[0, i], lanes)
                 _add_to(b, gradient * weights[0, _TILE + i], lanes)

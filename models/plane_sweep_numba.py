@@ -44,7 +44,8 @@ class NumbaVariance(torch.autograd.Function):
             target = (volume[sample].data_ptr(), dtype == torch.bfloat16)
             for first, last in _pieces(0, hypothesis_count * height):
                 calls.append((first, last, _addresses(views, sample), *geometry, *target, lanes))
-        _run(variance_rows, calls)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            _run(pool, variance_rows, calls)
         return volume.permute(0, 4, 1, 2, 3)
 
     @staticmethod
@@ -52,49 +53,54 @@ class NumbaVariance(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         rays, offsets, hypotheses, *views = ctx.saved_tensors
         gradients = tuple(torch.zeros_like(view) for view in views)  # channels last like the views
-        rows = max(2 * torch.get_num_threads(), _BLOCK_VALUES // (grad.shape[1] * grad.shape[2] * grad.shape[4]))
-        for sample in range(len(hypotheses)):
-            geometry = [tensor[sample].numpy() for tensor in (rays, offsets, hypotheses)]
-            images, targets = _addresses(views, sample), _addresses(gradients, sample)
-            for first in range(0, grad.shape[3], rows):
-                block = grad[sample, :, :, first : first + rows].permute(2, 1, 3, 0)
-                block = (block.float() * (2 / len(views))).contiguous()
-                _block_gradient(first, first + len(block), block, images, targets, geometry)
+        _, channels, hypothesis_count, height, width = grad.shape
+        threads = torch.get_num_threads()
+        rows = min(height, max(2 * threads, _BLOCK_VALUES // (channels * hypothesis_count * width)))
+        means = torch.empty(rows, hypothesis_count, width, channels)
+        with ThreadPoolExecutor(threads) as pool:
+            for sample in range(len(hypotheses)):
+                geometry = [tensor[sample].numpy() for tensor in (rays, offsets, hypotheses)]
+                addresses = (_addresses(views, sample), _addresses(gradients, sample))
+                # The whole at once: torch's threads wait busily for a while, which would slow down those of the pool.
+                grad_volume = grad[sample].permute(1, 2, 3, 0).float().contiguous()
+                for first in range(0, height, rows):
+                    block = (first, min(first + rows, height))
+                    _block_gradient(pool, *block, grad_volume, means, *addresses, geometry)
         return None, None, None, None, *gradients
 
 
 def _block_gradient(
+    pool: ThreadPoolExecutor,
     first: int,
     last: int,
     grad: Tensor,
+    means: Tensor,
     images: np.ndarray,
     targets: np.ndarray,
     geometry: Sequence[np.ndarray],
 ) -> None:
-    """Add the gradient of the image rows first..last [rows, D, W, C] to the views' gradients at `targets`.
+    """Add the gradient from the image rows first..last of a volume's grad [D, H, W, C] to the views' at `targets`.
 
-    First the points' means, rows in parallel; then each source by itself, so that no two threads add to one pixel and
-    the order of the sums is fixed. Where there are more threads than sources, the channels of a source are shared out.
+    First the points' means [rows, D, W, C], rows in parallel; then each source by itself, so that no two threads add to
+    one pixel and the order of the sums is fixed. Where there are more threads than sources, the channels of a source
+    are shared out.
     """
     rays, offsets, hypotheses = geometry
     channels = grad.shape[-1]
-    means = torch.empty_like(grad)
-    lanes = (None,) * channels
     buffers = (grad.data_ptr(), means.data_ptr())
-    _run(
-        mean_rows,
-        [(start, stop, first, images, *geometry, *buffers, targets[0], lanes) for start, stop in _pieces(first, last)],
-    )
+    common = (first, images, *geometry, *buffers, targets[0], (None,) * channels)
+    _run(pool, mean_rows, [(start, stop, *common) for start, stop in _pieces(first, last)])
     part = _channel_part(channels, len(rays))
+    factor = np.float32(2 / len(images))
     calls = []
     for skip in range(0, 4 * channels, 4 * part):
         for source in range(len(rays)):
             image, target = images[source + 1] + skip, targets[source + 1] + skip
             of_source = slice(source, source + 1)
-            geometry_of_source = (rays[of_source], offsets[of_source], hypotheses)
+            common = (channels, factor, rays[of_source], offsets[of_source], hypotheses)
             addresses = [address + skip for address in buffers]
-            calls.append((first, last, image, channels, *geometry_of_source, *addresses, target, (None,) * part))
-    _run(scatter_rows, calls)
+            calls.append((first, last, image, *common, *addresses, target, (None,) * part))
+    _run(pool, scatter_rows, calls)
 
 
 def _channel_part(channels: int, sources: int) -> int:
@@ -112,16 +118,10 @@ def _pieces(first: int, last: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _run(kernel: Callable, calls: Iterable[tuple]) -> None:
-    """Make all the calls, on as many threads as torch uses."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for arguments in calls:
-            kernel(*arguments)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(kernel, *arguments) for arguments in calls]:
-            future.result()
+def _run(pool: ThreadPoolExecutor, kernel: Callable, calls: Iterable[tuple]) -> None:
+    """Make all the calls on the pool's threads and wait for them."""
+    for future in [pool.submit(kernel, *arguments) for arguments in calls]:
+        future.result()
 
 
 def _channels_last(view: Tensor) -> Tensor:
