@@ -1,5 +1,7 @@
 """Convolution blocks of the official networks: convolution, BatchNorm, ReLU; and their folded form for prediction."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,7 +68,10 @@ class Conv3d(nn.Conv3d):
 
 
 class ConvBnReLU2d(nn.Module):
-    """2D convolution without bias, BatchNorm, ReLU."""
+    """2D convolution without bias, BatchNorm, ReLU, for maps [B, C, H, W] or views [B, N, C, H, W].
+
+    The convolution takes all views at once; BatchNorm's statistics are each view's own, as if it passed alone.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -74,7 +79,33 @@ class ConvBnReLU2d(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        if x.ndim == 4:
+            return F.relu(self.bn(self.conv(x)), inplace=True)
+        return F.relu(_normalize_views(self.bn, over_views(self.conv, x)), inplace=True)
+
+
+def over_views(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a layer of maps [B, C, H, W] to them, or to all views [B, N, C, H, W] at once."""
+    return layer(x) if x.ndim == 4 else layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def _normalize_views(bn: nn.Module, x: Tensor) -> Tensor:
+    """BatchNorm of views [B, N, C, H, W] with statistics per view; the running ones see the views one after another."""
+    if not bn.training or type(bn) is not nn.BatchNorm2d:  # SyncBatchNorm has its own way
+        return torch.stack([bn(view) for view in x.unbind(1)], dim=1)
+    batch, views, channels, height, width = x.shape
+    # Each channel of each view is a channel of its own.
+    weight, bias = bn.weight.repeat(views), bn.bias.repeat(views)
+    y, mean, inverse_std = torch.native_batch_norm(x.flatten(1, 2), weight, bias, None, None, True, 0.0, bn.eps)
+    with torch.no_grad():
+        count = batch * height * width
+        variance = (inverse_std.square().reciprocal() - bn.eps) * (count / max(count - 1, 1))
+        for view in range(views):
+            part = slice(view * channels, (view + 1) * channels)
+            bn.running_mean.lerp_(mean[part], bn.momentum)
+            bn.running_var.lerp_(variance[part], bn.momentum)
+        bn.num_batches_tracked += views
+    return y.unflatten(1, (views, channels))
 
 
 class ConvBnReLU3d(nn.Module):

@@ -3,11 +3,14 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ConvBnReLU2d
+from models.blocks import ConvBnReLU2d, over_views
 
 
 class FeatureNet(nn.Module):
-    """Maps images [B, 3, H, W] to features of stages 1, 2, 3: 32, 16, 8 channels at 1/4, 1/2, 1 of the resolution."""
+    """Maps images [B, 3, H, W] to features of stages 1, 2, 3: 32, 16, 8 channels at 1/4, 1/2, 1 of the resolution.
+
+    Views [B, N, 3, H, W] pass together, in training with BatchNorm statistics of each view by itself.
+    """
 
     def __init__(self, base: int = 8) -> None:
         super().__init__()
@@ -33,6 +36,10 @@ class FeatureNet(nn.Module):
         full = self.conv0(image)
         half = self.conv1(full)
         quarter = self.conv2(half)
-        merged_half = F.interpolate(quarter, scale_factor=2, mode="nearest") + self.inner1(half)
-        merged_full = F.interpolate(merged_half, scale_factor=2, mode="nearest") + self.inner2(full)
-        return self.out1(quarter), self.out2(merged_half), self.out3(merged_full)
+        merged_half = over_views(_twice_as_large, quarter) + over_views(self.inner1, half)
+        merged_full = over_views(_twice_as_large, merged_half) + over_views(self.inner2, full)
+        return over_views(self.out1, quarter), over_views(self.out2, merged_half), over_views(self.out3, merged_full)
+
+
+def _twice_as_large(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")

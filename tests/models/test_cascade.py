@@ -7,6 +7,7 @@ from helpers import GOLDEN, golden_inputs, golden_network, share_within
 
 from models import build_model
 from models.cascade import first_hypotheses, refined_hypotheses
+from models.features import FeatureNet
 
 # 1e-3 mm everywhere for the teacher; the student's most probable hypothesis may flip on near ties.
 DEPTH_SHARE = {"student": 0.995, "teacher": 1.0}
@@ -132,3 +133,16 @@ def test_bad_settings_are_refused(settings, message):
     """A setting the network cannot have raises ValueError saying so."""
     with pytest.raises(ValueError, match=message):
         build_model(**{"kind": "student", **settings})
+
+
+def test_views_together_are_views_alone():
+    """Mixed precision passes all views at once: features and running statistics as of one view after another."""
+    torch.manual_seed(1)
+    together, alone = FeatureNet().train(), FeatureNet().train()
+    alone.load_state_dict(together.state_dict())
+    imgs = torch.rand(2, 3, 3, 32, 64)
+    expected = [torch.stack(levels, dim=1) for levels in zip(*map(alone, imgs.unbind(1)), strict=True)]
+    for ours, theirs in zip(together(imgs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    for (name, ours), theirs in zip(together.state_dict().items(), alone.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=name)
