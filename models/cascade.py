@@ -1,12 +1,15 @@
 """The coarse-to-fine network; teacher and student are two configurations of it (specs: kdmvs section 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.features import FeatureNet
 from models.plane_sweep import variance_volume
@@ -26,6 +29,8 @@ class CascadeMVSNet(nn.Module):
     own depth range. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
     [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
     "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
+    `checkpoint_stages` computes cost volumes and 3D U-Nets again in the backward pass instead of storing what it needs,
+    which takes less memory and more time.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class CascadeMVSNet(nn.Module):
         share_cr: bool = False,
         grad_method: str = "detach",
         cr_base_chs: Sequence[int] = (8, 8, 8),
+        checkpoint_stages: bool = False,
     ) -> None:
         super().__init__()
         _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs)
@@ -43,6 +49,7 @@ class CascadeMVSNet(nn.Module):
         self.ndepths = tuple(ndepths)
         self.depth_interval_ratios = tuple(depth_interval_ratios)
         self.detach = grad_method == "detach"
+        self.checkpoint_stages = checkpoint_stages
         self.feature = FeatureNet(8)
         self.cost_regularization = nn.ModuleList(
             CostRegNet(channels, base, extra_input_conv=kind == "student")
@@ -116,7 +123,14 @@ class CascadeMVSNet(nn.Module):
 
     def _run_stage(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> dict[str, Tensor]:
         """One stage's outputs, with all that the losses need."""
-        probability = self._probability(index, features, proj_matrices, hypotheses)
+        if self.checkpoint_stages and torch.is_grad_enabled():
+            again = partial(_statistics_kept, self.cost_regularization[index])
+            inputs = (index, features, proj_matrices, hypotheses)
+            probability = checkpoint(
+                self._probability, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
+            )
+        else:
+            probability = self._probability(index, features, proj_matrices, hypotheses)
         depth, confidence = self._read_out(probability, hypotheses)
         result = {
             "depth": depth,
@@ -143,6 +157,21 @@ class CascadeMVSNet(nn.Module):
         if self.kind == "student":
             return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
         return (probability * hypotheses).sum(dim=1), confidence
+
+
+@contextmanager
+def _statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Within it, passes through the network leave BatchNorm's running statistics alone."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 def _map_size(views: Views) -> torch.Size:

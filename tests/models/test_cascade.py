@@ -146,3 +146,21 @@ def test_views_together_are_views_alone():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     for (name, ours), theirs in zip(together.state_dict().items(), alone.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_checkpointed_stages_train_alike(kind):
+    """Computing the stages again in the backward pass changes no gradient and no running statistic."""
+    imgs, proj_matrices, depth_values = golden_inputs()
+    states = []
+    for checkpoint_stages in (False, True):
+        torch.manual_seed(1)
+        network = build_model(kind, checkpoint_stages=checkpoint_stages).train()
+        outputs = network(imgs, proj_matrices, depth_values)
+        sum((outputs[stage]["prob_volume"] ** 2).mean() for stage in ("stage1", "stage2", "stage3")).backward()
+        gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        states.append((gradients, network.state_dict()))
+    for plain, checkpointed in zip(*states, strict=True):
+        assert plain.keys() == checkpointed.keys()
+        for name, tensor in plain.items():
+            torch.testing.assert_close(checkpointed[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
