@@ -37,15 +37,19 @@ def read_text(path: PathLike) -> str:
 def atomic_open(path: PathLike) -> Iterator[BinaryIO]:
     """A binary file that appears under its name only when the block ends well; its folder is made when missing.
 
-    Raises DataError when it cannot be written (a full disk, a missing permission); nothing stays behind then.
+    Raises DataError when it cannot be written (a full disk, a missing permission); nothing stays behind then. What a
+    killed process left of the same file is removed: a file has one writer at a time.
     """
     path = Path(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "w+b") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # the content is on the disk before the name is: after a power cut too
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
@@ -55,6 +59,14 @@ def atomic_open(path: PathLike) -> Iterator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _remove_leftovers(path: Path) -> None:
+    prefix = f".{path.name}."
+    for name in os.listdir(path.parent):
+        if name.startswith(prefix) and name.endswith(".tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path.parent / name)
 
 
 def _umask() -> int:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numba
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from datasets.files import DataError
 from models.plane_sweep import choose_implementation
@@ -30,8 +31,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def start(device_flag: str) -> torch.device:
-    """Choose this process's device (`auto`, `cpu`, `cuda`, `cuda:1`) and, under torchrun, join the process group."""
+def start(device_flag: str, patience: datetime.timedelta = datetime.timedelta(days=7)) -> torch.device:
+    """Choose this process's device (`auto`, `cpu`, `cuda`, `cuda:1`) and, under torchrun, join the process group.
+
+    A process that waits longer than `patience` for another one gives up. One that has died is noticed at once: its
+    connections break. So patience need only be short where all do the same work at the same time.
+    """
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available()
     if device_flag.startswith("cuda") and not cuda:
@@ -55,31 +60,39 @@ def start(device_flag: str) -> torch.device:
     if world_size() > 1:
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         numba.set_num_threads(max(1, numba.config.NUMBA_NUM_THREADS // local_size))
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=datetime.timedelta(minutes=10))
+        # What the processes agree on lies on the CPU and goes through gloo; gradients on GPUs through NCCL.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=patience)
     return device
 
 
 def barrier() -> None:
     """Wait for all processes."""
-    if dist.is_initialized():
-        dist.barrier()
+    agree([0.0])
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any process; all must call it."""
+def agree(values: Sequence[float]) -> list[float]:
+    """The largest of each value over all processes, by one reduction; all must call it."""
     if not dist.is_initialized():
-        return flag
-    value = torch.tensor(float(flag), device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return bool(value)
+        return list(values)
+    largest = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest.tolist()
 
 
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Element-wise sum over all processes; all must call it."""
+    """Element-wise sum over all processes, on the CPU; all must call it."""
+    values = values.cpu()
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Whether an error means that another process of the group is gone, or did not answer in time."""
+    if world_size() == 1:
+        return False
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "NCCL" in str(error)
 
 
 def share(items: Sequence[Item]) -> list[Item]:
@@ -91,6 +104,18 @@ def share_runs(items: Sequence[Item]) -> list[Item]:
     """This process's part of the items in one run, where neighbours share work; as large as the others' within one."""
     total, size = len(items), world_size()
     return list(items[rank() * total // size : (rank() + 1) * total // size])
+
+
+def distribute(network: nn.Module, device: torch.device, sync_bn: bool) -> nn.Module:
+    """The network with its gradients averaged over all processes; `sync_bn`: BatchNorm's statistics too, on GPUs."""
+    if world_size() == 1:
+        return network
+    on_gpu = device.type == "cuda"
+    if sync_bn and on_gpu:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # in place, but for a network that is one BatchNorm
+    elif sync_bn and is_main():
+        print("note: --sync_bn: SyncBatchNorm exists for GPUs only; each process keeps its own statistics", flush=True)
+    return nn.parallel.DistributedDataParallel(network, device_ids=[device.index] if on_gpu else None)
 
 
 def finish() -> None:

@@ -5,7 +5,7 @@ rate, distribution, checkpoints and resuming, logging, evaluation, losses that a
 """
 
 import argparse
-import bisect
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -15,28 +15,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader
 
-from datasets.files import DataError, write_bytes, write_json
+from datasets.files import DataError, write_json
 from datasets.mvs import MVSDataset
 from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from tools import distributed
 from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
 from tools.program import Progress
-from tools.training import parse_milestones
+from tools.resume import CheckpointFolder, SeededSamples, TrainingSampler, random_state, set_random_state
+from tools.schedule import learning_rate_factor, parse_milestones
+from tools.signals import Stopped, StopSignals, shield_worker
+from tools.validation import depth_metrics, describe
 
 Losses = Callable[[dict[str, Any], dict[str, Any]], dict[str, Tensor]]
-
-ERROR_THRESHOLDS = (2, 4, 8, 14, 20)
-
-
-def learning_rate_factor(step: int, steps_per_epoch: int, warmup: int, milestones: list[int], divisor: float) -> float:
-    """Factor on the learning rate at a step: linear warm-up from 1/3, then divided at each milestone epoch."""
-    factor = divisor ** -bisect.bisect_right(milestones, step // steps_per_epoch)
-    if step < warmup:
-        factor *= 1 / 3 + (1 - 1 / 3) * step / warmup
-    return factor
 
 
 def move_to(value: Any, device: torch.device) -> Any:
@@ -63,39 +56,39 @@ class Trainer:
         self.compute_losses = compute_losses
         self.amp_type = AMP_TYPES[resolved_amp(args.amp, device)]
         self.network = model.to(device)
-        self.model = self._distribute(self.network)
+        self.model = distributed.distribute(self.network, device, args.sync_bn)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=args.lr, betas=(0.9, 0.999), weight_decay=args.wd
+            self.network.parameters(),
+            lr=args.lr,
+            betas=(0.9, 0.999),
+            weight_decay=args.wd,
+            fused=device.type in ("cpu", "cuda"),
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=args.amp == "fp16")
-        self.train_loader = self._loader(train_set, args.batch_size, self._train_sampler(train_set))
+        self.sampler = TrainingSampler(train_set, args.seed)
+        self.train_loader = self._loader(SeededSamples(train_set), args.batch_size, self.sampler)
         self.test_loader = None
         if test_set is not None:
             self.test_loader = self._loader(test_set, 1, distributed.share(range(len(test_set))))
         self.milestones, self.divisor = parse_milestones(args.lrepochs)
         self.logdir = Path(args.logdir)
-        self.epoch = self.step = self.bad_steps = 0
+        self.checkpoints = CheckpointFolder(self.logdir, args.keep)
+        # `samples`: those of the epoch that all processes together have finished. `bad_steps`: those in a row.
+        self.epoch = self.samples = self.step = self.bad_steps = self.all_bad_steps = 0
+        self.saved_step = -1
         self.step_seconds: list[float] = []
         self.deadline = time.monotonic() + 60 * args.max_minutes if args.max_minutes > 0 else math.inf
+        self.signals = StopSignals(at_once=False)
+        self.stop_signal, self.late = 0, False  # what all processes agree on after each step
         self._restore()
-        self.log = EventLog(self.logdir if distributed.is_main() and args.mode == "train" else None)
+        self.buffers = list(self.network.buffers())
+        self.good_buffers = [buffer.clone() for buffer in self.buffers]
+        writes_events = distributed.is_main() and args.mode == "train"
+        self.log = EventLog(self.logdir if writes_events else None, self.step + 1)
 
-    def _distribute(self, model: nn.Module) -> nn.Module:
-        args, on_gpu = self.args, self.device.type == "cuda"
-        if args.using_apex:
-            self.message("note: --using_apex: apex's AMP and DDP were retired; torch.amp and torch's DDP are used")
-        if args.sync_bn and on_gpu and distributed.world_size() > 1:
-            model = self.network = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        elif args.sync_bn and distributed.world_size() > 1:
-            self.message("note: --sync_bn: SyncBatchNorm exists for GPUs only; each process keeps its own statistics")
-        if distributed.world_size() == 1:
-            return model
-        return nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index] if on_gpu else None)
-
-    def _train_sampler(self, dataset: MVSDataset) -> DistributedSampler:
-        return DistributedSampler(dataset, distributed.world_size(), distributed.rank(), seed=self.args.seed)
-
-    def _loader(self, dataset: MVSDataset, batch_size: int, sampler: Sampler | list[int]) -> DataLoader:
+    def _loader(
+        self, dataset: MVSDataset | SeededSamples, batch_size: int, sampler: TrainingSampler | list[int]
+    ) -> DataLoader:
         args = self.args
         return DataLoader(
             dataset,
@@ -104,6 +97,8 @@ class Trainer:
             num_workers=args.num_workers,
             pin_memory=args.pin_m and self.device.type == "cuda",
             persistent_workers=args.num_workers > 0,
+            worker_init_fn=shield_worker,
+            generator=torch.Generator(),  # of its own: starting the workers draws no number of the training
         )
 
     @staticmethod
@@ -116,82 +111,119 @@ class Trainer:
 
     def _restore(self) -> None:
         """Take weights from --loadckpt, or everything from the newest checkpoint with --resume."""
-        args = self.args
-        newest = max(self.logdir.glob("model_[0-9]*.ckpt"), default=None) if args.resume else None
-        path = newest or args.loadckpt
-        if path is None:
-            return
-        content = read_checkpoint(path)
-        load_weights(self.network, content["model"], path)
-        if newest is not None:
-            if content.get("data_version", self.data_version) != self.data_version:
-                raise DataError(
-                    f"{path}: was trained on other labels; use a new --logdir, or remove the old checkpoints"
-                )
-            try:
-                self.optimizer.load_state_dict(content["optimizer"])
-                self.epoch = int(content["epoch"]) + 1
-            except (KeyError, ValueError, TypeError):
-                raise DataError(f"{path}: cannot be resumed from; its optimizer state does not fit") from None
-            self.scaler.load_state_dict(content.get("scaler", {})) if self.scaler.is_enabled() else None
-            self.step = int(content.get("step", self.epoch * len(self.train_loader)))
-        self.message(f"{'resumed' if newest else 'weights'} from {path}")
+        newest = self.checkpoints.newest() if self.args.resume else None
+        path = newest or self.args.loadckpt
+        if path is not None:
+            content = read_checkpoint(path)
+            load_weights(self.network, content["model"], path)
+            if newest is not None:
+                self._restore_progress(content, newest)
+            self.message(f"{'resumed' if newest else 'weights'} from {path}")
+        step, opposite = distributed.agree([self.step, -self.step])
+        if step != -opposite:
+            raise DataError(f"{self.logdir}: not all processes see the same checkpoints; --logdir must be shared")
+
+    def _restore_progress(self, content: dict[str, Any], path: Path) -> None:
+        if content.get("data_version", self.data_version) != self.data_version:
+            raise DataError(f"{path}: was trained on other labels; use a new --logdir, or remove the old checkpoints")
+        try:
+            for group in content["optimizer"]["param_groups"]:
+                group["fused"] = self.optimizer.defaults["fused"]
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.epoch = int(content["epoch"])
+        except (KeyError, ValueError, TypeError):
+            raise DataError(f"{path}: cannot be resumed from; its optimizer state does not fit") from None
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(content.get("scaler", {}))
+        self.samples = int(content.get("samples", self.sampler.total_size))  # official checkpoints end an epoch
+        if self._epoch_finished():
+            self.epoch, self.samples = self.epoch + 1, 0
+        else:
+            self.checkpoints.note_unfinished(path)
+        self.step = int(content.get("step", self.epoch * len(self.train_loader)))
+        self.bad_steps, self.all_bad_steps = content.get("bad_steps", (0, 0))
+        if "random" in content:
+            set_random_state(content["random"], self.device)
+        self.saved_step = self.step
+
+    def _epoch_finished(self) -> bool:
+        return self.samples >= self.sampler.total_size
 
     def _save(self) -> None:
-        if distributed.is_main():
+        """Write a checkpoint of this step, unless there is one."""
+        if distributed.is_main() and self.saved_step != self.step:
             content = checkpoint_bytes(
                 self.network,
                 self.optimizer,
                 self.epoch,
+                samples=self.samples,
                 step=self.step,
                 scaler=self.scaler.state_dict(),
+                bad_steps=(self.bad_steps, self.all_bad_steps),
+                random=random_state(self.device),
                 data_version=self.data_version,
             )
-            write_bytes(self.logdir / f"model_{self.epoch:06d}.ckpt", content)
+            self.checkpoints.write(self.epoch, self._epoch_finished(), content)
+        self.saved_step = self.step
 
     # ------------------------------------------------------------ training
 
     def run(self) -> None:
-        """Train all epochs, evaluating and saving as the flags say."""
-        args = self.args
-        while self.epoch < args.epochs and not self._enough():
-            self._train_epoch()
-            last = self.epoch == args.epochs - 1 or self._enough()
-            if last or (self.epoch + 1) % args.save_freq == 0:
-                self._save()
-            if self.test_loader is not None and (last or (self.epoch + 1) % args.eval_freq == 0):
-                self.evaluate()
-            self.epoch += 1
-        if self.step_seconds and distributed.is_main():
-            seconds = median(self.step_seconds)
-            write_json(self.logdir / "training.json", {"steps": self.step, "seconds_per_step": round(seconds, 4)})
-            self.message(f"trained {self.step} steps, {seconds:.2f} s per step (median)")
+        """Train all epochs, evaluating and saving as the flags say. After a signal it saves and raises Stopped."""
+        with self.signals:
+            while self.epoch < self.args.epochs and not self._enough():
+                self._train_epoch()
+                if not self.stop_signal:
+                    self._end_epoch()
+                if self.stop_signal:
+                    self._stop()
+                self.epoch, self.samples = self.epoch + 1, 0
+            if self.step_seconds and distributed.is_main():
+                seconds = median(self.step_seconds)
+                write_json(self.logdir / "training.json", {"steps": self.step, "seconds_per_step": round(seconds, 4)})
+                self.message(f"trained {self.step} steps, {seconds:.2f} s per step (median)")
+
+    def _end_epoch(self) -> None:
+        last = self.epoch == self.args.epochs - 1 or self._enough()
+        if last or (self.epoch + 1) % self.args.save_freq == 0:
+            self._save()
+        if self.test_loader is not None and (last or (self.epoch + 1) % self.args.eval_freq == 0):
+            self.evaluate()
 
     def _enough(self) -> bool:
-        """Whether --max_steps or --max_minutes is reached; the same on all processes."""
-        if 0 < self.args.max_steps <= self.step:
-            return True
-        return self.args.max_minutes > 0 and distributed.any_rank(time.monotonic() > self.deadline, self.device)
+        """Whether --max_steps or --max_minutes is reached, or a signal came; the same on all processes."""
+        return 0 < self.args.max_steps <= self.step or self.late or self.stop_signal > 0
+
+    def _stop(self) -> None:
+        self._save()
+        distributed.barrier()  # a launcher ends all processes when the first has ended
+        self.message(f"saved after step {self.step}; --resume goes on from there")
+        raise Stopped(self.stop_signal)
 
     def _train_epoch(self) -> None:
+        """Train what is left of the epoch, up to the first reason to stop."""
+        args, batch_size = self.args, self.args.batch_size * distributed.world_size()
         self.model.train()
-        self.train_loader.sampler.set_epoch(self.epoch)
-        total = len(self.train_loader)
-        if self.args.max_steps > 0:
-            total = min(total, self.args.max_steps - self.step)
-        label = f"epoch {self.epoch + 1}/{self.args.epochs}"
+        self.sampler.start(self.epoch, self.samples)
+        total = math.ceil((self.sampler.total_size - self.samples) / batch_size)
+        if args.max_steps > 0:
+            total = min(total, args.max_steps - self.step)
+        label = f"epoch {self.epoch + 1}/{args.epochs}"
         progress = Progress(total, label, unit="step", quiet=not distributed.is_main())
         started = time.monotonic()
         for batch in self.train_loader:
-            if self._enough():
-                break
             losses, outputs = self.train_step(move_to(batch, self.device))
+            self.samples = min(self.samples + batch_size, self.sampler.total_size)
             seconds, started = time.monotonic() - started, time.monotonic()
             self.step_seconds.append(seconds)
             progress.step(f"loss {losses['total']:.4f}" if self.log.active else "")
-            if self.step % self.args.summary_freq == 0 and self.log.active:
+            if self.step % args.summary_freq == 0 and self.log.active:
                 self.log.scalars("train", {**losses, "lr": self._learning_rate()}, self.step)
                 self.log.images("train", sample_images(batch, outputs), self.step)
+            if args.save_steps and self.step % args.save_steps == 0:
+                self._save()
+            if self._enough():
+                break
         progress.close()
 
     def _learning_rate(self) -> float:
@@ -210,30 +242,43 @@ class Trainer:
         values = {name: float(value.detach()) for name, value in losses.items()}
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
-        finite = not distributed.any_rank(not math.isfinite(values["total"]), self.device)
+        finite = self._agree(math.isfinite(values["total"]))
         if finite:
             self.scaler.scale(losses["total"]).backward()
             if not self.scaler.is_enabled():  # the scaler has its own way with such gradients
                 values["gradient_norm"] = self._gradient_norm()
                 finite = math.isfinite(values["gradient_norm"])  # DDP has made it the same on all processes
         if not finite:
-            self._count_bad_step(batch, values)
+            self._skip_step(batch, values)
             return values, outputs
         self.bad_steps = 0
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        torch._foreach_copy_(self.good_buffers, self.buffers)
         return values, outputs
+
+    def _agree(self, finite: bool) -> bool:
+        """Whether the loss is finite on all processes; the same reduction tells of signals and the time limit."""
+        late = time.monotonic() > self.deadline
+        bad, self.stop_signal, late = map(int, distributed.agree([not finite, self.signals.signum, late]))
+        self.late = late > 0
+        return bad == 0
 
     def _gradient_norm(self) -> float:
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         return float(nn.utils.get_total_norm(gradients))
 
-    def _count_bad_step(self, batch: dict[str, Any], values: dict[str, float]) -> None:
+    def _skip_step(self, batch: dict[str, Any], values: dict[str, float]) -> None:
+        """Undo the step's one trace, in BatchNorm's statistics, and count it; DataError after too many in a row."""
+        torch._foreach_copy_(self.buffers, self.good_buffers)
+        self.bad_steps += 1
+        self.all_bad_steps += 1
         names = ", ".join(f"{scan} view {int(view)}" for scan, view in zip(batch["scan"], batch["view"], strict=True))
         terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        account = f"step {self.step}: a loss or gradient is not finite; here {names}: {terms}"
+        where = " on another process" if all(map(math.isfinite, values.values())) else ""
+        account = f"step {self.step}: a loss or gradient is not finite{where}; here {names}: {terms}"
         print(f"rank {distributed.rank()}: {account}; skipped", flush=True)
-        self.bad_steps += 1
+        self.log.scalars("train", {"bad_steps": self.all_bad_steps}, self.step)
         if self.bad_steps >= self.args.max_bad_steps:
             raise DataError(f"{account}; {self.bad_steps} steps in a row: lower --lr or check these samples")
 
@@ -241,28 +286,29 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float] | None:
-        """Depth metrics over the samples that have ground truth, printed and logged; None when none has."""
+        """Depth metrics over the samples that have ground truth, printed and logged.
+
+        None when no sample has, and when a signal cut the evaluation short.
+        """
         self.model.eval()
-        sums = torch.zeros(2 + len(ERROR_THRESHOLDS), dtype=torch.float64, device=self.device)
-        for batch in self.test_loader:
-            if "depth" not in batch:
-                continue
-            batch = move_to(batch, self.device)
-            with torch.autocast(self.device.type, self.amp_type, enabled=self.amp_type is not None):
-                outputs = self.network(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
-            sums += _error_sums(outputs["depth"].float(), batch["depth"]["stage3"], batch["depth_mask"]["stage3"])
-        sums = distributed.sum_over_ranks(sums).cpu().numpy()
-        count, absolute = sums[0], sums[1]
-        if count == 0:
+        batches = itertools.takewhile(lambda _: not self.signals.signum, self.test_loader)
+        metrics = depth_metrics(self._predict, batches)
+        self._agree(finite=True)
+        if self.stop_signal:
+            return None
+        if metrics is None:
             self.message("no ground truth to evaluate on")
             return None
-        metrics = {"abs_depth_error": absolute / count}
-        metrics |= {f"thres{t}mm_error": sums[2 + i] / count for i, t in enumerate(ERROR_THRESHOLDS)}
-        metrics = {name: float(value) for name, value in metrics.items()}
-        listed = ", ".join(f"> {t} mm {metrics[f'thres{t}mm_error']:.1%}" for t in ERROR_THRESHOLDS)
-        self.message(f"evaluation: mean error {metrics['abs_depth_error']:.3f} mm, {listed}")
+        self.message(f"evaluation: {describe(metrics)}")
         self.log.scalars("test", metrics, self.step)
         return metrics
+
+    def _predict(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Depth, ground truth and its mask of a batch."""
+        batch = move_to(batch, self.device)
+        with torch.autocast(self.device.type, self.amp_type, enabled=self.amp_type is not None):
+            outputs = self.network(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
+        return outputs["depth"].float(), batch["depth"]["stage3"], batch["depth_mask"]["stage3"]
 
     # ------------------------------------------------------------ profile
 
@@ -276,13 +322,6 @@ class Trainer:
                 self.train_step(batch)
         order = "self_cuda_time_total" if self.device.type == "cuda" else "self_cpu_time_total"
         self.message(profiler.key_averages().table(sort_by=order, row_limit=25))
-
-
-def _error_sums(depth: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Number of valid pixels, sum of their absolute errors, and how many exceed each threshold."""
-    error = (depth - truth).abs()[mask > 0]
-    above = [(error > threshold).sum() for threshold in ERROR_THRESHOLDS]
-    return torch.stack([error.new_tensor(error.numel()), error.sum(), *above]).double()
 
 
 def run_training(

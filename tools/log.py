@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,11 @@ class EventLog:
     """Writes tensorboardX events into a folder; without a folder every call does nothing.
 
     Events are written at once, not by tensorboardX's background thread: on a full disk that thread ends, and whoever
-    waits for it hangs. Here it raises DataError.
+    waits for it hangs. Here it raises DataError. Every start has a file of its own, so what a killed process left at
+    the end of an older one does no harm; of those, TensorBoard drops what is later than `first_step`.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, first_step: int = 0) -> None:
         self._writer = None
         if folder is None:
             return
@@ -30,7 +32,15 @@ class EventLog:
         self._folder = folder
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
-            self._writer = EventsWriter(str(folder / "events"))
+            self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+            self._write_start(first_step)
+
+    def _write_start(self, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        start = SessionLog(status=SessionLog.SessionStatus.START)
+        self._writer.write_event(Event(wall_time=time.time(), step=step, session_log=start))
+        self._writer.flush()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -15,25 +15,37 @@ import tqdm
 
 from datasets.files import DataError, read_json, write_json
 from models.checkpoint import CheckpointError
+from tools import distributed
+from tools.signals import Stopped, StopSignals
 
 # Parameters of glibc's mallopt.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def run_program(main: Callable[[], None]) -> None:
-    """Run a program's `main`; a user's mistake becomes one line on stderr and exit status 1, without a stack trace."""
+    """Run a program's `main`; a user's mistake becomes one line on stderr and exit status 1, without a stack trace.
+
+    SIGTERM and SIGINT end it with one line and the status 143 or 130 (tools.signals).
+    """
     keep_freed_memory()
-    try:
-        main()
-    except (DataError, CheckpointError) as error:
-        # An error raised in a data-loading worker arrives with its trace in front; the message is the last line.
-        message = str(error).strip().splitlines()[-1]
-        message = message.removeprefix("datasets.files.DataError: ")
-        _stop(f"error: {message}", 1)
-    except MemoryError:
-        _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
-    except KeyboardInterrupt:
-        _stop("interrupted", 130)
+    with StopSignals() as signals:
+        try:
+            main()
+        except (DataError, CheckpointError) as error:
+            # An error raised in a data-loading worker arrives with its trace in front; the message is the last line.
+            message = str(error).strip().splitlines()[-1]
+            message = message.removeprefix("datasets.files.DataError: ")
+            _stop(f"error: {message}", 1)
+        except MemoryError:
+            _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
+        except Stopped as stopped:
+            _stop(str(stopped), stopped.status)
+        except RuntimeError as error:
+            if signals.signum:  # what was going on broke when the program was told to stop
+                _stop(str(Stopped(signals.signum)), Stopped(signals.signum).status)
+            if not distributed.is_lost_peer(error):
+                raise
+            _stop("error: another process of this run has ended or hangs; see its message, then run this again", 1)
 
 
 def keep_freed_memory() -> None:

@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import datetime
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from tools.flags import (
     check_ndepths,
 )
 from tools.program import Formatter, float_list, int_list, natural_int, positive_int
+from tools.schedule import parse_milestones
 
 
 def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.ArgumentParser:
@@ -53,9 +56,18 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
         help="gradient from a stage to the one before",
     )
     parser.add_argument("--loadckpt", help="start from this checkpoint's weights")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --logdir")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint in --logdir as if never stopped"
+    )
     parser.add_argument("--summary_freq", type=positive_int, default=50, help="steps between two log entries")
     parser.add_argument("--save_freq", type=positive_int, default=1, help="epochs between two checkpoints")
+    parser.add_argument(
+        "--save_steps",
+        type=natural_int,
+        default=0,
+        help="steps between two checkpoints inside an epoch, 0 for none; they replace each other",
+    )
+    parser.add_argument("--keep", type=natural_int, default=0, help="checkpoints to keep, the newest; 0 for all")
     parser.add_argument("--eval_freq", type=positive_int, default=1, help="epochs between two evaluations")
     parser.add_argument(
         "--max_bad_steps", type=positive_int, default=10, help="stop after so many non-finite losses in a row"
@@ -89,24 +101,15 @@ def check_flags(args: argparse.Namespace) -> None:
     parse_milestones(args.lrepochs)
 
 
-def parse_milestones(text: str) -> tuple[list[int], float]:
-    """(epochs, divisor) of a flag such as "6,8,12:2"."""
-    try:
-        epochs, divisor = text.split(":")
-        milestones = sorted(int(epoch) for epoch in epochs.split(",")), float(divisor)
-    except ValueError:
-        milestones = [], 0.0
-    if not 0 < milestones[1] < math.inf:
-        raise DataError(f"--lrepochs {text}: write epochs and a divisor such as 6,8,12:2")
-    return milestones
-
-
 def start_training(args: argparse.Namespace) -> torch.device:
     """Check the flags, join the process group and seed; returns this process's device."""
     check_flags(args)
-    device = distributed.start(args.device)
+    device = distributed.start(args.device, datetime.timedelta(minutes=10))
+    if args.using_apex and distributed.is_main():
+        print("note: --using_apex: apex's AMP and DDP were retired; torch.amp and torch's DDP are used", flush=True)
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
+    random.seed(args.seed)
     return device
 
 

@@ -15,8 +15,9 @@ from datasets.io import read_pfm, write_pfm
 from datasets.synthetic import write_scan_list, write_training_layout
 from models.checkpoint import load_model
 from tools.check_and_encode import RECORD
-from tools.engine import Trainer, learning_rate_factor
-from tools.training import build_network, open_training_sets, parse_milestones, training_parser
+from tools.engine import Trainer
+from tools.schedule import learning_rate_factor, parse_milestones
+from tools.training import build_network, open_training_sets, training_parser
 
 VIEWS = 4
 MODEL = "model_000000.ckpt"

@@ -1,0 +1,119 @@
+"""Python processes without the seconds that importing torch takes, for tests that start and kill many.
+
+A server imports the packages once and forks a child for every program. What a test starts is a small client: it passes
+its arguments, environment, folder and streams to a child in its own process group, hands signals on, and ends with the
+child's status, or dies by SIGKILL when the child did. So it stands in for `python program.py ...` in every respect that
+these tests look at, also as PYTHON_BIN of the drivers.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PRELOADED = ("tools.engine", "tools.training", "tools.predict", "tools.check_and_encode", "models.losses", "fusion.filters")
+PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.general", "tensorboardX", "torchvision.transforms")
+
+
+@contextlib.contextmanager
+def quick_python(folder: Path) -> Iterator[Path]:
+    """While its block runs, an executable in the folder that behaves like python."""
+    address, executable = folder / "socket", folder / "python"
+    python = [sys.executable, "-I", "-S", __file__]
+    executable.write_text(f'#!/bin/sh\nexec {" ".join(python)} "{address}" "$@"\n')
+    executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, __file__, "--serve", str(address)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout.readline() == b"ready\n"
+        try:
+            yield executable
+        finally:
+            server.kill()
+
+
+def serve(address: str) -> None:
+    """Fork a child for every client, until killed or left alone."""
+    for name in PRELOADED:
+        __import__(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children need no waiting for
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        listener.settimeout(5)
+        print("ready", flush=True)
+        parent = os.getppid()
+        while os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                if os.fork() == 0:
+                    listener.close()
+                    run_child(connection)
+                connection.close()
+
+
+def run_child(connection: socket.socket) -> None:
+    """Become the client's process, run its program, tell its status."""
+    connection.settimeout(None)
+    message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    request = json.loads(message)
+    os.setpgid(0, request["group"])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.argv = request["arguments"]
+    connection.send(f"{os.getpid()}\n".encode())
+    status = run_program(sys.argv[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(f"{status}\n".encode())
+    os._exit(status)
+
+
+def run_program(path: str) -> int:
+    """The exit status of a program, its trace printed as Python does."""
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def ask(address: str, arguments: list[str]) -> int:
+    """The client: have the server run a program, and end as it does."""
+    group = os.getpgrp()
+    request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "group": group}
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
+        answers = connection.makefile()
+        child = int(answers.readline())
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda signum, _: os.kill(child, signum))
+        answer = answers.readline()
+    if not answer:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(answer)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        serve(sys.argv[2])
+    else:
+        sys.exit(ask(sys.argv[1], sys.argv[2:]))
