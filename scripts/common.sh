@@ -16,10 +16,32 @@ launch() { # launch PROGRAM FLAGS...: one process, or one per GPU under torchrun
     local program="$ROOT/$1"
     shift
     if [ "$NGPUS" -gt 1 ]; then
-        "$PYTHON_BIN" -m torch.distributed.run --standalone --nproc_per_node "$NGPUS" "$program" "$@"
+        stoppable "$PYTHON_BIN" -m torch.distributed.run --standalone --nproc_per_node "$NGPUS" "$program" "$@"
     else
-        "$PYTHON_BIN" "$program" "$@"
+        stoppable "$PYTHON_BIN" "$program" "$@"
     fi
+}
+
+stoppable() { # stoppable COMMAND...: run it; after a signal wait for its end, then exit with the signal's status
+    local child="" status=0 caught=0
+    trap 'caught=143; end_child "$child"' TERM
+    trap 'caught=130; end_child "$child"' INT
+    trap 'caught=129; end_child "$child"' HUP
+    "$@" & # in the background, for bash acts on a signal only when no foreground command runs
+    child=$!
+    [ "$caught" -eq 0 ] || end_child "$child"
+    wait "$child" || status=$?
+    while kill -0 "$child" 2>/dev/null; do # a signal ends only the waiting
+        status=0
+        wait "$child" || status=$?
+    done
+    trap - TERM INT HUP
+    [ "$caught" -eq 0 ] || exit "$caught"
+    return "$status"
+}
+
+end_child() { # SIGTERM whatever came: in the background SIGINT is ignored until a program handles it
+    [ -z "$1" ] || kill -TERM "$1" 2>/dev/null || true
 }
 
 need_data() { # need_data NAME FOLDER WHAT: one clear message when the data set is missing

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from quick_python import quick_python as start_quick_python
 
 # One OpenMP library serves torch and numba; when they use teams of different sizes, torch gets up to ten times slower.
 if "OMP_NUM_THREADS" in os.environ:
@@ -25,3 +27,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory) -> Iterator[Path]:
+    """An executable that runs programs like python, without the seconds that importing torch takes."""
+    with start_quick_python(tmp_path_factory.mktemp("python")) as executable:
+        yield executable

@@ -4,6 +4,10 @@ A server imports the packages once and forks a child for every program. What a t
 its arguments, environment, folder and streams to a child in its own process group, hands signals on, and ends with the
 child's status, or dies by SIGKILL when the child did. So it stands in for `python program.py ...` in every respect that
 these tests look at, also as PYTHON_BIN of the drivers.
+
+With KILL_AT=n and KILL_FOLDER in its environment a child kills itself right before the n-th time that it makes, renames
+or removes a file in that folder; that hits the moments between two files, which the clock seldom does. It leaves the
+number of these times in a file when COUNT_FILE names one.
 """
 
 import contextlib
@@ -19,7 +23,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PRELOADED = ("tools.engine", "tools.training", "tools.predict", "tools.check_and_encode", "models.losses", "fusion.filters")
+PRELOADED = (
+    "tools.engine",
+    "tools.training",
+    "tools.predict",
+    "tools.check_and_encode",
+    "models.losses",
+    "fusion.filters",
+)
 PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.general", "tensorboardX", "torchvision.transforms")
 
 
@@ -32,7 +43,10 @@ def quick_python(folder: Path) -> Iterator[Path]:
     executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", str(address)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, __file__, "--serve", str(address)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as server:
         assert server.stdout.readline() == b"ready\n"
         try:
@@ -66,7 +80,10 @@ def run_child(connection: socket.socket) -> None:
     connection.settimeout(None)
     message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     request = json.loads(message)
-    os.setpgid(0, request["group"])
+    try:
+        os.setpgid(0, request["group"])
+    except PermissionError:  # no such group any more: the client was killed
+        os._exit(1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -75,12 +92,31 @@ def run_child(connection: socket.socket) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = request["arguments"]
+    changes = watch_changes(os.environ.get("KILL_FOLDER"), int(os.environ.get("KILL_AT", 0)))
     connection.send(f"{os.getpid()}\n".encode())
     status = run_program(sys.argv[0])
     sys.stdout.flush()
     sys.stderr.flush()
+    if "COUNT_FILE" in os.environ:
+        Path(os.environ["COUNT_FILE"]).write_text(str(len(changes)))
     connection.send(f"{status}\n".encode())
     os._exit(status)
+
+
+def watch_changes(folder: str | None, kill_at: int) -> list[str]:
+    """The list that grows with each change to a file below the folder from now on; SIGKILL before number `kill_at`."""
+    changes = []
+
+    def watch(event: str, arguments: tuple) -> None:
+        opens_for_writing = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (opens_for_writing or event in ("os.rename", "os.remove")) and str(arguments[0]).startswith(folder):
+            changes.append(event)
+            if len(changes) == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if folder is not None:
+        sys.addaudithook(watch)
+    return changes
 
 
 def run_program(path: str) -> int:

@@ -24,7 +24,7 @@ from tools import distributed
 from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
 from tools.program import Progress
-from tools.resume import CheckpointFolder, SeededSamples, TrainingSampler, random_state, set_random_state
+from tools.resume import CheckpointFolder, SeededSamples, TrainingSampler, interned, random_state, set_random_state
 from tools.schedule import learning_rate_factor, parse_milestones
 from tools.signals import Stopped, StopSignals, shield_worker
 from tools.validation import depth_metrics, describe
@@ -127,9 +127,10 @@ class Trainer:
         if content.get("data_version", self.data_version) != self.data_version:
             raise DataError(f"{path}: was trained on other labels; use a new --logdir, or remove the old checkpoints")
         try:
-            for group in content["optimizer"]["param_groups"]:
+            optimizer = interned(content["optimizer"])
+            for group in optimizer["param_groups"]:
                 group["fused"] = self.optimizer.defaults["fused"]
-            self.optimizer.load_state_dict(content["optimizer"])
+            self.optimizer.load_state_dict(optimizer)
             self.epoch = int(content["epoch"])
         except (KeyError, ValueError, TypeError):
             raise DataError(f"{path}: cannot be resumed from; its optimizer state does not fit") from None

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,22 @@ class SeededSamples(Dataset):
             return self.dataset[index]
 
 
+def interned(value: Any) -> Any:
+    """What was read from a file, with the program's own string objects as keys.
+
+    pickle writes an object that occurs twice only once; with these keys the next checkpoint has the very bytes, and so
+    the digest, that it would have had without stopping.
+    """
+    if isinstance(value, dict):
+        return {sys.intern(key) if isinstance(key, str) else key: interned(item) for key, item in value.items()}
+    return [interned(item) for item in value] if isinstance(value, list) else value
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The states of all random number generators that a training may use, as tensors."""
+    """The states of all random number generators that a training may use, as tensors.
+
+    The processes of a training are seeded alike and draw alike, so the first one's states are those of all.
+    """
     _, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     state = {
