@@ -3,9 +3,12 @@
 import io
 import os
 import runpy
+import socket
 import subprocess
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -122,6 +125,43 @@ def run_process(*command: object, file_limit: int | None = None) -> subprocess.C
         line = ["bash", "-c", f'ulimit -f {file_limit}; exec "$@"', "bash", *line]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def start_process(*command: object, **settings: object) -> subprocess.Popen:
+    """Start a command in a process group of its own, from the checkout, with settings in the environment."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}}
+    return subprocess.Popen(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=os.setpgrp,
+    )
+
+
+def end_process(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    """Wait for a started process."""
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start_ranks(python: Path, count: int, *command: object, **settings: object) -> list[subprocess.Popen]:
+    """Start a program in so many processes that work together, as torchrun does."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return [start_process(python, *command, **settings, RANK=rank, LOCAL_RANK=rank) for rank in range(count)]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until something has happened; fail when it has not for too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
 
 
 def succeed(result: subprocess.CompletedProcess) -> str:

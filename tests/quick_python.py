@@ -92,6 +92,7 @@ def run_child(connection: socket.socket) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = request["arguments"]
+    tell_status_at_exit(connection)
     changes = watch_changes(os.environ.get("KILL_FOLDER"), int(os.environ.get("KILL_AT", 0)))
     connection.send(f"{os.getpid()}\n".encode())
     status = run_program(sys.argv[0])
@@ -99,8 +100,19 @@ def run_child(connection: socket.socket) -> None:
     sys.stderr.flush()
     if "COUNT_FILE" in os.environ:
         Path(os.environ["COUNT_FILE"]).write_text(str(len(changes)))
-    connection.send(f"{status}\n".encode())
     os._exit(status)
+
+
+def tell_status_at_exit(connection: socket.socket) -> None:
+    """Let os._exit send the status to the client, but not in processes that this one forks."""
+    leave, process = os._exit, os.getpid()
+
+    def tell_and_leave(status: int) -> None:
+        if os.getpid() == process:
+            connection.send(f"{status}\n".encode())
+        leave(status)
+
+    os._exit = tell_and_leave
 
 
 def watch_changes(folder: str | None, kill_at: int) -> list[str]:
