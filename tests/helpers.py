@@ -26,6 +26,7 @@ from models.checkpoint import checkpoint_bytes
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+CLI = GOLDEN / "cli"
 
 STAGE_FACTORS = {"stage1": 1, "stage2": 2, "stage3": 4}  # of a stage's intrinsics to stage 1's
 

@@ -85,7 +85,10 @@ class SeededSamples(Dataset):
         index, seed = key
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
-            return self.dataset[index]
+            sample = self.dataset[index]
+        # The memory layout decides how sums round; data-loading workers hand over this one.
+        sample["imgs"] = torch.as_tensor(sample["imgs"]).contiguous()
+        return sample
 
 
 def interned(value: Any) -> Any:

@@ -103,3 +103,12 @@ def test_unwritable_places_are_named(tmp_path):
     with pytest.raises(DataError, match="file/below: cannot be written"):
         write_bytes(tmp_path / "file" / "below", b"x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    """Writing a file removes its own forgotten temporary files, and no others."""
+    forgotten, others = tmp_path / ".a.pfm.x1.tmp", tmp_path / ".b.pfm.x2.tmp"
+    forgotten.write_bytes(b"half")
+    others.write_bytes(b"half")
+    write_bytes(tmp_path / "a.pfm", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.pfm.x2.tmp", "a.pfm"]

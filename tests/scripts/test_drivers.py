@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
-from helpers import GOLDEN, ROOT, change_times, write_checkpoint
+from helpers import GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
 
 from datasets.files import read_json
 from datasets.synthetic import write_test_layout, write_training_layout
@@ -111,3 +112,28 @@ def test_a_student_is_not_resumed_with_other_labels(tmp_path):
     result = run_driver("run_train_kd.sh", *short, **settings, CKPT_FILE=second)
     assert result.returncode != 0
     assert "other labels" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_signal_ends_a_driver_after_its_program(quick_python, tmp_path, signum, status, whole_group):
+    """The training saves, and nothing more is started; so with a signal to the driver alone and from a terminal."""
+    data = tmp_path / "data"
+    write_training_layout(data, {"scan1": 1}, width=64, height=32, views=4, lights=(6,))
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
+    driver = ("bash", ROOT / "scripts" / "run_train_unsup.sh", "--num_workers", 0, "--save_steps", 1, "--nviews", 3)
+    process = start_process(*driver, **settings, EPOCHS=1000, PYTHON_BIN=quick_python)
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    os.killpg(process.pid, signum) if whole_group else process.send_signal(signum)
+    result = end_process(process)
+    assert result.returncode == status, result.stderr
+    assert "saved after step" in result.stdout and "teacher: " not in result.stdout
+
+
+def test_a_driver_ends_with_its_program(quick_python, tmp_path):
+    """A program that fails ends the driver, with its message and status."""
+    data = tmp_path / "data"
+    write_training_layout(data, {"scan1": 1}, width=64, height=32, views=4, lights=(6,))
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
+    result = run_driver("run_train_unsup.sh", "--lr", "-1", **settings, PYTHON_BIN=quick_python)
+    assert result.returncode == 1 and result.stderr.startswith("error: --lr -1") and "teacher: " not in result.stdout

@@ -11,13 +11,14 @@ from tools.log import EventLog
 
 def test_what_is_logged_can_be_read_back(tmp_path):
     """Scalars and pictures arrive with their names and steps; numbers that are not finite are left out."""
-    log = EventLog(tmp_path)
+    log = EventLog(tmp_path, first_step=3)
     log.scalars("train", {"loss": 1.5, "broken": float("nan")}, step=7)
     log.images("train", {"depth": np.full((1, 4, 6), 0.5, np.float32)}, step=7)
     log.close()
     (path,) = tmp_path.glob("events.out.tfevents.*")
     events = list(_events(path.read_bytes()))
     values = {value.tag: (event.step, value) for event in events for value in event.summary.value}
+    assert events[1].session_log.status == 1 and events[1].step == 3  # TensorBoard drops older files' steps from 3 on
     assert set(values) == {"train/loss", "train/depth"}
     assert values["train/loss"][0] == 7 and values["train/loss"][1].simple_value == 1.5
     picture = values["train/depth"][1].image
@@ -34,6 +35,18 @@ def _events(content: bytes):
         event.ParseFromString(content[12 : 12 + length])
         yield event
         content = content[16 + length :]
+
+
+def test_every_start_has_its_own_file(tmp_path):
+    """Started again, it leaves an older file alone, with half an event that a killed process left there."""
+    first = EventLog(tmp_path)
+    first.scalars("train", {"loss": 1.0}, step=1)
+    (older,) = tmp_path.iterdir()
+    torn = older.read_bytes()[:-5]
+    older.rename(older.with_name(older.name + ".0"))
+    (older.with_name(older.name + ".0")).write_bytes(torn)
+    EventLog(tmp_path, first_step=1).close()
+    assert len(list(tmp_path.iterdir())) == 2 and older.with_name(older.name + ".0").read_bytes() == torn
 
 
 def test_without_a_folder_nothing_happens():
