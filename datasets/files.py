@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,12 +45,11 @@ def atomic_open(path: PathLike) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "w+b") as file:
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # the content is on the disk before the name is: after a power cut too
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -67,13 +66,6 @@ def _remove_leftovers(path: Path) -> None:
         if name.startswith(prefix) and name.endswith(".tmp"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path.parent / name)
-
-
-def _umask() -> int:
-    """The process's umask, which only setting it can tell."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes(path: PathLike, *parts: bytes) -> None:

@@ -20,9 +20,9 @@ if [ -e "$DEMO_DIR" ] && [ ! -e "$marker" ]; then fail "DEMO_DIR=$DEMO_DIR exist
 rm -rf "$DEMO_DIR"
 mkdir -p "$DEMO_DIR" && touch "$marker"
 echo "== rendering scenes"
-"$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/train" --layout train --scenes "$TRAIN_SCENES" \
+stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/train" --layout train --scenes "$TRAIN_SCENES" \
     --first_seed $((SEED * 1000)) --rig_seed "$SEED" --lights 6
-"$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/test" --layout test --scenes "$TEST_SCENES" \
+stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/test" --layout test --scenes "$TEST_SCENES" \
     --first_seed $((SEED * 1000 + 500)) --lights 6
 
 export DATASET_DIR="$data/train" TRAIN_LIST=all TEST_LIST= AMP
@@ -47,6 +47,6 @@ for network in teacher student; do
     TESTPATH="$data/test" TEST_LIST=all CKPT_FILE="${!network}" OUTDIR="$DEMO_DIR/test_$network" DISP_THRESHOLD=0.25 \
         EVAL_DIR= stoppable bash "$ROOT/scripts/run_test_dtu.sh"
 done
-"$PYTHON_BIN" "$ROOT/tools/demo_summary.py" --outdir "$DEMO_DIR" --teacher_log "$DEMO_DIR/teacher" \
+stoppable "$PYTHON_BIN" "$ROOT/tools/demo_summary.py" --outdir "$DEMO_DIR" --teacher_log "$DEMO_DIR/teacher" \
     --student_log "$DEMO_DIR/kd/round_1/student"
 echo "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"

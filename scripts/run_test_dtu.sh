@@ -42,7 +42,7 @@ launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_L
     --num_consistent "$NUM_CONSISTENT" "$@"
 echo "clouds: $OUTDIR/gipuma_pcd"
 if [ -n "$EVAL_DIR" ]; then
-    "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \
+    stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \
         --out "$OUTDIR/dtu_score.json"
     echo "scores: $OUTDIR/dtu_score.json"
 fi
