@@ -5,9 +5,10 @@ its arguments, environment, folder and streams to a child in its own process gro
 child's status, or dies by SIGKILL when the child did. So it stands in for `python program.py ...` in every respect that
 these tests look at, also as PYTHON_BIN of the drivers.
 
-With KILL_AT=n and KILL_FOLDER in its environment a child kills itself right before the n-th time that it makes, renames
-or removes a file in that folder; that hits the moments between two files, which the clock seldom does. It leaves the
-number of these times in a file when COUNT_FILE names one.
+With KILL_AT=n and KILL_FOLDER in its environment a child kills itself at the n-th time that it makes, renames or
+removes a file in that folder: right before, or so many built-in calls later as KILL_CALLS says, when the file is open,
+half written or not renamed yet. The clock seldom hits these moments. A child leaves the number of these times in a file
+when COUNT_FILE names one.
 """
 
 import contextlib
@@ -93,7 +94,8 @@ def run_child(connection: socket.socket) -> None:
     os.chdir(request["folder"])
     sys.argv = request["arguments"]
     tell_status_at_exit(connection)
-    changes = watch_changes(os.environ.get("KILL_FOLDER"), int(os.environ.get("KILL_AT", 0)))
+    kill_at, calls = (int(os.environ.get(name, 0)) for name in ("KILL_AT", "KILL_CALLS"))
+    changes = watch_changes(os.environ.get("KILL_FOLDER"), kill_at, calls)
     connection.send(f"{os.getpid()}\n".encode())
     status = run_program(sys.argv[0])
     sys.stdout.flush()
@@ -115,16 +117,22 @@ def tell_status_at_exit(connection: socket.socket) -> None:
     os._exit = tell_and_leave
 
 
-def watch_changes(folder: str | None, kill_at: int) -> list[str]:
-    """The list that grows with each change to a file below the folder from now on; SIGKILL before number `kill_at`."""
+def watch_changes(folder: str | None, kill_at: int, calls: int) -> list[str]:
+    """The list that grows with each change to a file below the folder from now on; SIGKILL at number `kill_at`."""
     changes = []
+
+    def kill_after_calls(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls -= event == "c_return"
+        if calls <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(event: str, arguments: tuple) -> None:
         opens_for_writing = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if (opens_for_writing or event in ("os.rename", "os.remove")) and str(arguments[0]).startswith(folder):
             changes.append(event)
             if len(changes) == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+                sys.setprofile(kill_after_calls) if calls else os.kill(os.getpid(), signal.SIGKILL)
 
     if folder is not None:
         sys.addaudithook(watch)

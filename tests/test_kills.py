@@ -1,7 +1,7 @@
 """Programs killed at any moment: no reader meets half a file, and a rerun ends as if nothing had happened.
 
-Every program is killed at a few moments, by the clock or right before some change to a file, and mostly again while it
-goes on, before it is left to end. KILL_MOMENTS=20 makes that 20 kills of each program.
+Every program is killed at a few moments, by the clock or around some change to a file, and mostly again while it goes
+on, before it is left to end. KILL_MOMENTS=20 makes that 20 kills of each program.
 """
 
 import os
@@ -152,7 +152,8 @@ def test_a_killed_program_goes_on(quick_python, data, tmp_path, name):
         if moments.random() < 0.5:
             ended = start(killed, moments.uniform(0.0, duration))
         else:
-            ended = start(killed, KILL_FOLDER=killed, KILL_AT=moments.randint(1, changes))
+            place = {"KILL_AT": moments.randint(1, changes), "KILL_CALLS": moments.randint(0, 6)}
+            ended = start(killed, KILL_FOLDER=killed, **place)
         attempts, kills = attempts + 1, kills + (not ended)
         assert_files_are_whole(killed)
         if kills == MOMENTS or moments.random() < 0.5:
