@@ -64,7 +64,7 @@ class Trainer:
             weight_decay=args.wd,
             fused=device.type in ("cpu", "cuda"),
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=args.amp == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp_type == torch.float16)
         self.sampler = TrainingSampler(train_set, args.seed)
         self.train_loader = self._loader(SeededSamples(train_set), args.batch_size, self.sampler)
         self.test_loader = None

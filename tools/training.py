@@ -55,6 +55,11 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
         default="detach",
         help="gradient from a stage to the one before",
     )
+    parser.add_argument(
+        "--checkpoint_stages",
+        action="store_true",
+        help="less memory, more time: compute cost volumes and 3D U-Nets again in the backward pass",
+    )
     parser.add_argument("--loadckpt", help="start from this checkpoint's weights")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint in --logdir as if never stopped"
@@ -139,4 +144,5 @@ def build_network(kind: str, args: argparse.Namespace) -> CascadeMVSNet:
         share_cr=args.share_cr,
         grad_method=args.grad_method,
         cr_base_chs=args.cr_base_chs,
+        checkpoint_stages=args.checkpoint_stages,
     )
