@@ -1,11 +1,14 @@
 """Convolution blocks of the official networks: convolution, BatchNorm, ReLU; and their folded form for prediction."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from models.threads import pieces, run_on
 
 # oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
 # (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; specs: platform).
@@ -171,6 +174,28 @@ class FoldedConv(nn.Module):
         return F.relu_(y) if self.relu else y
 
 
+class FoldedScoreConv(FoldedConv):
+    """A 3x3x3 convolution to one channel, without bias: on CPUs a kernel of its own (models.score_kernels)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+            return super().forward(x)
+        from models.score_kernels import score_rows
+
+        batch, channels, depths, height, width = x.shape
+        volume = x.permute(0, 2, 3, 4, 1).contiguous()  # no copy of a channels-last tensor
+        weights = self.weight[0].permute(1, 2, 3, 0).float().contiguous()
+        scores = torch.empty(batch, 1, depths, height, width)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for sample in range(batch):
+                target = scores[sample, 0].numpy()
+                given = (volume[sample].data_ptr(), x.dtype == torch.bfloat16, weights.data_ptr())
+                calls = [(*rows, *given, target, (None,) * channels) for rows in pieces(0, depths * height)]
+                run_on(pool, score_rows, calls)
+        return scores
+
+
 def _onednn_takes(x: Tensor) -> bool:
     """Whether oneDNN computes this tensor's type on its device."""
     if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
@@ -186,6 +211,8 @@ def fold(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     for name, child in network.named_children():
         if isinstance(child, (ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d)):
             setattr(network, name, FoldedConv(child.conv, child.bn, True, dtype))
+        elif isinstance(child, nn.Conv3d) and child.out_channels == 1 and child.kernel_size == (3, 3, 3):
+            setattr(network, name, FoldedScoreConv(child, None, False, dtype))
         elif isinstance(child, (nn.Conv2d, nn.Conv3d)):
             setattr(network, name, FoldedConv(child, None, False, dtype))
         else:

@@ -7,141 +7,18 @@ the tensors alive and sees to their layout. Positions follow the plain definitio
 The kernels stay in one file: numba's cache notices changes of a kernel's own file only.
 """
 
-import operator
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, models, overload, register_model
 
+from models.simd import FLOAT_BYTES, load, store, store_bfloat16
 from numba_cache import cached_njit
 
 # Points of a row that are located together: their positions stay in the first-level cache until they are sampled.
 _TILE = 128
 _CORNERS, _WEIGHTS = 3, 4
-_FLOAT_BYTES = 4
 _FAR_OUTSIDE = np.float32(4.0)
 _MIN_DEPTH = np.float32(1e-6)
 
 kernel = cached_njit(nogil=True, error_model="numpy")
-
-# ---------------------------------------------------------------- vectors
-
-
-class Vector(types.Type):
-    """numba's type of `lanes` float32 values in SIMD registers."""
-
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        super().__init__(name=f"Vector({lanes})")
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, vector):
-        super().__init__(manager, vector, ir.VectorType(ir.FloatType(), vector.lanes))
-
-
-def _splat(builder, scalar, lanes: int):
-    """A vector of equal values."""
-    vector = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, _int32(0))
-    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-
-
-def _int32(value: int):
-    return ir.Constant(ir.IntType(32), value)
-
-
-@intrinsic
-def load(typing_context, address, lanes):
-    """The vector at an address; `lanes` is a tuple of that many items."""
-
-    def generate(context, builder, signature, arguments):
-        vector = context.get_value_type(signature.return_type)
-        return builder.load(builder.inttoptr(arguments[0], vector.as_pointer()), align=_FLOAT_BYTES)
-
-    return Vector(len(lanes))(address, lanes), generate
-
-
-@intrinsic
-def store(typing_context, address, vector):
-    """Write a vector to an address."""
-
-    def generate(context, builder, signature, arguments):
-        address, value = arguments
-        builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=_FLOAT_BYTES)
-
-    return types.void(address, vector), generate
-
-
-@intrinsic
-def store_bfloat16(typing_context, address, vector):
-    """Write a vector to an address as bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
-
-    def generate(context, builder, signature, arguments):
-        address, value = arguments
-        lanes = signature.args[1].lanes
-        words, halves = (ir.VectorType(ir.IntType(bits), lanes) for bits in (32, 16))
-
-        def constant(number):
-            return ir.Constant(words, [number] * lanes)
-
-        bits = builder.bitcast(value, words)
-        odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
-        rounded = builder.add(bits, builder.add(odd, constant(0x7FFF)))
-        quiet = builder.or_(bits, constant(0x400000))
-        rounded = builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
-        result = builder.trunc(builder.lshr(rounded, constant(16)), halves)
-        builder.store(result, builder.inttoptr(address, halves.as_pointer()), align=2)
-
-    return types.void(address, vector), generate
-
-
-def _arithmetic(operation: str):
-    """An intrinsic of two vectors, or of a vector and a number; a product and a sum may fuse."""
-
-    @intrinsic
-    def combine(typing_context, left, right):
-        vector = left if isinstance(left, Vector) else right
-
-        def generate(context, builder, signature, arguments):
-            operands = [
-                argument
-                if isinstance(kind, Vector)
-                else _splat(builder, context.cast(builder, argument, kind, types.float32), vector.lanes)
-                for argument, kind in zip(arguments, signature.args, strict=True)
-            ]
-            return getattr(builder, operation)(*operands, flags=("contract",))
-
-        return vector(left, right), generate
-
-    return combine
-
-
-_add, _subtract, _multiply = (_arithmetic(operation) for operation in ("fadd", "fsub", "fmul"))
-
-
-def _has_vector(*kinds) -> bool:
-    return any(isinstance(kind, Vector) for kind in kinds)
-
-
-@overload(operator.add)
-def _overload_add(left, right):
-    if _has_vector(left, right):
-        return lambda left, right: _add(left, right)
-
-
-@overload(operator.sub)
-def _overload_subtract(left, right):
-    if _has_vector(left, right):
-        return lambda left, right: _subtract(left, right)
-
-
-@overload(operator.mul)
-def _overload_multiply(left, right):
-    if _has_vector(left, right):
-        return lambda left, right: _multiply(left, right)
-
 
 # ---------------------------------------------------------------- positions
 
@@ -229,7 +106,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
     """
     sources = len(images) - 1
     hypotheses, height, width = depths.shape
-    pixel_bytes = len(lanes) * _FLOAT_BYTES
+    pixel_bytes = len(lanes) * FLOAT_BYTES
     out_bytes = pixel_bytes // 2 if bfloat16 else pixel_bytes
     share = np.float32(1) / np.float32(sources + 1)
     positions = np.empty(2 * _TILE, np.float32)
@@ -268,7 +145,7 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
     """
     sources = len(images) - 1
     hypotheses, height, width = depths.shape
-    pixel_bytes = len(lanes) * _FLOAT_BYTES
+    pixel_bytes = len(lanes) * FLOAT_BYTES
     share = np.float32(1) / np.float32(sources + 1)
     positions = np.empty(2 * _TILE, np.float32)
     corners, weights = (
@@ -303,7 +180,7 @@ def scatter_rows(first, last, image, channels, factor, rays, offsets, depths, gr
     the first one meant.
     """
     hypotheses, height, width = depths.shape
-    pixel_bytes = channels * _FLOAT_BYTES
+    pixel_bytes = channels * FLOAT_BYTES
     positions = np.empty(2 * _TILE, np.float32)
     corners, weights = np.empty((1, _CORNERS * _TILE), np.int32), np.empty((1, _WEIGHTS * _TILE), np.float32)
     for row in range(first * hypotheses, last * hypotheses):

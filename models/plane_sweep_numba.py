@@ -1,13 +1,10 @@
 """The fused cost volume on CPUs: no warped view is ever stored, neither forward nor backward.
 
-The kernels (`models.plane_sweep_kernels`) run on plain threads, as many as torch uses. numba's own parallel loops would
-share torch's OpenMP pool, which slows torch down wherever the two are set to different numbers, and may not be used
-after a fork. Results do not depend on the number of threads.
+The kernels are in `models.plane_sweep_kernels`. Results do not depend on the number of threads.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,9 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.plane_sweep_kernels import mean_rows, scatter_rows, variance_rows
+from models.threads import pieces, run_on
 
-# Rows are shared out in pieces, several per thread: a thread may be slower than others.
-_PIECES = 4
 # Values of the gradient that one block of rows of the backward pass covers: 2 MiB, for the processor's caches.
 _BLOCK_VALUES = 1 << 19
 _MIN_LANES = 4
@@ -42,10 +38,10 @@ class NumbaVariance(torch.autograd.Function):
         for sample in range(batch):
             geometry = (rays[sample].numpy(), offsets[sample].numpy(), hypotheses[sample].numpy())
             target = (volume[sample].data_ptr(), dtype == torch.bfloat16)
-            for first, last in _pieces(0, hypothesis_count * height):
+            for first, last in pieces(0, hypothesis_count * height):
                 calls.append((first, last, _addresses(views, sample), *geometry, *target, lanes))
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            _run(pool, variance_rows, calls)
+            run_on(pool, variance_rows, calls)
         return volume.permute(0, 4, 1, 2, 3)
 
     @staticmethod
@@ -89,7 +85,7 @@ def _block_gradient(
     channels = grad.shape[-1]
     buffers = (grad.data_ptr(), means.data_ptr())
     common = (first, images, *geometry, *buffers, targets[0], (None,) * channels)
-    _run(pool, mean_rows, [(start, stop, *common) for start, stop in _pieces(first, last)])
+    run_on(pool, mean_rows, [(start, stop, *common) for start, stop in pieces(first, last)])
     part = _channel_part(channels, len(rays))
     factor = np.float32(2 / len(images))
     calls = []
@@ -100,7 +96,7 @@ def _block_gradient(
             common = (channels, factor, rays[of_source], offsets[of_source], hypotheses)
             addresses = [address + skip for address in buffers]
             calls.append((first, last, image, *common, *addresses, target, (None,) * part))
-    _run(pool, scatter_rows, calls)
+    run_on(pool, scatter_rows, calls)
 
 
 def _channel_part(channels: int, sources: int) -> int:
@@ -109,19 +105,6 @@ def _channel_part(channels: int, sources: int) -> int:
     while part % 2 == 0 and part > _MIN_LANES and channels // part * sources < torch.get_num_threads():
         part //= 2
     return part
-
-
-def _pieces(first: int, last: int) -> list[tuple[int, int]]:
-    """Consecutive ranges that cover first..last, a few for each thread."""
-    count = min(_PIECES * torch.get_num_threads(), last - first)
-    edges = [first + (last - first) * i // count for i in range(count + 1)]
-    return list(pairwise(edges))
-
-
-def _run(pool: ThreadPoolExecutor, kernel: Callable, calls: Iterable[tuple]) -> None:
-    """Make all the calls on the pool's threads and wait for them."""
-    for future in [pool.submit(kernel, *arguments) for arguments in calls]:
-        future.result()
 
 
 def _channels_last(view: Tensor) -> Tensor:

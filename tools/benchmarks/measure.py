@@ -90,7 +90,8 @@ def in_process(case: Case) -> tuple[Figures, float]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     before = dict(os.environ)
-    os.environ.update(case.environment)  # libraries read it when the process starts
+    # Libraries read it when the process starts. OpenMP's threads wait as in the drivers (scripts/common.sh).
+    os.environ.update({"GOMP_SPINCOUNT": "10000", **before, **case.environment})
     process = context.Process(target=_serve, args=(case, sender))
     try:
         process.start()
