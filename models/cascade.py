@@ -17,6 +17,9 @@ from models.regularization import CostRegNet, VarianceNet
 
 STAGES = ("stage1", "stage2", "stage3")
 
+# Cost volumes above this are made in slabs at prediction.
+_SLAB_BYTES = 192 << 20
+
 # Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].
 Views = Tensor | Sequence[Tensor]
 
@@ -147,8 +150,10 @@ class CascadeMVSNet(nn.Module):
         """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
         network = self.cost_regularization[index]
         dtype = _computing_type(network, hypotheses.device.type)
-        # Not called as a module, whose wrapper would keep the volume alive while the network no longer needs it.
-        scores = network.forward(variance_volume(features, proj_matrices, hypotheses, dtype))
+        if torch.is_grad_enabled():
+            scores = network(variance_volume(features, proj_matrices, hypotheses, dtype))
+        else:
+            scores = network.after_first(_first_layer(network, features, proj_matrices, hypotheses, dtype))
         return scores.float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +162,28 @@ class CascadeMVSNet(nn.Module):
         if self.kind == "student":
             return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
         return (probability * hypotheses).sum(dim=1), confidence
+
+
+def _first_layer(
+    network: CostRegNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """The network's first layer over the cost volume, which is made in slabs of hypotheses where it would be large."""
+    depths = hypotheses.shape[1]
+    plane_bytes = hypotheses[:, 0].numel() * features[0].shape[-3] * dtype.itemsize
+    slab = max(1, _SLAB_BYTES // plane_bytes)
+    if slab >= depths:
+        return network.first(variance_volume(features, proj_matrices, hypotheses, dtype))
+    result = None
+    for start in range(0, depths, slab):
+        stop = min(start + slab, depths)
+        low, high = max(0, start - 1), min(depths, stop + 1)  # the neighbours that the layer's kernel reaches
+        part = network.first(variance_volume(features, proj_matrices, hypotheses[:, low:high], dtype))
+        if result is None:
+            shape = (part.shape[0], depths, *part.shape[3:], part.shape[1])
+            result = part.new_empty(shape).permute(0, 4, 1, 2, 3)  # channels last
+        result[:, :, start:stop] = part[:, :, start - low : stop - low]
+        del part
+    return result
 
 
 @contextmanager

@@ -35,9 +35,16 @@ class CostRegNet(nn.Module):
         return "convini" if hasattr(self, "convini") else "conv0"
 
     def forward(self, volume: Tensor) -> Tensor:
-        if hasattr(self, "convini"):
-            volume = self.convini(volume)
-        full = self.conv0(volume)
+        return self.after_first(self.first(volume))
+
+    def first(self, volume: Tensor) -> Tensor:
+        """The first layer, which keeps the volume's size."""
+        return getattr(self, self.input_name)(volume)
+
+    def after_first(self, x: Tensor) -> Tensor:
+        """Scores [B, D, H, W] from what the first layer made."""
+        full = self.conv0(x) if self.input_name == "convini" else x
+        del x  # a quarter of the memory at the peak
         half = self.conv2(self.conv1(full))
         quarter = self.conv4(self.conv3(half))
         eighth = self.conv6(self.conv5(quarter))

@@ -23,7 +23,7 @@ from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from tools import distributed
 from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
-from tools.program import Progress
+from tools.program import Progress, keep_freed_memory
 from tools.resume import CheckpointFolder, SeededSamples, TrainingSampler, interned, random_state, set_random_state
 from tools.schedule import learning_rate_factor, parse_milestones
 from tools.signals import Stopped, StopSignals, shield_worker
@@ -335,6 +335,7 @@ def run_training(
     data_version: str = "",
 ) -> None:
     """Do what --mode says. A training is resumed only with the `data_version` it was started with."""
+    keep_freed_memory()
     trainer = Trainer(args, model, compute_losses, train_set, test_set, device, data_version)
     trainer.message(f"{len(train_set)} training samples, device {device}, precision {args.amp}")
     if distributed.is_main():

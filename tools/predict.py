@@ -44,7 +44,15 @@ from tools.flags import (
     check_ndepths,
     resolved_amp,
 )
-from tools.program import Formatter, Progress, begin_results, positive_int, run_program
+from tools.program import (
+    KEPT_TENSOR,
+    Formatter,
+    Progress,
+    begin_results,
+    keep_freed_memory,
+    positive_int,
+    run_program,
+)
 from tools.view_features import SeenView, ViewFeatures
 
 RESULTS = ("depth_est", "confidence", "cams", "images")
@@ -59,7 +67,7 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
     add_network_flags(parser, ratios)
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, max_w, max_h)
-    parser.add_argument("--cache_gb", type=float, default=1.0, help="memory for features of views used again, in GB")
+    parser.add_argument("--cache_gb", type=float, default=0.35, help="memory for features of views used again, in GB")
     add_machine_flags(parser, amp="auto")
 
 
@@ -81,6 +89,13 @@ def load_for_prediction(args: argparse.Namespace, device: torch.device) -> Casca
     return fold(model, AMP_TYPES[resolved_amp(args.amp, device)] or torch.float32).to(device)
 
 
+def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
+    """Bytes of what the last 3D U-Net's layers hand on, for the dataset's first view."""
+    width, height = dataset.view_keys(0)[0].size
+    channels = model.feature.out_channels[-1]
+    return channels * model.ndepths[-1] * width * height * next(model.buffers()).itemsize
+
+
 def view_path(outdir: Path, scan: str, folder: str, view: int, suffix: str) -> Path:
     """Where a view's result lies, for example <outdir>/<scan>/depth_est/00000000.pfm."""
     return outdir / scan / folder / f"{view:08d}{suffix}"
@@ -90,6 +105,8 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     """Write depth and confidence of every reference view of the dataset that is not finished yet."""
     outdir = Path(args.outdir)
     model = load_for_prediction(args, device)
+    if len(dataset) and largest_tensor(model, dataset) <= KEPT_TENSOR:
+        keep_freed_memory()
     if distributed.is_main():
         record = _record(args, dataset, device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):

@@ -1,5 +1,6 @@
 """Features of views for prediction: computed once per view however many references use it, within a memory budget."""
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
@@ -55,7 +56,7 @@ class ViewFeatures:
         self.expect([key])
         view = self._reading.pop(key).result()
         image = torch.from_numpy(view.image).permute(2, 0, 1)[None]
-        features = tuple(self._extract(image))
+        features = tuple(map(_in_own_pages, self._extract(image)))
         # Truncated, not rounded, like the official programs' files.
         seen = SeenView((view.image * 255).astype(np.uint8), view.camera, features)
         self._seen[key] = seen
@@ -63,3 +64,11 @@ class ViewFeatures:
         while self._bytes > self._budget and len(self._seen) > 1:
             self._bytes -= self._seen.popitem(last=False)[1].bytes
         return seen
+
+
+def _in_own_pages(tensor: Tensor) -> Tensor:
+    """A copy of a CPU tensor in memory of its own: kept long, it would split the heap for those that follow."""
+    if tensor.device.type != "cpu":
+        return tensor
+    flat = torch.frombuffer(mmap.mmap(-1, tensor.nbytes), dtype=tensor.dtype)
+    return flat.as_strided(tensor.shape, tensor.stride()).copy_(tensor)

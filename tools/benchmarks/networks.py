@@ -67,7 +67,6 @@ def predict_scan(scans: Path, checkpoint: Path, size: tuple[int, int], views: in
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         args, dataset = _prediction_setup(scans, checkpoint, size, views, folder, amp)
-        keep_freed_memory()
         everything = dataset.entries
         dataset.entries = everything[:1]
         prediction.predict(args, dataset, device)
