@@ -41,7 +41,7 @@ class DtuTraining(Layout):
 
     def lights(self, scan: str) -> list[int]:
         names = folder_names(str(self._image_folder(scan)))
-        matches = (re.fullmatch(r"rect_\d{3}_(\d)_r5000\.png", name) for name in names)
+        matches = (re.fullmatch(r"rect_[0-9]{3}_([0-9])_r5000\.png", name) for name in names)
         lights = sorted({int(match[1]) for match in matches if match})
         if not lights:
             raise DataError(f"{self._image_folder(scan)}: holds no image named rect_<view>_<light>_r5000.png")

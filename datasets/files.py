@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +11,26 @@ from typing import Any, BinaryIO
 
 PathLike = str | os.PathLike
 
+# File systems allow 255 bytes; suffixes and the names of temporary files take some of them.
+_LONGEST_NAME = 200
+
 
 class DataError(Exception):
     """A mistake in the user's files or flags. The message is one line: the file, what is wrong, what to do."""
 
 
+def reason(error: Exception) -> str:
+    """What a library's error says, as part of a message of one short line."""
+    return str(error).splitlines()[0][:200] if str(error) else repr(error)
+
+
 def read_bytes(path: PathLike) -> bytes:
-    """Content of a file; raises DataError when it is missing or cannot be read."""
+    """Content of a file; raises DataError when it is missing, cannot be read, or is a device, which may never end."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"{path}: is a device, not a file")
+            return file.read()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
@@ -82,10 +94,13 @@ def write_json(path: PathLike, content: Any) -> None:
 
 def read_json(path: PathLike) -> Any:
     """Content of a JSON file; raises DataError when missing or malformed."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error})") from None
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deeply for JSON of this project") from None
 
 
 def list_folder(path: PathLike) -> list[str]:
@@ -97,9 +112,14 @@ def list_folder(path: PathLike) -> list[str]:
 
 
 def check_scan_name(name: str, source: PathLike) -> str:
-    """Return `name` when it is one plain folder name, else raise DataError naming `source`, where it was read."""
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise DataError(f"{source}: scan name {name!r} is not a plain folder name")
+    """Return `name` when it is one plain folder name that can be shown and written, else raise DataError.
+
+    `source` is where it was read, and is named in the error.
+    """
+    if len(name) > _LONGEST_NAME or len(name.encode(errors="replace")) > _LONGEST_NAME:
+        raise DataError(f"{source}: scan name {name[:20]!r}... is longer than {_LONGEST_NAME} bytes; shorten it")
+    if not name or name in (".", "..") or any(c in name for c in "/\\") or not name.isprintable():
+        raise DataError(f"{source}: scan name {name!a} is not a plain folder name; use letters and digits")
     return name
 
 

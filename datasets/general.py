@@ -67,7 +67,7 @@ class SingleScan(GeneralScans):
 
 def scan_number(scan: str) -> int | None:
     """The number of a scan named scan<number>, else None."""
-    match = re.fullmatch(r"scan(\d+)", scan)
+    match = re.fullmatch(r"scan([0-9]{1,9})", scan)
     return int(match[1]) if match else None
 
 

@@ -1,29 +1,28 @@
 """Reading and writing of every file format: PFM, camera, pair, image, dmb, PLY and MATLAB (specs: formats).
 
-The only place that knows these formats, with `datasets.ply_reader`, whose functions are offered here too. Readers raise
-`DataError` with the file's name, what is wrong and what to do; they check what a header claims against the file's size
-before they allocate. Writers are atomic.
+The only place that knows these formats, with `datasets.image_reader`, `datasets.mat_reader` and `datasets.ply_reader`,
+whose functions are offered here too. Readers raise `DataError` with the file's name, what is wrong and what to do; they
+check what a header claims against the file's size before they allocate. Writers are atomic.
 """
 
 import dataclasses
-import io
 import math
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from datasets.files import DataError, PathLike, atomic_open, read_bytes, read_text, write_bytes
+from datasets.files import DataError, PathLike, atomic_open, read_bytes, read_text, reason, write_bytes
+from datasets.image_reader import read_depth_png as read_depth_png
+from datasets.image_reader import read_image as read_image
+from datasets.image_reader import read_image_size as read_image_size
+from datasets.mat_reader import read_mat as read_mat
 from datasets.ply_reader import read_ply as read_ply
 from datasets.ply_reader import read_ply_count as read_ply_count
-
-MAX_IMAGE_PIXELS = 300_000_000
-
 
 # ---------------------------------------------------------------- PFM
 
@@ -31,8 +30,8 @@ MAX_IMAGE_PIXELS = 300_000_000
 def read_pfm(path: PathLike) -> np.ndarray:
     """Read a PFM file as float32 [H, W] (`Pf`) or [H, W, 3] (`PF`), rows from top to bottom."""
     content = read_bytes(path)
-    header = re.match(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)[ \t\r]*\n", content)
-    if header is None:
+    header = re.match(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?\d*\.?\d*(?:[eE][-+]?\d+)?)[ \t\r]*\n", content)
+    if header is None or not re.match(rb"[-+]?0*\.?0*[1-9]", header[4]):
         raise DataError(f"{path}: is not a PFM file (its header is damaged); make it again")
     kind, width, height, scale = header[1], int(header[2]), int(header[3]), header[4]
     channels = 3 if kind == b"PF" else 1
@@ -56,6 +55,9 @@ def write_pfm(path: PathLike, data: np.ndarray) -> None:
 
 
 # ---------------------------------------------------------------- cameras
+
+_CAMERA_WORDS = 31  # two headings, 16 and 9 numbers, and up to 4 of the last line
+_DEPTH_LINE = "its last line must be 'depth_min depth_interval [num_depth [depth_max]]'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +87,9 @@ class Camera:
     def depth_values(self, numdepth: int, interval_scale: float, path: PathLike) -> np.ndarray:
         """Exactly `numdepth` depth hypotheses, float32 [numdepth]; `path` is named in errors."""
         if not 2 <= len(self.depth_line) <= 4:
-            raise DataError(f"{path}: its last line must be 'depth_min depth_interval [num_depth [depth_max]]'")
+            raise DataError(f"{path}: {_DEPTH_LINE}")
         depth_min, depth_max = self.depth_range(numdepth)
-        if not 0 < depth_min < depth_max:
+        if not np.finfo(np.float32).tiny <= depth_min < depth_max:  # less is 0 in float32
             raise DataError(f"{path}: its depth range {depth_min:g} to {depth_max:g} is not positive and increasing")
         interval = (depth_max - depth_min) / numdepth * interval_scale
         last = depth_min + interval * (numdepth - 1)
@@ -101,22 +103,34 @@ class Camera:
 
 def read_camera(path: PathLike) -> Camera:
     """Read a `*_cam.txt` file; numbers may be separated by any white space."""
-    words = read_text(path).split()
+    words = read_text(path).split(maxsplit=_CAMERA_WORDS)
     if len(words) < 27 or words[0] != "extrinsic" or words[17] != "intrinsic":
         raise DataError(
             f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); it is incomplete"
         )
-    try:
-        numbers = [float(word) for word in words[1:17] + words[18:]]
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    if not all(math.isfinite(number) for number in numbers):
-        raise DataError(f"{path}: holds a number that is not finite")
+    if len(words) > _CAMERA_WORDS:
+        raise DataError(f"{path}: {_DEPTH_LINE}; it has more numbers")
+    numbers = [_camera_number(path, word) for word in words[1:17] + words[18:]]
     cam_T_world = np.array(numbers[:16]).reshape(4, 4)
     K = np.array(numbers[16:25]).reshape(3, 3)
+    if np.abs(cam_T_world[3] - (0, 0, 0, 1)).max() > 1e-6 or np.abs(K[2] - (0, 0, 1)).max() > 1e-6:
+        raise DataError(f"{path}: its extrinsic must end with the row 0 0 0 1, its intrinsic with 0 0 1")
     if abs(np.linalg.det(K)) < 1e-12 or abs(np.linalg.det(cam_T_world)) < 1e-12:
         raise DataError(f"{path}: its extrinsic or intrinsic matrix cannot be inverted")
     return Camera(K, cam_T_world, tuple(numbers[25:]))
+
+
+def _camera_number(path: PathLike, word: str) -> float:
+    """A number of a camera file, which float32 must hold."""
+    try:
+        number = float(word)
+    except ValueError:
+        raise DataError(f"{path}: could not convert {word[:40]!r} to a number") from None
+    if not math.isfinite(number):
+        raise DataError(f"{path}: holds a number that is not finite")
+    if abs(number) > float(np.finfo(np.float32).max):
+        raise DataError(f"{path}: holds {number:g}, which float32 cannot hold")
+    return number
 
 
 def write_camera(path: PathLike, camera: Camera) -> None:
@@ -134,6 +148,8 @@ def write_camera(path: PathLike, camera: Camera) -> None:
 
 Pairs = list[tuple[int, list[int]]]
 
+_LAST_VIEW = 99_999_999  # files of views are named with eight digits
+
 
 def read_pairs(path: PathLike) -> Pairs:
     """Read `pair.txt`: (reference view, source views best first) in file order; the sources may be empty."""
@@ -147,16 +163,21 @@ def read_pairs(path: PathLike) -> Pairs:
             sources = [int(word) for word in words[1::2]]
             if len(sources) != int(words[0]) or len(words) != 1 + 2 * len(sources):
                 raise ValueError(f"view {reference} announces {words[0]} sources")
+            for score in words[2::2]:
+                float(score)
             pairs.append((reference, sources))
     except (ValueError, IndexError) as error:
-        raise DataError(f"{path}: is damaged or incomplete ({error}); make it again") from None
-    known = [reference for reference, _ in pairs]
+        raise DataError(f"{path}: is damaged or incomplete ({reason(error)}); make it again") from None
+    known = set()
     for reference, sources in pairs:
-        if reference < 0 or known.count(reference) > 1 or reference in sources:
+        if reference < 0 or reference in known or reference in sources:
             raise DataError(f"{path}: view {reference} is negative, listed twice, or its own source")
-        for source in sources:
+        known.add(reference)
+        for source in (reference, *sources):
             if source < 0:
                 raise DataError(f"{path}: view {reference} names source {source}, which is negative")
+            if source > _LAST_VIEW:
+                raise DataError(f"{path}: names a view beyond {_LAST_VIEW}, the last number of a file name")
     if not any(sources for _, sources in pairs):
         raise DataError(f"{path}: lists no view that has source views")
     return pairs
@@ -171,46 +192,6 @@ def write_pairs(path: PathLike, pairs: list[tuple[int, list[tuple[int, float]]]]
 
 
 # ---------------------------------------------------------------- images
-
-
-def read_image(path: PathLike) -> np.ndarray:
-    """Read an image file as RGB uint8 [H, W, 3]."""
-    content = read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise DataError(f"{path}: {image.width}x{image.height} is too large; scale the image down")
-            return np.asarray(image.convert("RGB"))
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(
-            f"{path}: is not a readable image ({str(error).splitlines()[0] if str(error) else error!r})"
-        ) from None
-
-
-def read_depth_png(path: PathLike) -> np.ndarray:
-    """Read a depth map stored as a PNG of 16 bits as float32 [H, W]: whole units (mm, as a rule), 0 where unknown."""
-    content = read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            depth = np.asarray(image) if image.width * image.height <= MAX_IMAGE_PIXELS else np.empty(0)
-    except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"{path}: is not a readable image ({error})") from None
-    if depth.ndim != 2 or depth.dtype.itemsize < 2:
-        raise DataError(f"{path}: is not a depth map of one channel and 16 bits; a preview cannot be read as depth")
-    return depth.astype(np.float32)
-
-
-def read_image_size(path: PathLike) -> tuple[int, int]:
-    """(width, height) of an image file, from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except Exception:  # Pillow's decoders raise many kinds
-        raise DataError(f"{path}: is not a readable image") from None
 
 
 def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:
@@ -256,28 +237,6 @@ def write_dmb(path: PathLike, data: np.ndarray) -> None:
     """Write float32 [H, W] or [H, W, C] as a gipuma `.dmb` file."""
     channels = 1 if data.ndim == 2 else data.shape[2]
     write_bytes(path, _DMB_HEADER.pack(1, *data.shape[:2], channels), np.ascontiguousarray(data, "<f4").tobytes())
-
-
-# ---------------------------------------------------------------- MATLAB
-
-
-def read_mat(path: PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays of numbers in a MATLAB file (of versions 4 to 7.2), each with at least two dimensions."""
-    from scipy.io import loadmat  # slow to import, rarely needed
-
-    content = read_bytes(path)
-    try:
-        variables = loadmat(io.BytesIO(content), variable_names=names)
-    except NotImplementedError:
-        raise DataError(f"{path}: is a MATLAB 7.3 file; save it with the option -v7 in MATLAB") from None
-    except Exception as error:  # scipy raises many kinds on damaged files
-        raise DataError(
-            f"{path}: is not a readable MATLAB file: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from None
-    for name in names:
-        if name not in variables or variables[name].dtype.kind not in "biuf":
-            raise DataError(f"{path}: has no array of numbers named {name}")
-    return {name: variables[name] for name in names}
 
 
 # ---------------------------------------------------------------- PLY

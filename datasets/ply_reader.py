@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from datasets.files import DataError, PathLike
+from datasets.files import DataError, PathLike, reason
 
 _BLOCK = 1 << 18  # vertices in memory at a time, beside the result
 _LONGEST_LINE = 4096
@@ -91,7 +91,7 @@ def _open(path: PathLike) -> Iterator[BinaryIO]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise DataError(f"{path}: is not a readable PLY: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: is not a readable PLY: {reason(error)}") from None
 
 
 def _read_header(file: BinaryIO) -> _Header:

@@ -7,8 +7,11 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import warnings
+import zipfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +22,89 @@ from models.cascade import STAGES, CascadeMVSNet, build_model
 
 _EXAMPLES = 3
 
+# What the pickles of a checkpoint may name: containers, tensors, and their types.
+_HARMLESS_NAMES = {
+    "collections OrderedDict",
+    "collections Counter",
+    "torch Size",
+    "torch device",
+    "torch.nn.parameter Parameter",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    *(
+        f"torch {name}Storage"
+        for name in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte")
+    ),
+    *("torch BoolStorage", "torch.storage UntypedStorage", "torch.storage TypedStorage"),
+}
+_LEGACY_PICKLES = 5  # one after the other in files of torch before 1.6
+
 
 class CheckpointError(Exception):
     """A checkpoint file that cannot be used; the message is one line: the file, what is wrong, what to do."""
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """Content of a checkpoint file, with "model" a state dict of tensors; raises CheckpointError."""
+    """Content of a checkpoint file, with "model" a state dict of dense tensors by name; raises CheckpointError."""
+    content = _read_file(path)
     try:
+        _check_pickles(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks about files that it then refuses
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
+            # From memory: a file would allocate whatever length it claims for a string before it is read.
+            content = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         message = "is not a checkpoint, or holds more than tensors and numbers, which is not loaded for safety"
         raise CheckpointError(f"{path}: {message}") from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, TypeError, IndexError):
+    except MemoryError:
+        raise
+    except Exception:  # torch and the unpickler raise many kinds
         raise CheckpointError(f"{path}: is damaged or not a checkpoint; copy or train it again") from None
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no 'model' state dict; it is not a checkpoint of this project")
-    content["model"] = {key.removeprefix("module."): value for key, value in state.items()}
+    odd = [key for key, value in state.items() if not isinstance(key, str) or not _is_dense(value)]
+    names = {key: key.removeprefix("module.") for key in state if isinstance(key, str)}
+    if odd or len(set(names.values())) < len(state):
+        first = f"of {odd[0]!r:.60}" if odd else "with and without 'module.'"
+        raise CheckpointError(f"{path}: holds entries {first} that are no weights; copy or train it again")
+    content["model"] = {names[key]: value for key, value in state.items()}
     return content
+
+
+def _read_file(path: str | os.PathLike) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _check_pickles(content: bytes) -> None:
+    """Raise UnpicklingError when unpickling would call what is not harmless; nothing is called here.
+
+    torch refuses most other names too, but not those that allocate any size they are asked for. Raises ValueError, or
+    zipfile's errors, for what is no checkpoint and for archives with compressed members, which can expand to any size.
+    """
+    files = [io.BytesIO(content)] * _LEGACY_PICKLES
+    if zipfile.is_zipfile(files[0]):
+        with zipfile.ZipFile(files[0]) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("compressed members")
+            files = [archive.open(name) for name in archive.namelist() if name.endswith("data.pkl")]
+    else:
+        files[0].seek(0)
+    for code, argument, _ in chain.from_iterable(map(pickletools.genops, files)):
+        named = code.name in ("GLOBAL", "INST") and argument not in _HARMLESS_NAMES
+        if named or code.name == "STACK_GLOBAL":
+            raise pickle.UnpicklingError(f"{argument} is not harmless")
+
+
+def _is_dense(value: Tensor) -> bool:
+    """Whether a tensor holds a number for each of its elements in memory, instead of claiming them."""
+    plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return plain and type(value) in (Tensor, nn.Parameter) and value.is_contiguous()
 
 
 def network_kind(state: dict[str, Tensor]) -> str | None:
@@ -53,22 +116,56 @@ def network_kind(state: dict[str, Tensor]) -> str | None:
     return None
 
 
-def load_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.PathLike) -> None:
-    """Load a state dict whose keys and shapes must be the model's; raises CheckpointError saying what differs."""
+def check_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """Raise CheckpointError, saying what differs, unless keys, shapes and kinds of numbers are the model's."""
     own = model.state_dict()
-    missing = [f"lacks {key}" for key in own if key not in state]
-    extra = [f"has {key}" for key in state if key not in own]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
+    differences = [f"lacks {key}" for key in own if key not in state]
+    differences += [f"has {key:.80}" for key in state if key not in own]
+    common = [(key, own[key], state[key]) for key in own if key in state]
+    differences += [
+        f"{key} is {tuple(found.shape)} instead of {tuple(expected.shape)}"
+        for key, expected, found in common
+        if found.shape != expected.shape
     ]
-    differences = missing + extra + shapes
+    differences += [
+        f"{key} is of {found.dtype} instead of {expected.dtype}"
+        for key, expected, found in common
+        if found.is_floating_point() != expected.is_floating_point()
+    ]
     if differences:
-        listed = "; ".join(differences[:_EXAMPLES])
-        more = f"; and {len(differences) - _EXAMPLES} more" if len(differences) > _EXAMPLES else ""
-        raise CheckpointError(f"{path}: is of another network: {listed}{more}")
+        raise CheckpointError(f"{path}: is of another network: {_listed(differences)}")
+    broken = [f"{key} is not finite" for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"{path}: cannot be used: {_listed(broken)}; take an earlier checkpoint")
+
+
+def _listed(differences: list[str]) -> str:
+    """Some of the differences, and how many there are beside them."""
+    more = f"; and {len(differences) - _EXAMPLES} more" if len(differences) > _EXAMPLES else ""
+    return "; ".join(ascii(text)[1:-1] for text in differences[:_EXAMPLES]) + more
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """Load a state dict that `check_weights` allows; raises its CheckpointError."""
+    check_weights(model, state, path)
     model.load_state_dict(state)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | os.PathLike) -> None:
+    """Load an optimizer's state dict; raises CheckpointError when it is not that of the optimizer's parameters."""
+    try:
+        optimizer.load_state_dict(state)
+        tensors = [
+            (parameter, value)
+            for parameter, values in optimizer.state.items()
+            for value in values.values()
+            if isinstance(value, Tensor)
+        ]
+        fits = all(value.ndim == 0 or value.shape == parameter.shape for parameter, value in tensors)
+    except Exception:  # torch raises many kinds
+        fits = False
+    if not fits:
+        raise CheckpointError(f"{path}: cannot be resumed from; its optimizer state does not fit")
 
 
 def load_model(
@@ -87,11 +184,14 @@ def load_model(
     if kind is None or any(weight is None or weight.ndim != 5 for weight in widths):
         raise CheckpointError(f"{path}: is of another network: neither a teacher's nor a student's keys")
     settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
+    settings["cr_base_chs"] = [max(1, weight.shape[0] // 2) for weight in widths]
     try:
-        model = build_model(kind, cr_base_chs=[max(1, weight.shape[0] // 2) for weight in widths], **settings)
+        with torch.device("meta"):  # no memory for a network that is larger than the file's
+            check_weights(build_model(kind, **settings), state, path)
     except ValueError as error:
         raise CheckpointError(f"{path}: does not go with these settings: {error}") from None
-    load_weights(model, state, path)
+    model = build_model(kind, **settings)
+    model.load_state_dict(state)
     # About twice as fast as the default layout on CPUs (specs: platform).
     model.cost_regularization.to(memory_format=torch.channels_last_3d)
     return model.eval()

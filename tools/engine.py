@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from datasets.files import DataError, write_json
 from datasets.mvs import MVSDataset
-from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
+from models.checkpoint import checkpoint_bytes, load_optimizer, load_weights, read_checkpoint
 from tools import distributed
 from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
@@ -130,21 +130,23 @@ class Trainer:
             optimizer = interned(content["optimizer"])
             for group in optimizer["param_groups"]:
                 group["fused"] = self.optimizer.defaults["fused"]
-            self.optimizer.load_state_dict(optimizer)
+            load_optimizer(self.optimizer, optimizer, path)
             self.epoch = int(content["epoch"])
-        except (KeyError, ValueError, TypeError):
-            raise DataError(f"{path}: cannot be resumed from; its optimizer state does not fit") from None
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(content.get("scaler", {}))
-        self.samples = int(content.get("samples", self.sampler.total_size))  # official checkpoints end an epoch
+            self.samples = int(content.get("samples", self.sampler.total_size))  # official checkpoints end an epoch
+            self.step = int(content.get("step", -1))
+            self.bad_steps, self.all_bad_steps = map(int, content.get("bad_steps", (0, 0)))
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(content.get("scaler", {}))
+            if "random" in content:
+                set_random_state(content["random"], self.device)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError):
+            raise DataError(f"{path}: cannot be resumed from; its record of the training is damaged") from None
         if self._epoch_finished():
             self.epoch, self.samples = self.epoch + 1, 0
         else:
             self.checkpoints.note_unfinished(path)
-        self.step = int(content.get("step", self.epoch * len(self.train_loader)))
-        self.bad_steps, self.all_bad_steps = content.get("bad_steps", (0, 0))
-        if "random" in content:
-            set_random_state(content["random"], self.device)
+        if self.step < 0:
+            self.step = self.epoch * len(self.train_loader)
         self.saved_step = self.step
 
     def _epoch_finished(self) -> bool:

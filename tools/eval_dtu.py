@@ -19,6 +19,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -64,12 +65,12 @@ def parse_args() -> argparse.Namespace:
 def parse_scans(text: str, ply_dir: Path) -> list[int]:
     """The numbers of the scans that --scans asks for, each once."""
     if text == "all":
-        matches = [re.fullmatch(r"mvsnet(\d{3,})_l3\.ply", name) for name in list_folder(ply_dir)]
+        matches = [re.fullmatch(r"mvsnet([0-9]{3,9})_l3\.ply", name) for name in list_folder(ply_dir)]
         scans = [int(match[1]) for match in matches if match]
         if not scans:
             raise DataError(f"{ply_dir}: holds no cloud named like {cloud_name('scan1')}")
         return scans
-    if re.fullmatch(r"\d+(,\d+)*", text):
+    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
         return list(dict.fromkeys(int(word) for word in text.split(",")))
     scans = []
     for name in read_scan_list(text):
@@ -102,10 +103,18 @@ def finished_scores(args: argparse.Namespace) -> dict[int, dict]:
         raise DataError(f"{args.out}: exists and is no result of this program; give another --out")
     scores = {}
     for name, score in recorded.items():
-        with contextlib.suppress(DataError, ValueError, AttributeError):  # files are gone, or it is no score
-            if score.get("made_from") == made_from(args, files_of(args, int(name))):
-                scores[int(name)] = score
+        number = scan_number(f"scan{name}")
+        with contextlib.suppress(DataError):  # its files are gone
+            if number is None or not _is_score(score):
+                continue
+            if score["made_from"] == made_from(args, files_of(args, number)):
+                scores[number] = score
     return scores
+
+
+def _is_score(score: Any) -> bool:
+    """Whether a recorded score has what is shown of it."""
+    return isinstance(score, dict) and "made_from" in score and all(type(score.get(name)) is float for name in METRICS)
 
 
 def write_scores(args: argparse.Namespace, scans: list[int], scores: dict[int, dict]) -> None:

@@ -26,12 +26,27 @@ def test_scan_list(tmp_path):
     assert read_scan_list(path) == ["scan1", "Family", "my photos"]
 
 
-@pytest.mark.parametrize("name", ["../x", "..", ".", "a/b", "/etc", "a\\b", "x\0y"])
+@pytest.mark.parametrize("name", ["../x", "..", ".", "a/b", "/etc", "a\\b", "x\0y", "x\ty", "\x1b[2J", "\u202egpj"])
 def test_names_cannot_leave_their_folder(tmp_path, name):
     """A name that is a path is refused, with the list that holds it."""
     (tmp_path / "scans.txt").write_text(f"scan1\n{name}\n")
     with pytest.raises(DataError, match=r"scans\.txt: scan name .* is not a plain folder name"):
         read_scan_list(tmp_path / "scans.txt")
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "塔" * 67])
+def test_names_fit_into_a_folder(tmp_path, name):
+    """A name that would be too long for a file system with what is added to it is refused, and not repeated in full."""
+    (tmp_path / "scans.txt").write_text(name, encoding="utf-8")
+    with pytest.raises(DataError, match=r"scans\.txt: scan name '.{20}'\.\.\. is longer than 200 bytes"):
+        read_scan_list(tmp_path / "scans.txt")
+    assert check_scan_name(name[: -len(name) // 10], "flag")
+
+
+def test_names_of_no_encoding():
+    """A folder's name that is no text, as the system lists it, could not be printed."""
+    with pytest.raises(DataError, match=r"is not a plain folder name"):
+        check_scan_name(os.fsdecode(b"\xff"), "folder")
 
 
 def test_empty_name():
@@ -65,6 +80,15 @@ def test_json_round_trip(tmp_path):
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(DataError, match=r"record\.json: is not valid JSON"):
         read_json(tmp_path / "record.json")
+    (tmp_path / "record.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"record\.json: is nested too deeply"):
+        read_json(tmp_path / "record.json")
+
+
+def test_a_device_is_no_file():
+    """It could go on for ever."""
+    with pytest.raises(DataError, match="/dev/zero: is a device"):
+        read_bytes("/dev/zero")
 
 
 def test_file_appears_when_the_block_ends(tmp_path):

@@ -8,7 +8,15 @@ import torch
 from helpers import golden_network, write_checkpoint
 
 from models import build_model
-from models.checkpoint import CheckpointError, file_digest, load_model, load_weights, network_kind, read_checkpoint
+from models.checkpoint import (
+    CheckpointError,
+    file_digest,
+    load_model,
+    load_optimizer,
+    load_weights,
+    network_kind,
+    read_checkpoint,
+)
 
 
 @pytest.mark.parametrize("kind", ["student", "teacher"])
@@ -123,6 +131,88 @@ def test_differences_are_named():
     assert "feature.out2.weight is (2, 2) instead of (16, 32, 3, 3)" in message
     with pytest.raises(CheckpointError, match=r"and \d+ more$"):
         load_weights(build_model("teacher"), build_model("student").state_dict(), "x.ckpt")
+
+
+def changed(tmp_path, key: str, change):
+    """A student's checkpoint with one weight changed."""
+    content = torch.load(write_checkpoint(tmp_path / "model.ckpt"), weights_only=True)
+    content["model"][key] = change(content["model"][key])
+    torch.save(content, tmp_path / "model.ckpt")
+    return tmp_path / "model.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight.int(), r"is of another network: feature\.out1\.weight is of torch\.int32 instead of"),
+        (lambda weight: weight.bool(), "is of torch.bool instead of torch.float32"),
+        (lambda weight: weight[:1], r"feature\.out1\.weight is \(1, 32, 1, 1\) instead of \(32, 32, 1, 1\)"),
+        (lambda weight: weight / 0, r"cannot be used: feature\.out1\.weight is not finite; take an earlier"),
+        (lambda weight: weight * float("nan"), "is not finite"),
+        (lambda weight: weight[:1].expand(weight.shape), r"entries of 'feature\.out1\.weight' that are no weights"),
+        (lambda weight: weight.to(torch.complex64), "holds more than tensors and numbers"),
+        (lambda weight: weight.to_sparse(), "holds more than tensors and numbers"),
+        (lambda weight: weight.to("meta"), "holds more than tensors and numbers"),
+        (lambda weight: weight.tolist(), "holds no 'model' state dict"),
+    ],
+)
+def test_weights_of_other_kinds(tmp_path, change, message):
+    """Whole numbers, complex ones, other shapes, not finite, sparse or repeated ones are refused, and named."""
+    with pytest.raises(CheckpointError, match=rf"model\.ckpt: .*({message})"):
+        load_model(changed(tmp_path, "feature.out1.weight", change))
+
+
+def test_half_precision_is_accepted(tmp_path):
+    """The same numbers in another precision are the same network."""
+    path = changed(tmp_path, "feature.out1.weight", lambda weight: weight.half())
+    weight = load_model(path).state_dict()["feature.out1.weight"]
+    assert weight.dtype == torch.float32
+    torch.testing.assert_close(weight, golden_network("student", 61).state_dict()["feature.out1.weight"].half().float())
+
+
+@pytest.mark.parametrize("model", [{3: torch.zeros(1)}, {"a": torch.zeros(1), "module.a": torch.ones(1)}])
+def test_keys_that_are_no_names(tmp_path, model):
+    """Numbers, and names that are given twice."""
+    torch.save({"model": model}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: holds entries .* that are no weights"):
+        read_checkpoint(tmp_path / "model.ckpt")
+
+
+def test_wide_network_that_the_file_does_not_hold(tmp_path):
+    """The network that a weight's shape asks for is compared with the file before it is built."""
+    state = golden_network("student").state_dict()
+    state["cost_regularization.0.conv1.conv.weight"] = torch.zeros(100_000, 8, 3, 3, 3)
+    torch.save({"model": state}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"is of another network: .* and \d+ more"):
+        load_model(tmp_path / "model.ckpt")
+
+
+def test_files_of_old_torch(tmp_path):
+    """Official checkpoints may have been written by torch before 1.6; code in them is refused as well."""
+    path = tmp_path / "model.ckpt"
+    state = golden_network("teacher").state_dict()
+    torch.save({"epoch": 1, "model": state, "optimizer": {}}, path, _use_new_zipfile_serialization=False)
+    assert load_model(path).kind == "teacher"
+    torch.save({"model": state, "x": Malicious(tmp_path / "ran")}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match="not loaded for safety"):
+        load_model(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_optimizer_state(tmp_path):
+    """It comes back for the same parameters and is refused for others, or when it is something else."""
+    parameters = [torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(4))]
+    optimizer = torch.optim.Adam(parameters)
+    sum(parameter.sum() for parameter in parameters).backward()
+    optimizer.step()
+    saved = optimizer.state_dict()
+    fresh = torch.optim.Adam(parameters)
+    load_optimizer(fresh, saved, "x.ckpt")
+    torch.testing.assert_close(fresh.state[parameters[0]]["exp_avg"], saved["state"][0]["exp_avg"])
+    moved = {**saved, "state": {0: saved["state"][1], 1: saved["state"][0]}}
+    for state in (moved, None, [], {}, {"state": 3, "param_groups": 4}, {**saved, "param_groups": []}):
+        with pytest.raises(CheckpointError, match=r"x\.ckpt: cannot be resumed from"):
+            load_optimizer(torch.optim.Adam(parameters), state, "x.ckpt")
 
 
 def test_missing_file(tmp_path):

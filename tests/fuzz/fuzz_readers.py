@@ -1,0 +1,322 @@
+"""The readers that are fuzzed. A new one is a line in `READERS`: its name, its share, its seeds, and how to judge it.
+
+A seed is a valid file; `pack` turns damaged content into the file, for formats whose checksums or compression would
+otherwise hide the damage from what lies behind them. A judge reads the file and asserts that what came back is sane.
+"""
+
+import dataclasses
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from fuzz_limits import BYTES_PER_BYTE
+from helpers import GOLDEN, ROOT
+from PIL import Image
+from plyfile import PlyData, PlyElement
+from scipy.io import savemat
+from torch import nn
+
+from datasets.files import DataError, read_json, read_scan_list
+from datasets.io import (
+    read_camera,
+    read_depth_png,
+    read_dmb,
+    read_image,
+    read_image_size,
+    read_mat,
+    read_pairs,
+    read_pfm,
+    read_ply,
+    read_ply_count,
+)
+from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
+from tools.dtu_score import read_observed_space
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """A valid file's content, and what turns it, damaged, into a file."""
+
+    content: bytes
+    pack: Callable[[bytes], bytes] = bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A reader under test: `judge` reads a path and asserts; `seeds` makes the valid files it starts from."""
+
+    name: str
+    share: int
+    seeds: Callable[[], list[Seed]]
+    judge: Callable[[Path], None]
+    bytes_per_byte: int = BYTES_PER_BYTE
+
+
+# ---------------------------------------------------------------- maps
+
+
+def _small_map(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(600, 50, shape).astype(np.float32)
+
+
+def _pfm_seeds() -> list[Seed]:
+    grey, colour = _small_map(5, 7), _small_map(4, 3, 3)
+    return [
+        Seed(b"Pf\n7 5\n-1.000000\n" + grey.astype("<f4").tobytes()),
+        Seed(b"Pf\r\n7 5\r\n1\r\n" + grey.astype(">f4").tobytes()),
+        Seed(b"PF 3 4 -1e0\n" + colour.astype("<f4").tobytes()),
+        Seed(b"PF\n3\n4\n1.0\n" + colour.astype(">f4").tobytes()),
+        Seed((GOLDEN / "fusibile/nc0/depth_est/00000000.pfm").read_bytes()),
+    ]
+
+
+def _judge_map(data: np.ndarray, path: Path, channels: tuple[int, ...] | None = None) -> None:
+    assert data.dtype == np.float32 and data.ndim in (2, 3) and 0 < data.nbytes <= path.stat().st_size
+    assert channels is None or data.ndim == 2 or data.shape[2] in channels
+
+
+def _dmb_seeds() -> list[Seed]:
+    golden = GOLDEN / "fusibile/zero_and_away/expected_gipuma_00000000"
+    small = [struct.pack("<4i", 1, 5, 7, 1) + bytes(140), struct.pack("<4i", 1, 2, 3, 3) + _small_map(18).tobytes()]
+    return [Seed(content) for content in [*small, (golden / "disp.dmb").read_bytes()]]
+
+
+# ---------------------------------------------------------------- cameras and lists
+
+
+def _camera_seeds() -> list[Seed]:
+    text = (GOLDEN / "cli/test/scan1/cams/00000000_cam.txt").read_text()
+    body = text[: text.rstrip().rindex("\n") + 1]
+    ends = ("425 2.5", "425.0 2.5 192", "425 2.5 192 905\n", "0.1 0.02 128.0 2.66")
+    return [*(Seed((body + end).encode()) for end in ends), Seed(text.replace("\n", "\r\n").encode())]
+
+
+def _judge_camera(path: Path) -> None:
+    camera = read_camera(path)
+    assert camera.K.shape == (3, 3) and camera.cam_T_world.shape == (4, 4) and len(camera.depth_line) <= 4
+    for matrix in (camera.K, camera.cam_T_world):
+        assert np.isfinite(matrix.astype(np.float32)).all() and np.isfinite(np.linalg.inv(matrix)).all()
+    values = camera.depth_values(192, 1.06, path)
+    assert values.shape == (192,) and values.dtype == np.float32 and np.isfinite(values).all()
+    assert values[0] > 0 and values[1] > values[0] and (np.diff(values) >= 0).all()
+
+
+def _pair_seeds() -> list[Seed]:
+    golden = (GOLDEN / "cli/test/scan1/pair.txt").read_bytes()
+    return [Seed(golden), Seed(golden.replace(b"\n", b"\r\n")), Seed(b"3\n0\n2 1 9.5 2 1e3\n1\n1 0 nan\n2\n0\n")]
+
+
+def _judge_pairs(path: Path) -> None:
+    pairs = read_pairs(path)
+    references = [reference for reference, _ in pairs]
+    assert len(set(references)) == len(references) and any(sources for _, sources in pairs)
+    for reference, sources in pairs:
+        assert reference not in sources
+        assert all(type(view) is int and len(f"{view:08d}") == 8 for view in (reference, *sources))
+
+
+def _scan_list_seeds() -> list[Seed]:
+    lists = [path.read_bytes() for path in sorted((ROOT / "lists").glob("*/*.txt"))]
+    return [Seed(content) for content in [*lists, b"\xef\xbb\xbfscan1\r\n\r\nmy photos\r\n", "Église\n塔".encode()]]
+
+
+def _judge_scan_list(path: Path) -> None:
+    scans = read_scan_list(path)
+    assert scans and len(set(scans)) == len(scans)
+    root = Path("/data/root")
+    for scan in scans:
+        assert (root / scan).resolve().parent == root and (root / scan).name == scan
+        assert scan.isprintable() and len(f".{scan}_train.12345678.tmp".encode()) < 256
+
+
+def _json_seeds() -> list[Seed]:
+    record = {"scans": {"1": {"acc": 0.5, "made_from": {"files": {"a": [1, 2]}}}}, "mean": None, "text": "é\n"}
+    return [Seed(json.dumps(record, indent=2).encode()), Seed(b"[" * 500 + b"1" + b"]" * 500), Seed(b'"x"')]
+
+
+# ---------------------------------------------------------------- images
+
+
+def _encoded(image: np.ndarray, kind: str, mode: str | None = None, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image)
+    (picture.convert(mode) if mode else picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _with_checksums(content: bytes) -> bytes:
+    """A damaged PNG whose chunks have right checksums again, as far as there are chunks."""
+    start = 8
+    while start + 12 <= len(content):
+        stop = start + 8 + int.from_bytes(content[start : start + 4], "big")
+        if stop + 4 > len(content):
+            break
+        checksum = zlib.crc32(content[start + 4 : stop]).to_bytes(4, "big")
+        content = content[:stop] + checksum + content[stop + 4 :]
+        start = stop + 4
+    return content
+
+
+def _colours() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+
+
+def _image_seeds() -> list[Seed]:
+    pngs = [_encoded(_colours(), "PNG", mode) for mode in ("RGB", "L", "RGBA", "P", "1", "LA")]
+    jpegs = [_encoded(_colours(), "JPEG", mode, quality=80) for mode in ("RGB", "L", "CMYK")]
+    jpegs += [_encoded(_colours(), "JPEG", progressive=True), _encoded(_colours(), "JPEG", exif=Image.Exif())]
+    others = [_encoded(_colours(), kind) for kind in ("GIF", "TIFF", "BMP", "PPM")]
+    damaged = [Seed(content, _with_checksums) for content in pngs]
+    return [*damaged, *(Seed(content) for content in [*jpegs, *jpegs, *pngs[:2], *others])]
+
+
+def _judge_image(path: Path) -> None:
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    assert image.shape[1::-1] == read_image_size(path) and min(image.shape) > 0
+
+
+def _judge_image_size(path: Path) -> None:
+    width, height = read_image_size(path)
+    assert 0 < width < 2**32 and 0 < height < 2**32
+
+
+def _depth_png_seeds() -> list[Seed]:
+    depth = np.random.default_rng(0).integers(0, 65536, (11, 13), dtype=np.uint16)
+    return [Seed(_encoded(depth, "PNG"), _with_checksums), Seed(_encoded(depth, "PNG"))]
+
+
+def _judge_depth_png(path: Path) -> None:
+    depth = read_depth_png(path)
+    assert depth.dtype == np.float32 and depth.ndim == 2 and depth.min() >= 0 and depth.max() < 65536
+
+
+# ---------------------------------------------------------------- clouds
+
+
+def _ply_seeds() -> list[Seed]:
+    fields = [("x", "f4"), ("y", "f4"), ("z", "f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("quality", "i2")]
+    vertices = np.array([(1, 2, 3.5, 4, 5, 6, -7), (0.1, -2, 1e9, 255, 0, 1, 8), (0, 0, 0, 1, 2, 3, 4)], fields)
+    faces = np.array([([0, 1, 2],), ([2, 1, 0],)], [("vertex_indices", "i4", (3,))])
+    cameras = np.array([(1.5, 2)], [("focal", "f4"), ("id", "u1")])
+    vertex, face = PlyElement.describe(vertices, "vertex"), PlyElement.describe(faces, "face")
+    before = PlyElement.describe(cameras, "camera")
+    points = PlyElement.describe(np.array([(1, 2, 3), (4, 5, 6)], fields[:3]), "vertex")
+    seeds = []
+    for text, order in ((True, "="), (False, "<"), (False, ">")):
+        for elements in ([vertex, face], [before, vertex], [points]):
+            buffer = io.BytesIO()
+            PlyData(elements, text=text, byte_order=order, comments=["a comment"]).write(buffer)
+            seeds.append(Seed(buffer.getvalue()))
+    return seeds
+
+
+def _judge_ply(path: Path) -> None:
+    points, colors = read_ply(path)
+    assert points.dtype == np.float32 and points.shape == (read_ply_count(path), 3)
+    assert colors is None or (colors.dtype == np.uint8 and colors.shape == points.shape)
+
+
+# ---------------------------------------------------------------- MATLAB
+
+
+def _deflated(content: bytes) -> bytes:
+    """A MATLAB file of version 5 whose one damaged variable is compressed."""
+    header, variable = content[:128], zlib.compress(content[128:])
+    return header + struct.pack("<2I", 15, len(variable)) + variable
+
+
+def _mat_seeds() -> list[Seed]:
+    mask = np.random.default_rng(0).random((4, 3, 5)) > 0.5
+    variables = {"ObsMask": mask, "BB": np.array([[0.0, 0, 0], [4, 3, 5]]), "Res": 0.5}
+    seeds = [Seed((GOLDEN / "dtu_eval/ObsMask/Plane1.mat").read_bytes())]
+    for compressed in (False, True):
+        buffer = io.BytesIO()
+        savemat(buffer, variables, do_compression=compressed)
+        seeds.append(Seed(buffer.getvalue()))
+    for value in (mask, np.arange(3.0), np.array([1, "a"], object), {"field": 1}, "text", 1j):
+        buffer = io.BytesIO()
+        savemat(buffer, {"ObsMask": value})
+        seeds.append(Seed(buffer.getvalue(), _deflated))
+    return seeds
+
+
+def _judge_mat(path: Path) -> None:
+    mask = read_mat(path, ("ObsMask",))["ObsMask"]
+    assert isinstance(mask, np.ndarray) and mask.ndim >= 2 and mask.dtype.kind in "biuf"
+    space = read_observed_space(path, GOLDEN / "dtu_eval/ObsMask/Plane1.mat")
+    assert space.mask.ndim == 3 and space.mask.dtype == bool and space.resolution > 0
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+
+
+def pickle_of(archive: bytes) -> bytes:
+    """The pickle inside a checkpoint file."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        return next(source.read(name) for name in source.namelist() if name.endswith("data.pkl"))
+
+
+def with_pickle(archive: bytes, compression: int = zipfile.ZIP_STORED) -> Callable[[bytes], bytes]:
+    """A function that puts another pickle into a checkpoint file, whose checksums are right."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        entries = [(name, source.read(name)) for name in source.namelist()]
+
+    def pack(content: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", compression) as target:
+            for name, data in entries:
+                target.writestr(name, content if name.endswith("data.pkl") else data)
+        return buffer.getvalue()
+
+    return pack
+
+
+def _checkpoint_seeds() -> list[Seed]:
+    network = _network()
+    optimizer = torch.optim.Adam(network.parameters())
+    archive = checkpoint_bytes(network, optimizer, 3, step=7)
+    legacy = io.BytesIO()
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"epoch": 0, "model": state}, legacy, _use_new_zipfile_serialization=False)
+    inside = Seed(pickle_of(archive), with_pickle(archive))
+    return [inside, inside, Seed(archive), Seed(legacy.getvalue())]
+
+
+def _judge_checkpoint(path: Path) -> None:
+    content = read_checkpoint(path)
+    network = _network()
+    load_weights(network, content["model"], path)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+# ---------------------------------------------------------------- the table
+
+# Shares: more for formats of many variants. Memory: compressed files justify more of it.
+READERS = [
+    Reader("pfm", 3, _pfm_seeds, lambda path: _judge_map(read_pfm(path), path, (3,))),
+    Reader("dmb", 2, _dmb_seeds, lambda path: _judge_map(read_dmb(path), path)),
+    Reader("camera", 4, _camera_seeds, _judge_camera),
+    Reader("pairs", 3, _pair_seeds, _judge_pairs),
+    Reader("scan_list", 2, _scan_list_seeds, _judge_scan_list),
+    Reader("json", 2, _json_seeds, lambda path: json.dumps(read_json(path))),
+    Reader("image", 4, _image_seeds, _judge_image, 16_000),
+    Reader("image_size", 2, _image_seeds, _judge_image_size),
+    Reader("depth_png", 2, _depth_png_seeds, _judge_depth_png, 16_000),
+    Reader("ply", 4, _ply_seeds, _judge_ply),
+    Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
+    Reader("checkpoint", 2, _checkpoint_seeds, _judge_checkpoint),
+]
+
+REFUSALS = (DataError, CheckpointError)
