@@ -104,7 +104,7 @@ def test_an_interrupted_evaluation_goes_on(benchmark, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(dtu_score, "score_scan", interrupted)
         result = run_program(*flags(benchmark))
-    assert result.returncode == 130 and result.stderr.splitlines() == ["interrupted"]
+    assert result.returncode == 130 and result.stderr.splitlines() == ["stopped by SIGINT"]
     content = results(benchmark)
     assert content["scans"].keys() == {"1"} and content["mean"] is None
     assert_nothing_half_written(benchmark)
