@@ -191,12 +191,12 @@ def test_evaluation_needs_scans(flags):
 
 @pytest.fixture
 def poisoned(tmp_path) -> Path:
-    """A teacher's checkpoint whose weights are not numbers."""
+    """A teacher's checkpoint of finite weights so large that its outputs are not numbers."""
     path = write_checkpoint(tmp_path / "poisoned.ckpt", "teacher")
     content = torch.load(path, weights_only=True)
     for value in content["model"].values():
         if value.is_floating_point():
-            value.fill_(math.nan)
+            value.fill_(1e30)
     torch.save(content, path)
     return path
 

@@ -321,7 +321,7 @@ def truncated_checkpoint(path: Path) -> str:
 
 def not_a_checkpoint(path: Path) -> str:
     path.write_text("weights")
-    return "model.ckpt: is not a checkpoint"
+    return "model.ckpt: is damaged or not a checkpoint"
 
 
 def missing_checkpoint(path: Path) -> str:
