@@ -1,4 +1,4 @@
-"""Comparing point clouds: thinning, voxel means, capped nearest distances, accuracy, completeness and F-score.
+"""Comparing point clouds: thinning, capped nearest distances, accuracy, completeness and F-score.
 
 Points are float32 [N, 3], finite, in one frame and unit (mm on DTU). Neighbourhoods are exact: points are bucketed by
 hashed grid cells, and the distance of every candidate is computed, so cells that share a bucket cost time only.
@@ -33,7 +33,7 @@ def read_points(path: PathLike) -> tuple[np.ndarray, int]:
     return (points[finite] if dropped else points), dropped
 
 
-# ---------------------------------------------------------------- thinning and voxels
+# ---------------------------------------------------------------- thinning
 
 
 def thin(points: np.ndarray, dst: float, seed: int) -> np.ndarray:
@@ -46,18 +46,6 @@ def thin(points: np.ndarray, dst: float, seed: int) -> np.ndarray:
     kept = np.zeros(len(points), np.bool_)
     _thin(np.ascontiguousarray(points, np.float32), float(dst), order, _empty_buckets(len(points)), kept)
     return kept
-
-
-def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
-    """The mean [M, 3] float32 of the points in each occupied voxel of edge length `size`, in order of first point."""
-    points = np.ascontiguousarray(points, np.float32)
-    if size <= 0:
-        raise ValueError(f"a voxel has a positive size, not {size}")
-    voxel = np.empty(len(points), np.int32)
-    count = _voxel_numbers(points, float(size), _empty_buckets(len(points)), voxel)
-    occupancy = np.bincount(voxel, minlength=count)
-    means = [np.bincount(voxel, points[:, axis], minlength=count) / occupancy for axis in range(3)]
-    return np.stack(means, axis=1).astype(np.float32)
 
 
 def _empty_buckets(count: int) -> np.ndarray:
@@ -111,32 +99,6 @@ def _has_kept_neighbour(points, index, size, dst, buckets, following):
                         return True
                     other = following[other]
     return False
-
-
-@cached_njit()
-def _voxel_numbers(points, size, buckets, voxel):
-    """Number the occupied voxels by first point into voxel [N]; returns how many there are."""
-    mask = len(buckets) - 1
-    following = np.empty(len(points), np.int32)
-    count = 0
-    for index in range(len(points)):
-        x, y, z = _cell(points[index, 0], size), _cell(points[index, 1], size), _cell(points[index, 2], size)
-        bucket = (_column_bucket(x, y) + z) & mask
-        other = buckets[bucket]
-        while other >= 0 and not (
-            _cell(points[other, 0], size) == x
-            and _cell(points[other, 1], size) == y
-            and _cell(points[other, 2], size) == z
-        ):
-            other = following[other]
-        if other >= 0:
-            voxel[index] = voxel[other]
-        else:
-            voxel[index] = count
-            count += 1
-            following[index] = buckets[bucket]
-            buckets[bucket] = index
-    return count
 
 
 # ---------------------------------------------------------------- distances

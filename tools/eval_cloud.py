@@ -20,7 +20,8 @@ if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import DataError, write_json
-from tools.cloud_metrics import compare_clouds, read_points, voxel_means
+from fusion.clouds import CloudOptions, Points, crop, merge_voxels
+from tools.cloud_metrics import compare_clouds, read_points
 from tools.program import Formatter, float_list, run_program
 
 
@@ -36,26 +37,25 @@ def parse_args() -> argparse.Namespace:
     add("--bbox", type=float_list, help="cut both clouds: x0,y0,z0,x1,y1,z1 (write --bbox=-1,... for a leading minus)")
     add("--out", help="write the numbers to this JSON file")
     args = parser.parse_args()
-    for name in ("threshold", "max_dist", "voxel"):
+    for name in ("threshold", "max_dist"):
         value = getattr(args, name)
         values = value if isinstance(value, tuple) else () if value is None else (value,)
         if value == () or not all(0 < value < math.inf for value in values):
             raise DataError(f"--{name} {','.join(map(str, values))}: must be positive")
-    if args.bbox is not None and (len(args.bbox) != 6 or not np.less(args.bbox[:3], args.bbox[3:]).all()):
-        raise DataError(f"--bbox {','.join(map(str, args.bbox))}: needs x0,y0,z0,x1,y1,z1 with x0 < x1 and so on")
     return args
 
 
-def read_cloud(path: str, bbox: tuple[float, ...] | None, voxel: float | None) -> np.ndarray:
+def read_cloud(path: str, options: CloudOptions) -> np.ndarray:
     """The finite points [N, 3] of a PLY inside the box, thinned by voxels; raises DataError when there is none."""
     points, dropped = read_points(path)
     if dropped:
         print(f"{path}: dropped {dropped} points that are not finite")
-    if bbox is not None:
-        points = points[((points >= bbox[:3]) & (points <= bbox[3:])).all(axis=1)]
-        if not len(points):
-            raise DataError(f"{path}: has no point inside --bbox {','.join(f'{x:g}' for x in bbox)}")
-    return points if voxel is None else voxel_means(points, voxel)
+    cloud = Points(points, np.zeros_like(points, np.uint8))
+    if options.bbox is not None:
+        cloud = next(crop([cloud], options.bbox))
+        if not len(cloud):
+            raise DataError(f"{path}: has no point inside --bbox {','.join(f'{x:g}' for x in options.bbox)}")
+    return cloud.xyz if options.voxel is None else next(merge_voxels([cloud], options.voxel)).xyz
 
 
 def format_report(result: dict) -> str:
@@ -73,7 +73,8 @@ def format_report(result: dict) -> str:
 def main() -> None:
     """Read, compare, print."""
     args = parse_args()
-    cloud, truth = (read_cloud(path, args.bbox, args.voxel) for path in (args.cloud, args.truth))
+    options = CloudOptions(bbox=args.bbox, voxel=args.voxel)
+    cloud, truth = (read_cloud(path, options) for path in (args.cloud, args.truth))
     max_dist = math.inf if args.max_dist is None else args.max_dist
     result = compare_clouds(cloud, truth, args.threshold, max_dist, numba.get_num_threads())
     print(format_report(result))

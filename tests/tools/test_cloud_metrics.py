@@ -1,4 +1,4 @@
-"""Thinning, voxels, distances and scores of clouds, against brute force and known geometry."""
+"""Thinning, distances and scores of clouds, against brute force and known geometry."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from datasets.files import DataError
 from datasets.io import write_ply
-from tools.cloud_metrics import compare_clouds, nearest_distances, read_points, summarize, thin, voxel_means
+from tools.cloud_metrics import compare_clouds, nearest_distances, read_points, summarize, thin
 
 DST = 0.2
 
@@ -26,7 +26,7 @@ def plane(side: int, height: float, spacing: float = 1.0) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), np.full(side * side, height)], axis=1).astype(np.float32)
 
 
-# ---------------------------------------------------------------- thinning and voxels
+# ---------------------------------------------------------------- thinning
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -66,23 +66,10 @@ def test_the_thinning_distance_itself_is_too_near():
     assert thin(np.concatenate([grid, grid]), 0.0, 1).sum() == 400
 
 
-def test_voxel_means():
-    """One point per occupied voxel, the mean of those in it."""
-    points = blob(2000)[:-4]
-    groups: dict[tuple, list] = {}
-    for point in points:
-        groups.setdefault(tuple(np.floor(point.astype(np.float64) / 0.3)), []).append(point.astype(np.float64))
-    expected = np.array([np.mean(group, axis=0) for group in groups.values()])
-    np.testing.assert_allclose(voxel_means(points, 0.3), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="positive"):
-        voxel_means(points, 0.0)
-
-
 def test_no_points():
     """Nothing in, nothing out."""
     none = np.empty((0, 3), np.float32)
     assert thin(none, DST, 1).shape == (0,)
-    assert voxel_means(none, 1.0).shape == (0, 3)
     assert nearest_distances(none, blob(10)).shape == (0,)
 
 

@@ -82,10 +82,10 @@ def test_points_that_are_not_finite(clouds):
         (["--threshold", "0"], "--threshold 0.0: must be positive"),
         (["--threshold", "1,nan"], "--threshold 1.0,nan"),
         (["--threshold", ","], "--threshold"),
-        (["--voxel", "-1"], "--voxel -1.0"),
+        (["--voxel", "-1"], "--voxel -1: must be a positive size"),
         (["--max_dist", "inf"], "--max_dist inf"),
-        (["--bbox", "0,0,0,1,1"], "--bbox 0.0,0.0,0.0,1.0,1.0: needs"),
-        (["--bbox", "0,0,0,1,1,-1"], "with x0 < x1"),
+        (["--bbox", "0,0,0,1,1"], "--bbox=0,0,0,1,1: needs six numbers"),
+        (["--bbox", "0,0,0,1,1,-1"], "is an empty box; x0 < x1"),
         (["--bbox", "100,100,100,101,101,101"], "cloud.ply: has no point inside --bbox 100,100"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_an_interrupted_evaluation_goes_on(benchmark, monkeypatch):
 
     def interrupted(files, *settings):
         if "004" in files.cloud.name:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return score_scan(files, *settings)
 
     score_scan = dtu_score.score_scan
