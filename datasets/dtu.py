@@ -27,28 +27,25 @@ class DtuTraining(Layout):
     def pair_path(self, scan: str) -> Path:
         return self.root / "Cameras" / "pair.txt"
 
-    def camera_path(self, scan: str, view: int) -> Path:
-        return self.root / "Cameras" / "train" / f"{view:08d}_cam.txt"
+    def camera_folder(self, scan: str) -> Path:
+        return self.root / "Cameras" / "train"
 
     def camera(self, scan: str, view: int) -> Camera:
         return super().camera(scan, view).scaled(_CAMERA_SCALE, _CAMERA_SCALE)
 
-    def image_path(self, scan: str, view: int, light: int) -> Path:
-        return self._image_folder(scan) / f"rect_{view + 1:03d}_{light}_r5000.png"
-
-    def _image_folder(self, scan: str) -> Path:
+    def image_folder(self, scan: str) -> Path:
         return self.root / "Rectified" / f"{scan}{_SCAN_SUFFIX}"
 
+    def image_name(self, scan: str, view: int, light: int) -> str:
+        return f"rect_{view + 1:03d}_{light}_r5000.png"
+
     def lights(self, scan: str) -> list[int]:
-        names = folder_names(str(self._image_folder(scan)))
+        names = folder_names(str(self.image_folder(scan)))
         matches = (re.fullmatch(r"rect_[0-9]{3}_([0-9])_r5000\.png", name) for name in names)
         lights = sorted({int(match[1]) for match in matches if match})
         if not lights:
-            raise DataError(f"{self._image_folder(scan)}: holds no image named rect_<view>_<light>_r5000.png")
+            raise DataError(f"{self.image_folder(scan)}: holds no image named rect_<view>_<light>_r5000.png")
         return lights
-
-    def has_image(self, scan: str, view: int, light: int) -> bool:
-        return self.image_path(scan, view, light).name in folder_names(str(self._image_folder(scan)))
 
     def ground_truth(self, scan: str, view: int, size: tuple[int, int]) -> np.ndarray | None:
         folder = self.root / "Depths_raw" / scan

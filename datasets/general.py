@@ -25,19 +25,19 @@ class GeneralScans(Layout):
             raise DataError(f"{self.root / scan}: no such scan; check the scan list")
         return self.root / scan / "pair.txt"
 
-    def camera_path(self, scan: str, view: int) -> Path:
-        return self.root / scan / "cams" / f"{view:08d}_cam.txt"
+    def camera_folder(self, scan: str) -> Path:
+        return self.root / scan / "cams"
 
-    def image_path(self, scan: str, view: int, light: int = 0) -> Path:
-        names = folder_names(str(self.root / scan / "images"))
+    def image_folder(self, scan: str) -> Path:
+        return self.root / scan / "images"
+
+    def image_name(self, scan: str, view: int, light: int) -> str:
+        names = folder_names(str(self.image_folder(scan)))
         found = (f"{view:08d}{suffix}" for suffix in _SUFFIXES if f"{view:08d}{suffix}" in names)
-        return self.root / scan / "images" / next(found, f"{view:08d}.jpg")
+        return next(found, f"{view:08d}.jpg")
 
     def lights(self, scan: str) -> list[int]:
         return [0]
-
-    def has_image(self, scan: str, view: int, light: int = 0) -> bool:
-        return self.image_path(scan, view).name in folder_names(str(self.root / scan / "images"))
 
     def ground_truth(self, scan: str, view: int, size: tuple[int, int]) -> np.ndarray | None:
         exact, sensed = (self.root / scan / name for name in (f"gt/{view:08d}.pfm", f"depth/{view:08d}.png"))

@@ -3,6 +3,7 @@
 import abc
 import functools
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +34,20 @@ class Layout(abc.ABC):
         """The scan's pair file."""
 
     @abc.abstractmethod
-    def camera_path(self, scan: str, view: int) -> Path:
-        """The view's camera file."""
+    def camera_folder(self, scan: str) -> Path:
+        """Where the scan's camera files are."""
 
     @abc.abstractmethod
-    def image_path(self, scan: str, view: int, light: int) -> Path:
-        """The view's image under a light."""
+    def image_folder(self, scan: str) -> Path:
+        """Where the scan's images are."""
+
+    @abc.abstractmethod
+    def image_name(self, scan: str, view: int, light: int) -> str:
+        """The file name of the view's image under a light, there or not."""
 
     @abc.abstractmethod
     def lights(self, scan: str) -> list[int]:
         """The lights under which the scan was photographed."""
-
-    @abc.abstractmethod
-    def has_image(self, scan: str, view: int, light: int) -> bool:
-        """Whether the image exists, from the folder's listing."""
 
     @abc.abstractmethod
     def ground_truth(self, scan: str, view: int, size: tuple[int, int]) -> np.ndarray | None:
@@ -64,6 +65,30 @@ class Layout(abc.ABC):
     def pairs(self, scan: str) -> Pairs:
         """(reference view, source views best first) of every view."""
         return _read_pairs_once(os.fspath(self.pair_path(scan)))
+
+    def camera_name(self, view: int) -> str:
+        """The file name of a view's camera."""
+        return f"{view:08d}_cam.txt"
+
+    def camera_path(self, scan: str, view: int) -> Path:
+        """The view's camera file."""
+        return self.camera_folder(scan) / self.camera_name(view)
+
+    def image_path(self, scan: str, view: int, light: int = 0) -> Path:
+        """The view's image under a light; the light does not matter where the layout has none."""
+        return self.image_folder(scan) / self.image_name(scan, view, light)
+
+    def check_views(self, scan: str, views: Iterable[int], lights: Sequence[int]) -> None:
+        """Raise DataError unless every view has a camera file, and an image under every light.
+
+        Only the folders' listings are read: a file system far away answers each question slowly.
+        """
+        cameras, images = folder_names(str(self.camera_folder(scan))), folder_names(str(self.image_folder(scan)))
+        for view in views:
+            missing = [] if self.camera_name(view) in cameras else [self.camera_path(scan, view)]
+            missing += [self.image_path(scan, view, i) for i in lights if self.image_name(scan, view, i) not in images]
+            if missing:
+                raise DataError(f"{self.pair_path(scan)}: names view {view} of {scan}, but {missing[0]} is missing")
 
     def camera(self, scan: str, view: int) -> Camera:
         """The view's camera at full image size."""

@@ -1,6 +1,7 @@
 """The dataset of all layouts: every reference view of every scan with its source views, as samples."""
 
 import dataclasses
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from datasets.layouts import Layout, folder_names
 from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
 
 LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans}
+_LABEL_KINDS = ("checked_depth", "fused_sigma")  # folders of mu and sigma
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +40,7 @@ class Settings:
     ground_truth: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Index entry of one sample."""
 
     scan: str
@@ -67,44 +68,38 @@ class MVSDataset(Dataset):
         self.entries = [entry for scan in scans for entry in self._index(scan)]
 
     def _index(self, scan: str) -> list[Entry]:
-        layout, settings = self.layout, self.settings
-        lights = layout.lights(scan)
-        if settings.light is not None and layout.has_lights:
-            if settings.light not in lights:
-                raise DataError(f"{layout.root}: {scan} has no light {settings.light}, only {lights}; see --light_idx")
-            lights = [settings.light]
-        pairs = layout.pairs(scan)
-        camera_names = folder_names(str(layout.camera_path(scan, 0).parent))
-        entries = []
-        for light in lights:
-            for reference, candidates in pairs:
-                if not candidates:
-                    continue
-                chosen = candidates[: settings.views - 1]
-                for view in (reference, *chosen):
-                    camera_found = layout.camera_path(scan, view).name in camera_names
-                    if not camera_found or not layout.has_image(scan, view, light):
-                        missing = (
-                            layout.image_path(scan, view, light) if camera_found else layout.camera_path(scan, view)
-                        )
-                        raise DataError(
-                            f"{layout.pair_path(scan)}: names view {view} of {scan}, but {missing} is missing"
-                        )
-                if settings.labels is not None:
-                    self._check_label(scan, reference)
+        lights, samples = self._lights(scan), []
+        for reference, candidates in self.layout.pairs(scan):
+            if candidates:
+                chosen = candidates[: self.settings.views - 1]
                 # As in the official code the best source is repeated when too few are listed.
-                chosen = chosen + [candidates[0]] * (settings.views - 1 - len(chosen))
-                entries.append(Entry(scan, light, reference, tuple(chosen)))
-        return entries
+                chosen = chosen + [candidates[0]] * (self.settings.views - 1 - len(chosen))
+                samples.append((reference, tuple(chosen)))
+        used = chain.from_iterable((reference, *chosen) for reference, chosen in samples)
+        self.layout.check_views(scan, dict.fromkeys(used), lights)  # each once: a view is the source of many others
+        if self.settings.labels is not None:
+            self._check_labels(scan, [reference for reference, _ in samples])
+        return [Entry(scan, light, *sample) for light in lights for sample in samples]
 
-    def _label_paths(self, scan: str, view: int) -> tuple[Path, Path]:
-        folder = self.settings.labels / scan
-        return folder / "checked_depth" / f"{view:08d}.pfm", folder / "fused_sigma" / f"{view:08d}.pfm"
+    def _lights(self, scan: str) -> list[int]:
+        """The lights under which the scan is used."""
+        lights, wanted = self.layout.lights(scan), self.settings.light
+        if wanted is None or not self.layout.has_lights:
+            return lights
+        if wanted not in lights:
+            raise DataError(f"{self.layout.root}: {scan} has no light {wanted}, only {lights}; see --light_idx")
+        return [wanted]
 
-    def _check_label(self, scan: str, view: int) -> None:
-        for path in self._label_paths(scan, view):
-            if not path.parent.is_dir() or path.name not in folder_names(str(path.parent)):
-                raise DataError(f"{path}: this pseudo-label is missing; make it with tools/check_and_encode.py")
+    def _label_path(self, scan: str, kind: str, view: int) -> Path:
+        return self.settings.labels / scan / kind / f"{view:08d}.pfm"
+
+    def _check_labels(self, scan: str, views: list[int]) -> None:
+        for kind in _LABEL_KINDS:
+            folder = self.settings.labels / scan / kind
+            names = folder_names(str(folder)) if folder.is_dir() else ()
+            for path in (self._label_path(scan, kind, view) for view in views):
+                if path.name not in names:
+                    raise DataError(f"{path}: this pseudo-label is missing; make it with tools/check_and_encode.py")
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -150,7 +145,7 @@ class MVSDataset(Dataset):
     def _labels(self, entry: Entry, size: tuple[int, int], depth_range: tuple[float, float]) -> dict[str, Any]:
         """Pseudo-labels of the reference view; valid where mu lies inside the camera file's depth range."""
         maps = []
-        for path in self._label_paths(entry.scan, entry.reference):
+        for path in (self._label_path(entry.scan, kind, entry.reference) for kind in _LABEL_KINDS):
             maps.append(read_pfm(path))
             if maps[-1].shape != size[::-1]:
                 found = "x".join(map(str, maps[-1].shape[::-1]))

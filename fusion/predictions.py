@@ -30,11 +30,12 @@ class Predictions:
 
     def __init__(self, scan_dir: PathLike) -> None:
         self.folder = Path(scan_dir)
-        self.view = functools.lru_cache(_MAPS_IN_MEMORY)(self._read_view)
+        # Not a method: a cache that held its own object would keep the maps until Python looks for such circles.
+        self.view = functools.lru_cache(_MAPS_IN_MEMORY)(functools.partial(_read_view, self.folder))
 
     def depth_path(self, view: int) -> Path:
         """The file that holds the depth of a view."""
-        return self.folder / "depth_est" / f"{view:08d}.pfm"
+        return _depth_path(self.folder, view)
 
     def has(self, view: int) -> bool:
         """Whether the view was predicted."""
@@ -43,9 +44,6 @@ class Predictions:
     @functools.cached_property
     def _depth_files(self) -> frozenset[str]:
         return frozenset(list_folder(self.folder / "depth_est"))
-
-    def _read_view(self, view: int) -> DepthView:
-        return DepthView(read_map(self.depth_path(view)), read_camera(self.folder / "cams" / f"{view:08d}_cam.txt"))
 
     def confidence(self, view: int) -> np.ndarray:
         """Photometric confidence float32 [H, W] of a view."""
@@ -110,6 +108,14 @@ class Predictions:
             raise DataError(
                 f"{path}: is {_size(shape)}, but {self.depth_path(view)} is {_size(expected)}; predict this view again"
             )
+
+
+def _depth_path(folder: Path, view: int) -> Path:
+    return folder / "depth_est" / f"{view:08d}.pfm"
+
+
+def _read_view(folder: Path, view: int) -> DepthView:
+    return DepthView(read_map(_depth_path(folder, view)), read_camera(folder / "cams" / f"{view:08d}_cam.txt"))
 
 
 def _size(shape: tuple[int, ...]) -> str:

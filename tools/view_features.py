@@ -31,6 +31,7 @@ class SeenView(NamedTuple):
 class ViewFeatures:
     """The views used last, up to `budget` bytes of them; `extract` maps an image [1, 3, H, W] to stages of features.
 
+    Views of a scan are dropped when the first one of another scan is asked for: finished scans hold no memory.
     Images are read by the executor's threads: `expect` starts on those that `get` will soon ask for.
     """
 
@@ -53,6 +54,9 @@ class ViewFeatures:
         if key in self._seen:
             self._seen.move_to_end(key)
             return self._seen[key]
+        if self._seen and next(iter(self._seen)).scan != key.scan:
+            self._seen.clear()
+            self._bytes = 0
         self.expect([key])
         view = self._reading.pop(key).result()
         image = torch.from_numpy(view.image).permute(2, 0, 1)[None]
