@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from quick_python import quick_python as start_quick_python
+from small_runs import make_data
 
 # One OpenMP library serves torch and numba; when they use teams of different sizes, torch gets up to ten times slower.
 if "OMP_NUM_THREADS" in os.environ:
@@ -34,3 +35,9 @@ def quick_python(tmp_path_factory) -> Iterator[Path]:
     """An executable that runs programs like python, without the seconds that importing torch takes."""
     with start_quick_python(tmp_path_factory.mktemp("python")) as executable:
         yield executable
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> Path:
+    """Data for every program (small_runs)."""
+    return make_data(tmp_path_factory.mktemp("small"))

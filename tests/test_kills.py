@@ -14,99 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import FAST, ROOT, run_program, succeed, write_checkpoint
-
-from datasets.files import read_json
-from datasets.io import read_camera, read_image, read_pfm, read_ply
-from datasets.synthetic import write_test_layout, write_training_layout
-from models.checkpoint import read_checkpoint
+from helpers import ROOT
+from small_runs import assert_files_are_whole, command, driver_settings, result
 
 MOMENTS = int(os.environ.get("KILL_MOMENTS", 4))
-
-READERS = {
-    ".pfm": read_pfm,
-    ".png": read_image,
-    ".jpg": read_image,
-    ".json": read_json,
-    ".ckpt": read_checkpoint,
-    ".ply": read_ply,
-    ".txt": read_camera,
-}
-# Files about the run, not its result: flags with the folder's name, and the time that steps took.
-ABOUT_THE_RUN = ("flags.json", "training.json")
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory) -> Path:
-    """One scan of 3 views of 64x32 in both layouts, a teacher, and predictions to make labels from."""
-    root = tmp_path_factory.mktemp("kills")
-    write_training_layout(root / "training", {"scan1": 1}, 64, 32, 3, lights=(6,))
-    write_test_layout(root / "test", {"garden": 3}, 64, 32, 3)
-    checkpoint = write_checkpoint(root / "teacher.ckpt", "teacher")
-    flags = ("--testpath", root / "training", "--outdir", root / "est", "--loadckpt", checkpoint, "--num_view", 3)
-    succeed(run_program("tools/predict.py", *flags, *FAST))
-    return root
-
-
-def command(name: str, data: Path, folder: Path) -> list[object]:
-    """A program's command line, with its output folder."""
-    weights = ("--loadckpt", data / "teacher.ckpt", "--num_view", 3)
-    training = ("--trainpath", data / "training", "--trainlist", "all", "--nviews", 3, "--epochs", 3, *FAST)
-    labels = ("--testpath", data / "est", "--pairpath", data / "training", "--thres_view", 1)
-    flags = {
-        "train_unsup.py": (
-            *training,
-            "--save_steps",
-            2,
-            "--augment",
-            "--resume",
-            "--summary_freq",
-            1,
-            "--logdir",
-            folder,
-        ),
-        "tools/predict.py": ("--testpath", data / "training", *weights, *FAST, "--outdir", folder),
-        "tools/check_and_encode.py": (*labels, "--outdir", folder),
-        "test.py": ("--testpath", data / "test", *weights, *FAST, "--disp_threshold", 2, "--outdir", folder),
-        "scripts/run_train_kd.sh": ("--save_steps", 1, "--num_workers", 0),
-    }
-    return [name, *flags[name]]
-
-
-def driver_settings(python: Path, data: Path, folder: Path) -> dict[str, object]:
-    """The environment of scripts/run_train_kd.sh."""
-    settings = {
-        "DATASET_DIR": data / "training",
-        "TRAIN_LIST": "all",
-        "TEST_LIST": "",
-        "CKPT_FILE": data / "teacher.ckpt",
-    }
-    return {
-        **settings,
-        "LOG_DIR": folder,
-        "PYTHON_BIN": python,
-        "ROUNDS": 1,
-        "EPOCHS": 2,
-        "THRES_VIEW": 1,
-        "NUM_VIEW": 3,
-    }
-
-
-def assert_files_are_whole(folder: Path) -> None:
-    """Every file under its own name can be read by its reader."""
-    for path in folder.rglob("*"):
-        if path.suffix in READERS and not path.name.startswith("."):
-            READERS[path.suffix](path)
-
-
-def result(folder: Path) -> dict[str, bytes]:
-    """The files that a program leaves, with their content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in ABOUT_THE_RUN and not path.name.startswith("events")
-    }
-
 
 def run(line: list[object], seconds: float = 300, **settings: object) -> bool:
     """Whether a command ended well; after so many seconds it is killed with all the processes it has started."""
@@ -131,15 +42,15 @@ PROGRAMS = ("train_unsup.py", "tools/predict.py", "tools/check_and_encode.py", "
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_killed_program_goes_on(quick_python, data, tmp_path, name):
+def test_a_killed_program_goes_on(quick_python, small_data, tmp_path, name):
     """Started again it leaves the very bytes of a run that was never killed."""
     whole, killed, counted = tmp_path / "whole", tmp_path / "killed", tmp_path / "changes"
 
     def start(folder: Path, seconds: float = 300, **settings: object) -> bool:
         if name.endswith(".sh"):
-            settings |= driver_settings(quick_python, data, folder)
+            settings |= driver_settings(quick_python, small_data, folder)
         interpreter = "bash" if name.endswith(".sh") else quick_python
-        return run([interpreter, *command(name, data, folder)], seconds, **settings)
+        return run([interpreter, *command(name, small_data, folder)], seconds, **settings)
 
     assert start(whole)  # what is compiled at the first use is compiled now
     shutil.rmtree(whole)
