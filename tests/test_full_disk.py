@@ -43,7 +43,7 @@ def test_a_program_goes_on_when_there_is_space(quick_python, small_data, tmp_pat
 
     succeed(run(tmp_path / "undisturbed"))
     needed = pages(tmp_path / "undisturbed")
-    for share in (0.1, 0.5, 0.8):
+    for share in (0.2, 0.7):
         resize(int(share * needed))
         line = error_line(run(folder))
         assert line.startswith(f"error: {folder}") and line.endswith("written: No space left on device")
@@ -54,6 +54,7 @@ def test_a_program_goes_on_when_there_is_space(quick_python, small_data, tmp_pat
     assert result(folder) == result(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_driver_stops_and_goes_on(quick_python, small_data, tmp_path, disk):
     """Its status says so, and the programs after the one that failed do not start."""
     folder, resize = disk
@@ -70,3 +71,14 @@ def test_a_driver_stops_and_goes_on(quick_python, small_data, tmp_path, disk):
     resize(4 * pages(tmp_path / "undisturbed"))
     succeed(run(folder))
     assert result(folder) == result(tmp_path / "undisturbed")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.parametrize("streams", [">/dev/full", ">/dev/full 2>&1"])
+def test_a_log_on_a_full_disk(quick_python, small_data, tmp_path, streams):
+    """What a program prints may not fit either; then it says so where it still can."""
+    program = command("tools/check_and_encode.py", small_data, tmp_path / "labels")
+    result = end_process(start_process("bash", "-c", f'"$@" {streams}', "bash", quick_python, *program))
+    if "2>" not in streams:
+        assert error_line(result) == "error: standard output: cannot be written: No space left on device"
+    assert result.returncode == 1 and "Traceback" not in result.stderr

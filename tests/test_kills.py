@@ -19,6 +19,7 @@ from small_runs import assert_files_are_whole, command, driver_settings, result
 
 MOMENTS = int(os.environ.get("KILL_MOMENTS", 4))
 
+
 def run(line: list[object], seconds: float = 300, **settings: object) -> bool:
     """Whether a command ended well; after so many seconds it is killed with all the processes it has started."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}}

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ctypes
+import errno
 import math
 import os
 import sys
@@ -23,6 +24,9 @@ KEPT_TENSOR = 100 << 20
 # Parameters of glibc's mallopt.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
+# Why a file that is open can no longer be written to.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+
 
 def run_program(main: Callable[[], None]) -> None:
     """Run a program's `main`; a user's mistake becomes one line on stderr and exit status 1, without a stack trace.
@@ -32,6 +36,7 @@ def run_program(main: Callable[[], None]) -> None:
     with StopSignals() as signals:
         try:
             main()
+            print(end="", flush=True)
         except (DataError, CheckpointError) as error:
             # An error raised in a data-loading worker arrives with its trace in front; the message is the last line.
             message = str(error).strip().splitlines()[-1]
@@ -43,6 +48,12 @@ def run_program(main: Callable[[], None]) -> None:
             _stop(f"error: {os.fsdecode(error.filename)[:200]}: {error.strerror}", 1)
         except MemoryError:
             _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _CANNOT_WRITE:
+                raise
+            # What it could not write is still in its buffer, and must go somewhere when the program ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _stop(f"error: standard output: cannot be written: {error.strerror}", 1)
         except Stopped as stopped:
             _stop(str(stopped), stopped.status)
         except RuntimeError as error:
@@ -66,8 +77,8 @@ def keep_freed_memory() -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    print(message, file=sys.stderr, flush=True)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
     # Not sys.exit: waiting for data-loading workers or other ranks could hang a program that has failed.
     os._exit(status) if "RANK" in os.environ else sys.exit(status)
 
