@@ -27,6 +27,7 @@ from datasets.files import write_json
 from datasets.synthetic import write_test_layout
 from tools.benchmarks import clouds, networks, roofline
 from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process
+from tools.flags import has_amx
 from tools.program import Formatter, positive_int, run_program
 
 SECTIONS = ("sweep", "prediction", "training", "labels", "fusion", "scoring", "roofline")
@@ -61,8 +62,7 @@ def machine() -> dict[str, str | int]:
     return {
         "cpu": cpu,
         "cores": os.cpu_count() or 1,
-        "instructions": torch.backends.cpu.get_cpu_capability()
-        + (" AMX" if torch.cpu._is_amx_tile_supported() else ""),
+        "instructions": torch.backends.cpu.get_cpu_capability() + (" AMX" if has_amx() else ""),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "torch_threads": torch.get_num_threads(),
         "numba_threads": numba.get_num_threads(),

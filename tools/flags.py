@@ -62,12 +62,18 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     group.add_argument("--pin_m", action="store_true", help="pin the host memory of batches")
 
 
+def has_amx() -> bool:
+    """Whether this machine's CPU multiplies bf16 matrices in tiles; torch tells so by a name that may change."""
+    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return ask is not None and ask()
+
+
 def resolved_amp(amp: str, device: torch.device) -> str:
     """The key of AMP_TYPES that a value of --amp means on a device."""
     if amp != "auto":
         return amp
     # Without AMX a CPU's float32 convolutions are as fast as its bf16 ones, measured with AVX512-BF16.
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_amx()
     return "bf16" if fast else "off"
 
 

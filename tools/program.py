@@ -49,7 +49,9 @@ def run_program(main: Callable[[], None]) -> None:
         except MemoryError:
             _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
         except OSError as error:
-            if error.filename is not None or error.errno not in _CANNOT_WRITE:
+            if error.filename is not None:
+                _stop(f"error: {os.fsdecode(error.filename)[:200]}: {error.strerror}", 1)
+            if error.errno not in _CANNOT_WRITE:  # a mistake of ours, or a broken connection
                 raise
             # What it could not write is still in its buffer, and must go somewhere when the program ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

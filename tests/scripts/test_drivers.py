@@ -45,7 +45,8 @@ def test_clouds_are_scored_where_there_is_ground_truth(tmp_path):
     (tmp_path / "out" / "gipuma_pcd").mkdir(parents=True)
     shutil.copyfile(GOLDEN / "dtu_eval/mvsnet001_l3.ply", tmp_path / "out/gipuma_pcd/mvsnet001_l3.ply")
     settings = {"TESTPATH": tmp_path / "test data", "TEST_LIST": tmp_path / "list.txt", "OUTDIR": tmp_path / "out"}
-    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "EVAL_DIR": GOLDEN / "dtu_eval"}
+    (tmp_path / "ground truth").symlink_to(GOLDEN / "dtu_eval")
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "EVAL_DIR": tmp_path / "ground truth"}
     result = run_driver("run_test_dtu.sh", "--skip_depth", "--filter_method", "none", **settings)
     assert result.returncode == 0, result.stderr
     overall = read_json(tmp_path / "out" / "dtu_score.json")["mean"]["overall"]
