@@ -15,7 +15,7 @@ from datasets.mvs import Settings, open_dataset
 from datasets.synthetic import write_scan_list, write_test_layout
 
 SCANS, VIEWS, LIGHTS = 1000, 49, 7
-SCANS_TO_RUN = int(os.environ.get("LOAD_SCANS", 40))  # of the test of programs; 200 take half a minute
+SCANS_TO_RUN = int(os.environ.get("LOAD_SCANS", 25))  # of the test of programs; 200 take half a minute
 
 
 # ---------------------------------------------------------------- indexing
