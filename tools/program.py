@@ -42,10 +42,6 @@ def run_program(main: Callable[[], None]) -> None:
             message = str(error).strip().splitlines()[-1]
             message = message.removeprefix("datasets.files.DataError: ")
             _stop(f"error: {message}", 1)
-        except OSError as error:
-            if error.filename is None:  # not about a file: a mistake of ours, or a broken connection
-                raise
-            _stop(f"error: {os.fsdecode(error.filename)[:200]}: {error.strerror}", 1)
         except MemoryError:
             _stop("error: out of memory; use smaller images (--max_w, --max_h) or a smaller --batch_size", 1)
         except OSError as error:
