@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job on scenes that it makes itself: train a teacher without ground truth, make pseudo-labels, distil a student,
-# predict depth on held-out scenes, fuse clouds, and compare both networks with the exact depth. About eleven minutes on
+# predict depth on held-out scenes, fuse clouds, and compare both networks with the exact depth. About eight minutes on
 # two cores; a time limit keeps it under fifteen on slower or busy machines, where the networks are trained less.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

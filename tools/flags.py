@@ -59,7 +59,7 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
         default=min(4, max(1, (os.cpu_count() or 1) // 2)),
         help="processes (prediction: threads) that load data, 0 for none",
     )
-    group.add_argument("--pin_m", action="store_true", help="pin the host memory of batches")
+    group.add_argument("--pin_m", action="store_true", help="pin the host memory of training batches")
 
 
 def has_amx() -> bool:
