@@ -33,6 +33,9 @@ def run_program(main: Callable[[], None]) -> None:
 
     SIGTERM and SIGINT end it with one line and the status 143 or 130 (tools.signals).
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     with StopSignals() as signals:
         try:
             main()

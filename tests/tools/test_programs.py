@@ -2,6 +2,8 @@
 
 import importlib.util
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -506,3 +508,13 @@ def test_cloud_that_does_not_fit(fused, tmp_path):
     line = error_line(run_process("test.py", *flags, file_limit=40))
     assert "gipuma_pcd/mvsnet001_l3.ply: cannot be written: File too large" in line
     assert not list((outdir / "gipuma_pcd").iterdir())
+
+
+def test_closed_streams(tmp_path):
+    """Nobody listens: a program does its work, and a mistake still ends it with status 1."""
+    program = [sys.executable, str(ROOT / "tools" / "make_synthetic.py"), "--layout", "test", "--outdir"]
+    for flags, status in (("--scenes 1 --width 32 --height 32", 0), ("--scenes 1 --width 1 --height 1", 1)):
+        command = f'exec "$@" {flags} >&- 2>&-'
+        result = subprocess.run(["bash", "-c", command, "bash", *program, str(tmp_path / str(status))], timeout=120)
+        assert result.returncode == status
+    assert len(list((tmp_path / "0").rglob("*.pfm"))) > 0
