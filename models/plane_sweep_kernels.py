@@ -98,6 +98,14 @@ def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
 
 
 @kernel
+def _tile_buffers(sources):
+    """What `_locate_sources` fills for one tile of a row: positions, corners and weights."""
+    positions = np.empty(2 * _TILE, np.float32)
+    corners = np.empty((sources, _CORNERS * _TILE), np.int32)
+    return positions, corners, np.empty((sources, _WEIGHTS * _TILE), np.float32)
+
+
+@kernel
 def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, lanes):
     """Write rows first..last of a cost volume, counted depth first (row = y * D + d).
 
@@ -109,11 +117,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
     pixel_bytes = len(lanes) * FLOAT_BYTES
     out_bytes = pixel_bytes // 2 if bfloat16 else pixel_bytes
     share = np.float32(1) / np.float32(sources + 1)
-    positions = np.empty(2 * _TILE, np.float32)
-    corners, weights = (
-        np.empty((sources, _CORNERS * _TILE), np.int32),
-        np.empty((sources, _WEIGHTS * _TILE), np.float32),
-    )
+    positions, corners, weights = _tile_buffers(sources)
     for row in range(first, last):
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
@@ -147,11 +151,7 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
     hypotheses, height, width = depths.shape
     pixel_bytes = len(lanes) * FLOAT_BYTES
     share = np.float32(1) / np.float32(sources + 1)
-    positions = np.empty(2 * _TILE, np.float32)
-    corners, weights = (
-        np.empty((sources, _CORNERS * _TILE), np.int32),
-        np.empty((sources, _WEIGHTS * _TILE), np.float32),
-    )
+    positions, corners, weights = _tile_buffers(sources)
     for row in range(first * hypotheses, last * hypotheses):
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
@@ -181,8 +181,7 @@ def scatter_rows(first, last, image, channels, factor, rays, offsets, depths, gr
     """
     hypotheses, height, width = depths.shape
     pixel_bytes = channels * FLOAT_BYTES
-    positions = np.empty(2 * _TILE, np.float32)
-    corners, weights = np.empty((1, _CORNERS * _TILE), np.int32), np.empty((1, _WEIGHTS * _TILE), np.float32)
+    positions, corners, weights = _tile_buffers(1)
     for row in range(first * hypotheses, last * hypotheses):
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
