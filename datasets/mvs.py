@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datasets.dtu import DtuTraining
 from datasets.files import DataError, PathLike
 from datasets.general import GeneralScans
-from datasets.io import read_image_size, read_pfm
+from datasets.io import Camera, read_image_size, read_pfm
 from datasets.layouts import Layout, folder_names
 from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
 
@@ -107,8 +107,10 @@ class MVSDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, settings = self.entries[index], self.settings
         keys = self.view_keys(index)
-        size, depth_values = keys[0].size, self.depth_values(index)
-        sample = make_sample([self.load(key) for key in keys], depth_values, entry.scan, entry.reference)
+        views = [self.load(key) for key in keys]
+        size, camera = keys[0].size, views[0].camera
+        depth_values = self.depth_values(index, camera)
+        sample = make_sample(views, depth_values, entry.scan, entry.reference)
         if settings.augment:
             sample["imgs"] = _jitter(torch.from_numpy(sample["imgs"]))
         if settings.ground_truth:
@@ -117,7 +119,6 @@ class MVSDataset(Dataset):
                 sample["depth"] = stage_maps(depth)
                 sample["depth_mask"] = stage_maps((depth >= depth_values[0]) & (depth <= depth_values[-1]))
         if settings.labels is not None:
-            camera = self.layout.camera(entry.scan, entry.reference)
             sample.update(self._labels(entry, size, camera.depth_range(settings.numdepth)))
         return sample
 
@@ -134,13 +135,11 @@ class MVSDataset(Dataset):
         path = self.layout.image_path(key.scan, key.view, key.light)
         return load_view(path, self.layout.camera(key.scan, key.view), key.size, self.layout.scales_images)
 
-    def depth_values(self, index: int) -> np.ndarray:
-        """A sample's depth hypotheses, float32 [numdepth]."""
+    def depth_values(self, index: int, camera: Camera) -> np.ndarray:
+        """A sample's depth hypotheses, float32 [numdepth], from its reference view's camera."""
         entry, settings = self.entries[index], self.settings
         path = self.layout.camera_path(entry.scan, entry.reference)
-        return self.layout.camera(entry.scan, entry.reference).depth_values(
-            settings.numdepth, settings.interval_scale, path
-        )
+        return camera.depth_values(settings.numdepth, settings.interval_scale, path)
 
     def _labels(self, entry: Entry, size: tuple[int, int], depth_range: tuple[float, float]) -> dict[str, Any]:
         """Pseudo-labels of the reference view; valid where mu lies inside the camera file's depth range."""

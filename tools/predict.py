@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,12 @@ def _predicted(
     with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as writers:
         views = ViewFeatures(dataset, extract, args.cache_gb * 1e9, readers)
         written: deque[Future[int]] = deque()
-        for batch, following in zip_longest(batches, batches[1:], fillvalue=[]):
-            keys = [dataset.view_keys(index) for index in batch]
-            views.expect(chain.from_iterable(keys))
-            views.expect(chain.from_iterable(map(dataset.view_keys, following)))
+        keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
+        for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
+            views.expect(chain(*keys, *following))
             samples = [[views.get(key) for key in sample] for sample in keys]
-            depths, confidences = _run(model, samples, [dataset.depth_values(index) for index in batch], device)
+            depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
+            depths, confidences = _run(model, samples, depth_values, device)
             for i, index in enumerate(batch):
                 maps = (depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
                 view = samples[i][0]
