@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from datasets.io import read_pfm
+from datasets.io import read_pfm, write_pfm
 from datasets.sample import View, make_sample, stage_maps
 from datasets.synthetic import Scene
 from models import build_model
@@ -78,6 +78,14 @@ def write_checkpoint(path: Path, kind: str = "student", seed: int = 61, **settin
     model = golden_network(kind, seed, **settings)
     path.write_bytes(checkpoint_bytes(model, torch.optim.Adam(model.parameters()), epoch=0))
     return path
+
+
+def write_exact_labels(root: Path, scan: str, views: int) -> None:
+    """Pseudo-labels in `labels/` of a training layout: its exact depth, with a deviation of 1 mm."""
+    for view in range(views):
+        depth = read_pfm(root / "Depths_raw" / scan / f"depth_map_{view:04d}.pfm")
+        write_pfm(root / "labels" / scan / "checked_depth" / f"{view:08d}.pfm", depth)
+        write_pfm(root / "labels" / scan / "fused_sigma" / f"{view:08d}.pfm", np.ones_like(depth))
 
 
 def share_within(actual, expected, tolerance: float) -> float:

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAST, change_times, end_process, start_process, start_ranks, succeed, wait_until
+from helpers import (
+    FAST,
+    change_times,
+    end_process,
+    start_process,
+    start_ranks,
+    succeed,
+    wait_until,
+    write_exact_labels,
+)
 
 from datasets.files import write_bytes
 from datasets.io import read_pfm, write_pfm
@@ -23,10 +32,7 @@ def data(tmp_path_factory) -> Path:
     """One scan of 4 views of 64x32, and its exact depth as labels."""
     root = tmp_path_factory.mktemp("distributed")
     write_training_layout(root, {"scan1": 1}, 64, 32, VIEWS, lights=(3,))
-    for view in range(VIEWS):
-        depth = read_pfm(root / "Depths_raw" / "scan1" / f"depth_map_{view:04d}.pfm")
-        write_pfm(root / "labels" / "scan1" / "checked_depth" / f"{view:08d}.pfm", depth)
-        write_pfm(root / "labels" / "scan1" / "fused_sigma" / f"{view:08d}.pfm", np.ones_like(depth))
+    write_exact_labels(root, "scan1", VIEWS)
     return root
 
 

@@ -6,13 +6,20 @@ import math
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from helpers import FAST, error_line, golden_network, run_process, run_program, succeed, write_checkpoint
+from helpers import (
+    FAST,
+    error_line,
+    golden_network,
+    run_process,
+    run_program,
+    succeed,
+    write_checkpoint,
+    write_exact_labels,
+)
 
 from datasets.files import DataError
-from datasets.io import read_pfm, write_pfm
 from datasets.synthetic import write_scan_list, write_training_layout
 from models.checkpoint import load_model
 from tools.check_and_encode import RECORD
@@ -30,10 +37,7 @@ def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("training")
     write_training_layout(root, {"scan1": 1}, 64, 64, VIEWS, lights=(3,))
     write_scan_list(root / "scans.txt", ["scan1"])
-    for view in range(VIEWS):
-        depth = read_pfm(root / "Depths_raw" / "scan1" / f"depth_map_{view:04d}.pfm")
-        write_pfm(root / "labels" / "scan1" / "checked_depth" / f"{view:08d}.pfm", depth)
-        write_pfm(root / "labels" / "scan1" / "fused_sigma" / f"{view:08d}.pfm", np.ones_like(depth))
+    write_exact_labels(root, "scan1", VIEWS)
     return root
 
 
