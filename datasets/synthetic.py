@@ -8,19 +8,19 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from datasets import synthetic_render as render
 from datasets.files import DataError, PathLike, check_scan_name, write_bytes
 from datasets.io import Camera, write_camera, write_image, write_pairs, write_pfm
-from datasets.synthetic_scene import SceneError, random_light, random_solids
+from datasets.synthetic_pictures import draw_picture, picture_pyramid
+from datasets.synthetic_rig import RIGS, best_angle, generator, make_rig, rank_sources
+from datasets.synthetic_scene import SceneError, Style, random_light, random_solids
 
-DEPTH_LINE = (425.0, 2.5)  # mm: with 192 values and interval scale 1.06 it ends at 931
-DISTANCE = 600.0  # mm from the middle of the scene to a camera
-RING_ANGLE = np.radians(24.0)  # 250 mm between neighbours: half a pixel per stage-1 hypothesis at 40 pixels' width
-MAX_SOURCES = 10
 LIGHTS = 7
 SAMPLES = 2  # colours are averaged over 2 x 2 rays per pixel
+_DRAWN = 8  # pictures drawn for a rich scene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,36 @@ class Scene:
     depths: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How scenes look and are taken.
+
+    rich: papered with pictures, glossy, with thin parts, some with hardly any texture, taken by a camera with changing
+    exposure, noise and JPEG losses; otherwise plain: procedural patterns and a perfect camera. rig: a kind of
+    `synthetic_rig.RIGS`, or "any" for one that the scene's seed chooses. photographs: uint8 [SIZE, SIZE, 3], for rich
+    scenes besides the pictures they draw.
+    """
+
+    rich: bool = False
+    rig: str = "ring"
+    photographs: tuple[np.ndarray, ...] = ()
+
+    def rig_of(self, seed: int) -> str:
+        """The kind of rig of the scene of a seed."""
+        return RIGS[generator("kind", seed).integers(len(RIGS))] if self.rig == "any" else self.rig
+
+
+PLAIN = Look()
+
+
 def render_scene(
-    seed: int, width: int, height: int, views: int, lights: Sequence[int] = (3,), rig_seed: int | None = None
+    seed: int,
+    width: int,
+    height: int,
+    views: int,
+    lights: Sequence[int] = (3,),
+    rig_seed: int | None = None,
+    look: Look = PLAIN,
 ) -> Scene:
     """Render the scene of a seed, seen by the rig of `rig_seed` (by default a rig of its own).
 
@@ -42,83 +70,73 @@ def render_scene(
     """
     if not lights or not set(lights) <= set(range(LIGHTS)):
         raise DataError(f"lights {list(lights)}: a scene needs at least one, out of 0..{LIGHTS - 1}")
-    cameras = make_rig(seed if rig_seed is None else rig_seed, width, height, views)
+    rig = look.rig_of(seed)
+    cameras = make_rig(seed if rig_seed is None else rig_seed, width, height, views, rig)
+    pictures = _pictures(seed, look)
     try:
-        solids = random_solids(_generator("scene", seed), cameras, width, height)
+        solids = random_solids(
+            generator("scene", seed), cameras, width, height, _style(cameras, rig, width, height, pictures)
+        )
     except SceneError as error:
         raise DataError(f"scene {seed}: {error}; use sides of similar length") from None
     # A generator for each light: its look does not depend on which others are asked for.
-    lamps = np.concatenate([random_light(_generator("light", seed, light)) for light in lights])
+    lamps = np.concatenate([random_light(generator("light", seed, light)) for light in lights])
     columns, rows = np.arange(float(width)), np.arange(float(height))
     images, depths = [], []
     for camera in cameras:
         rays = render.pixel_rays(camera)
-        images.append(render.render_images(solids, lamps, rays, camera.K[0, 0], width, height, SAMPLES))
+        images.append(render.render_images(solids, pictures, lamps, rays, camera.K[0, 0], width, height, SAMPLES))
         depths.append(render.render_depth(solids, rays, columns, rows))
-    stacked = np.stack(images, axis=1)
-    return Scene(cameras, dict(zip(lights, stacked, strict=True)), np.array(depths, np.float32))
+    by_light = dict(zip(lights, np.stack(images, axis=1), strict=True))
+    if look.rich:
+        for light, taken in by_light.items():
+            taken[:] = _photographed(generator("camera", seed, light), taken)
+    if rig != "ring":
+        cameras = _with_depth_range(generator("range", seed), cameras, np.array(depths))
+    return Scene(cameras, by_light, np.array(depths, np.float32))
 
 
-def _generator(purpose: str, *seeds: int) -> np.random.Generator:
-    """A random generator of its own for each purpose and seed."""
-    return np.random.default_rng([*purpose.encode(), 0, *seeds])
+def _pictures(seed: int, look: Look) -> tuple[np.ndarray, ...]:
+    """The pyramid of a scene's pictures; two black pixels for a plain scene."""
+    if not look.rich:
+        return (np.zeros((0, 1, 1, 3), np.float32),) * 2
+    rng = generator("pictures", seed)
+    pictures = [draw_picture(rng) for _ in range(_DRAWN)]
+    if look.photographs:
+        pictures += [look.photographs[i] for i in rng.integers(len(look.photographs), size=_DRAWN)]
+    return picture_pyramid(pictures)
 
 
-# ---------------------------------------------------------------- cameras
+def _style(cameras: Sequence[Camera], rig: str, width: int, height: int, pictures: tuple[np.ndarray, ...]) -> Style:
+    """The style that fits the rig: a wide lens sees larger things and farther."""
+    count = len(pictures[0])
+    if rig == "ring":
+        return Style(pictures=count)
+    return Style(near=220.0, far=3000.0, scale=1.8 * max(width, height) / cameras[0].K[0, 0], pictures=count)
 
 
-def make_rig(seed: int, width: int, height: int, views: int) -> list[Camera]:
-    """`views` cameras that look at the origin: one in the middle and a ring about it, with more than 8 a second ring.
-
-    Neighbours are 220 to 350 mm apart in a rig of 5 to 8 views. Intrinsics are shared, for images of width x height.
-    Raises DataError when these are too small or the views too few.
-    """
-    if views < 2 or min(width, height) < 8:
-        raise DataError(f"{views} views of {width}x{height}: a scene needs at least 2 views and images of 8x8")
-    rng = _generator("rig", seed)
-    inner = 0 if views <= 8 else max(3, (views - 1) // 3)
-    outer = views - 1 - inner
-    ring = RING_ANGLE * (1.08 if outer == 7 and not inner else 1.0)  # wider, so that neighbours on it keep apart
-    tilts = np.repeat([0.0, ring / 2, ring], [1, inner, outer])
-    turns = [rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, n, endpoint=False) for n in (1, inner, outer)]
-    size = max(width, height)
-    focal = 1.8 * size * rng.uniform(0.99, 1.01)
-    middle = [(width - 1) / 2, (height - 1) / 2] + rng.uniform(-0.01, 0.01, 2) * size
-    K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
-    cameras = []
-    for tilt, turn in zip(tilts, np.concatenate(turns), strict=True):
-        tilt_x, tilt_y = tilt * np.array([np.cos(turn), np.sin(turn)]) + rng.uniform(-0.012, 0.012, 2)
-        toward = np.array([np.sin(tilt_x), np.sin(tilt_y) * np.cos(tilt_x), -np.cos(tilt_x) * np.cos(tilt_y)])
-        position = DISTANCE * rng.uniform(0.985, 1.015) * toward
-        target = rng.uniform(-8, 8, 3)
-        cameras.append(_looking_at(K, position, target, roll=rng.normal(0, 0.04)))
-    return cameras
+def _photographed(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """What a camera makes of perfect images [V, H, W, 3]: exposure and white balance of each, noise, JPEG."""
+    noise, quality = rng.uniform(0.3, 3.0), int(rng.integers(70, 97))
+    result = np.empty_like(images)
+    for view, image in enumerate(images):
+        gain = rng.uniform(0.92, 1.07) * rng.uniform(0.98, 1.02, 3)
+        exposed = image * gain + rng.normal(0, noise, image.shape)
+        encoded = cv2.imencode(
+            ".jpg", np.clip(exposed + 0.5, 0, 255).astype(np.uint8)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )[1]
+        result[view] = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+    return result
 
 
-def _looking_at(K: np.ndarray, position: np.ndarray, target: np.ndarray, roll: float) -> Camera:
-    """A camera at a position (mm, world) that looks at a target; the image's x axis is near the world's."""
-    forward = (target - position) / np.linalg.norm(target - position)
-    right = np.cross([-np.sin(roll), np.cos(roll), 0.0], forward)
-    right /= np.linalg.norm(right)
-    cam_T_world = np.eye(4)
-    cam_T_world[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-    cam_T_world[:3, 3] = -cam_T_world[:3, :3] @ position
-    # As precise as a camera file, so that the depth belongs to exactly the camera that is read back.
-    return Camera(K.astype(np.float32).astype(float), cam_T_world.astype(np.float32).astype(float), DEPTH_LINE)
-
-
-def rank_sources(cameras: Sequence[Camera]) -> list[tuple[int, list[tuple[int, float]]]]:
-    """For each view its source views with scores, best first: those whose angle at the scene's middle is near 24°."""
-    toward = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in cameras])
-    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-    excess = np.degrees(np.arccos(np.clip(toward @ toward.T, -1, 1)) - RING_ANGLE)
-    # Too small an angle says little about depth; a larger one only means more occlusion.
-    scores = 100 * np.exp(-0.5 * (excess / np.where(excess < 0, 5.0, 12.0)) ** 2)
-    pairs = []
-    for reference in range(len(cameras)):
-        order = [int(source) for source in np.argsort(-scores[reference], kind="stable") if source != reference]
-        pairs.append((reference, [(source, float(scores[reference, source])) for source in order[:MAX_SOURCES]]))
-    return pairs
+def _with_depth_range(rng: np.random.Generator, cameras: Sequence[Camera], depths: np.ndarray) -> list[Camera]:
+    """The cameras with a depth range of their own each, somewhat wider than what they see: 192 values."""
+    result = []
+    for camera, depth in zip(cameras, depths, strict=True):
+        near, far = depth.min() * rng.uniform(0.6, 0.97), depth.max() * rng.uniform(1.03, 1.6)
+        line = (float(np.float32(near)), float(np.float32((far - near) / 191)))
+        result.append(dataclasses.replace(camera, depth_line=line))
+    return result
 
 
 # ---------------------------------------------------------------- layouts
@@ -137,12 +155,15 @@ def write_training_layout(
     lights: Sequence[int] = (3, 6),
     rig_seed: int = 0,
     done: Callable[[str], None] = _nothing,
+    look: Look = PLAIN,
 ) -> None:
     """Write scans, name -> seed, in the DTU training layout with ground truth at the image size.
 
-    All scans share the rig of `rig_seed`, as the layout wants. Camera files hold intrinsics at a quarter of the image
+    All scans share the ring of `rig_seed`, as the layout wants. Camera files hold intrinsics at a quarter of the image
     size. `done` is called with a scan's name when it is complete.
     """
+    if look.rig != "ring":
+        raise DataError(f"the training layout's cameras are shared by all scenes; a rig of kind {look.rig} is not")
     root = Path(root)
     cameras = make_rig(rig_seed, width, height, views)
     write_pairs(root / "Cameras" / "pair.txt", rank_sources(cameras))
@@ -150,7 +171,7 @@ def write_training_layout(
         write_camera(root / "Cameras" / "train" / f"{view:08d}_cam.txt", camera.scaled(0.25, 0.25))
     for scan, seed in scans.items():
         check_scan_name(scan, root)
-        scene = render_scene(seed, width, height, views, lights, rig_seed)
+        scene = render_scene(seed, width, height, views, lights, rig_seed, look)
         for light, images in scene.images.items():
             for view, image in enumerate(images):
                 write_image(root / "Rectified" / f"{scan}_train" / f"rect_{view + 1:03d}_{light}_r5000.png", image)
@@ -169,6 +190,7 @@ def write_test_layout(
     views: int = 6,
     light: int = 3,
     done: Callable[[str], None] = _nothing,
+    look: Look = PLAIN,
 ) -> None:
     """Write scans, name -> seed, in the test layout, each with a rig of its own and exact depth in `gt/%08d.pfm`.
 
@@ -176,8 +198,8 @@ def write_test_layout(
     """
     for scan, seed in scans.items():
         folder = Path(root) / check_scan_name(scan, root)
-        scene = render_scene(seed, width, height, views, (light,))
-        write_pairs(folder / "pair.txt", rank_sources(scene.cameras))
+        scene = render_scene(seed, width, height, views, (light,), look=look)
+        write_pairs(folder / "pair.txt", rank_sources(scene.cameras, best_angle(look.rig_of(seed))))
         for view, camera in enumerate(scene.cameras):
             write_camera(folder / "cams" / f"{view:08d}_cam.txt", camera)
             write_image(folder / "images" / f"{view:08d}.jpg", scene.images[light][view], quality=95)

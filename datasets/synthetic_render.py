@@ -15,7 +15,7 @@ from numba_cache import cached_njit
 
 # Primitives: |p| = 1 from outside and from inside, the cube |p|_inf = 1, z = 0, and a unit-high cylinder or cone.
 ELLIPSOID, BOWL, BOX, PLANE, CYLINDER, CONE = range(6)
-PLAIN, BLOTCHES, STRIPES, CHECKS, MOSAIC, CELLS, GRID, DOTS, RINGS = range(9)
+PLAIN, BLOTCHES, STRIPES, CHECKS, MOSAIC, CELLS, GRID, DOTS, RINGS, PICTURE = range(10)
 
 NOWHERE = (math.inf, 0.0, 0.0, 0.0)
 MAX_OCTAVES = 8
@@ -31,12 +31,15 @@ SOLID = np.dtype(
         ("reach", np.float64),  # mm, radius of that sphere; inf for backgrounds
         ("texture_T_world", np.float64, (3, 4)),  # rigid, to the texture's coordinates in mm
         ("pattern", np.int64),  # PLAIN ...
+        ("picture", np.int64),  # which one, for PICTURE
         ("colors", np.float64, (3, 3)),  # three RGB colours in 0..1
-        ("period", np.float64),  # mm, of the pattern
+        ("period", np.float64),  # mm, of the pattern; a picture's width
         ("warp", np.float64),  # mm, by which noise bends the pattern
         ("grain", np.float64),  # strength of the noise over everything
         ("grain_period", np.float64),  # mm, of its coarsest octave
         ("bare", np.float64),  # 0..1, share of the surface left in one colour
+        ("gloss", np.float64),  # strength of highlights
+        ("shine", np.float64),  # exponent of highlights: the larger, the smaller they are
         ("salt", np.int64),  # makes the noise of each solid its own
     ],
     align=True,
@@ -286,9 +289,54 @@ def _pattern(pattern, p, period, footprint, salt):
 
 
 @kernel
-def _albedo(solid, world, footprint):
+def _mirrored(x, size):
+    """The texel coordinate of x in a row of `size` that repeats mirrored."""
+    x = x % (2.0 * size)
+    return min(max((x if x < size else 2.0 * size - x) - 0.5, 0.0), size - 1.0)
+
+
+@kernel
+def _texel(level, picture, u, v):
+    """Bilinear RGB of a picture at (u, v) in picture widths; level [P, S, S, 3]."""
+    size = level.shape[1]
+    x, y = _mirrored(u * size, size), _mirrored(v * size, size)
+    x0, y0 = int(x), int(y)
+    x1, y1, fx, fy = min(x0 + 1, size - 1), min(y0 + 1, size - 1), x - x0, y - y0
+    a, b, c, d = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+    pixels = level[picture]
+    return (
+        a * pixels[y0, x0, 0] + b * pixels[y0, x1, 0] + c * pixels[y1, x0, 0] + d * pixels[y1, x1, 0],
+        a * pixels[y0, x0, 1] + b * pixels[y0, x1, 1] + c * pixels[y1, x0, 1] + d * pixels[y1, x1, 1],
+        a * pixels[y0, x0, 2] + b * pixels[y0, x1, 2] + c * pixels[y1, x0, 2] + d * pixels[y1, x1, 2],
+    )
+
+
+@kernel
+def _picture_color(pictures, solid, p, normal, footprint):
+    """RGB of the solid's picture at p, pasted along the texture axis nearest to the unit normal in the world."""
+    n = _vector(solid.texture_T_world, normal)
+    nx, ny, nz = abs(n[0]), abs(n[1]), abs(n[2])
+    u, v = (p[1], p[2]) if nx >= ny and nx >= nz else (p[0], p[2]) if ny >= nz else (p[0], p[1])
+    u, v = u / solid.period, v / solid.period
+    detail = math.log2(max(1.0, footprint / solid.period * pictures[0].shape[1]))
+    fine = min(int(detail), len(pictures) - 2)
+    share = min(detail - fine, 1.0)
+    first, second = _texel(pictures[fine], solid.picture, u, v), _texel(pictures[fine + 1], solid.picture, u, v)
+    return (
+        first[0] + share * (second[0] - first[0]),
+        first[1] + share * (second[1] - first[1]),
+        first[2] + share * (second[2] - first[2]),
+    )
+
+
+@kernel
+def _albedo(solid, pictures, world, normal, footprint):
     """RGB albedo of a solid at a world point, for a pixel that covers `footprint` mm."""
     p = _point(solid.texture_T_world, world)
+    if solid.pattern == PICTURE:
+        color = _picture_color(pictures, solid, p, normal, footprint)
+        scale = max(0.1, 1.0 + solid.grain * _octaves(p, solid.grain_period, footprint, solid.salt))
+        return scale * color[0], scale * color[1], scale * color[2]
     period, salt, warp = solid.period, solid.salt, solid.warp
     bent = p
     if warp > 0.0:
@@ -320,23 +368,38 @@ def _albedo(solid, world, footprint):
 
 
 @kernel
-def _add_color(solids, lights, origin, direction, focal, out):
+def _highlight(solid, to_light, normal, direction):
+    """Strength of the light's mirror image (Blinn's half-vector model); direction is the ray's, of any length."""
+    length = math.sqrt(_dot(direction, direction))
+    hx, hy, hz = (
+        to_light[0] - direction[0] / length,
+        to_light[1] - direction[1] / length,
+        to_light[2] - direction[2] / length,
+    )
+    cosine = (hx * normal[0] + hy * normal[1] + hz * normal[2]) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
+    return solid.gloss * max(0.0, cosine) ** solid.shine
+
+
+@kernel
+def _add_color(solids, pictures, lights, origin, direction, focal, out):
     """Add the colour that a ray sees under every light to out [m, 3]."""
     t, i, normal = _nearest(solids, False, origin, direction)
     world = _along(origin, direction, t)
     nx, ny, nz = _world_normal(solids[i].unit_T_world, normal, direction)
     slant = abs(nx * direction[0] + ny * direction[1] + nz * direction[2]) / math.sqrt(_dot(direction, direction))
-    albedo = _albedo(solids[i], world, 0.7 * t / focal / max(slant, 0.35))
+    albedo = _albedo(solids[i], pictures, world, (nx, ny, nz), 0.7 * t / focal / max(slant, 0.35))
     for m in range(len(lights)):
         light = lights[m]
         to_light = (light.direction[0], light.direction[1], light.direction[2])
-        lambert = max(0.0, nx * to_light[0] + ny * to_light[1] + nz * to_light[2])
+        lambert, mirrored = max(0.0, nx * to_light[0] + ny * to_light[1] + nz * to_light[2]), 0.0
         if lambert > 0.0:
+            if solids[i].gloss > 0.0:
+                mirrored = _highlight(solids[i], to_light, (nx, ny, nz), direction)
             start = (world[0] + 0.05 * nx, world[1] + 0.05 * ny, world[2] + 0.05 * nz)
             if _nearest(solids, True, start, to_light)[1] >= 0:
-                lambert *= 0.35
+                lambert, mirrored = 0.35 * lambert, 0.0
         for c in range(3):
-            out[m, c] += albedo[c] * (light.ambient[c] + light.strength[c] * lambert)
+            out[m, c] += albedo[c] * (light.ambient[c] + light.strength[c] * lambert) + light.strength[c] * mirrored
 
 
 def pixel_rays(camera: Camera) -> np.ndarray:
@@ -355,8 +418,12 @@ def _ray(rays, x, y):
 
 
 @kernel
-def render_images(solids, lights, rays, focal, width, height, samples):
-    """RGB uint8 [m, H, W, 3] under every light, samples x samples of the camera's `rays` per pixel; focal in pixels."""
+def render_images(solids, pictures, lights, rays, focal, width, height, samples):
+    """RGB uint8 [m, H, W, 3] under every light, samples x samples of the camera's `rays` per pixel; focal in pixels.
+
+    `pictures` is a pyramid of float32 [P, S, S, 3] in 0..1, each level half the size of the one before, of two levels
+    at least.
+    """
     images = np.zeros((len(lights), height, width, 3), np.uint8)
     origin = (rays[0, 3], rays[1, 3], rays[2, 3])
     out = np.zeros((len(lights), 3))
@@ -366,7 +433,7 @@ def render_images(solids, lights, rays, focal, width, height, samples):
             for k in range(samples * samples):
                 u = x + (k % samples + 0.5) / samples - 0.5
                 v = y + (k // samples + 0.5) / samples - 0.5
-                _add_color(solids, lights, origin, _ray(rays, u, v), focal, out)
+                _add_color(solids, pictures, lights, origin, _ray(rays, u, v), focal, out)
             for m in range(len(out)):
                 for c in range(3):
                     images[m, y, x, c] = int(min(255.0, 255.0 * out[m, c] / (samples * samples) + 0.5))

@@ -1,6 +1,7 @@
 """Random scenes: what stands in them, its paint and its light. World: origin in the middle, z away from the cameras."""
 
 import colorsys
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,32 +9,51 @@ import numpy as np
 from datasets import synthetic_render as render
 from datasets.io import Camera
 
-# The depths a scene may hold, mm, inside 425 .. 902 (192 values 2.5 mm apart) with some room.
-NEAREST, FARTHEST = 440.0, 890.0
 MAX_TRIES = 200
 DISTANT = 500.0  # mm, before everything
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """What scenes look like.
+
+    near, far: depths they may hold, mm, by default inside 425 .. 902 (192 values 2.5 mm apart) with some room; scale:
+    of everything's size and place; pictures: how many there are to paper solids with, 0 for plain scenes, which also
+    have no highlights and no thin parts.
+    """
+
+    near: float = 440.0
+    far: float = 890.0
+    scale: float = 1.0
+    pictures: int = 0
 
 
 class SceneError(ValueError):
     """No scene of this size fits into the depth range."""
 
 
-def random_solids(rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int) -> np.ndarray:
+def random_solids(
+    rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int, style: Style
+) -> np.ndarray:
     """SOLID records [n]: a background that closes every ray within the depth range, and solids before and on it.
 
     Raises SceneError when no background fits, as for very long images.
     """
-    shapes = _random_background(rng, cameras, width, height)
+    shapes = _random_background(rng, cameras, width, height, style)
     backgrounds = len(shapes)
-    ground = _assemble(rng, shapes, backgrounds)
+    ground = _assemble(rng, shapes, backgrounds, style)
     crowded = rng.random() < 0.3
     count = rng.integers(9, 16) if crowded else rng.integers(4, 9)
     largest = 45.0 if crowded else 85.0
-    for _ in range(count):
-        shape = _random_solid(rng, cameras, ground, largest)
-        if shape is not None:
-            shapes.append(shape)
-    return _assemble(rng, shapes, backgrounds)
+    solids = [_random_solid(rng, cameras, ground, largest, style) for _ in range(count)]
+    shapes += [solid for solid in solids if solid is not None]
+    if style.pictures:
+        details = _ledges(rng, shapes[backgrounds - 1], style) if rng.random() < 0.4 else []
+        details += _thin_parts(rng, ground, style)
+        for kind, world_R_unit, size, centre in details:
+            if _nearest_depth(cameras, kind, size, centre) >= style.near:
+                shapes.append((kind, world_R_unit, size, centre))
+    return _assemble(rng, shapes, backgrounds, style)
 
 
 def random_light(rng: np.random.Generator) -> np.ndarray:
@@ -69,12 +89,14 @@ def _plane(tilt: float, direction: float, point: np.ndarray) -> Shape:
     return render.PLANE, _rotation(axis, tilt), np.ones(3), point
 
 
-def _random_background(rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int) -> list[Shape]:
+def _random_background(
+    rng: np.random.Generator, cameras: Sequence[Camera], width: int, height: int, style: Style
+) -> list[Shape]:
     """One slanted plane, ground and wall, a corner of three walls, or the inside of a bowl."""
     kind = rng.choice(["plane", "ground", "corner", "bowl"], p=[0.35, 0.35, 0.15, 0.15])
     for attempt in range(MAX_TRIES):
         calm = 0.98**attempt  # steep backgrounds fit rarely: become flatter until one fits
-        point = np.array([rng.uniform(-20, 20), rng.uniform(-20, 20), rng.uniform(70, 150)])
+        point = style.scale * np.array([rng.uniform(-20, 20), rng.uniform(-20, 20), rng.uniform(70, 150)])
         turn = rng.uniform(0, 2 * np.pi) if kind == "corner" else rng.normal(0, 0.12)
         if kind == "plane":
             shapes = [_plane(calm * rng.uniform(0, 0.45), rng.uniform(0, 2 * np.pi), point)]
@@ -85,10 +107,10 @@ def _random_background(rng: np.random.Generator, cameras: Sequence[Camera], widt
         elif kind == "corner":
             shapes = [_plane(calm * rng.uniform(0.35, 0.65), turn + 2 * np.pi / 3 * k, point) for k in range(3)]
         else:
-            radii = rng.uniform(260, 500, 3)
+            radii = style.scale * rng.uniform(260, 500, 3)
             shapes = [(render.BOWL, _random_rotation(rng, 0.3), radii, point - [0, 0, radii[2]])]
-        near, far = _depth_limits(_assemble(rng, shapes, len(shapes)), cameras, width, height)
-        if near >= NEAREST and far <= FARTHEST:
+        near, far = _depth_limits(_assemble(rng, shapes, len(shapes), style), cameras, width, height)
+        if near >= style.near and far <= style.far:
             return shapes
     raise SceneError(f"no background fits the depth range for images of {width}x{height}")
 
@@ -107,8 +129,20 @@ def _reach(kind: int, size: np.ndarray) -> float:
     return float(size.max() if kind == render.ELLIPSOID else np.linalg.norm(size))
 
 
+def _nearest_depth(cameras: Sequence[Camera], kind: int, size: np.ndarray, centre: np.ndarray) -> float:
+    """A depth (mm) that nothing of the shape is nearer than in any camera."""
+    depths = [(camera.cam_T_world[:3, :3] @ centre + camera.cam_T_world[:3, 3])[2] for camera in cameras]
+    return min(depths) - _reach(kind, size)
+
+
+def _floor(ground: np.ndarray, x: float, y: float) -> float:
+    """World z (mm) of the background at (x, y)."""
+    along_z = np.array([[0, 0, 0, x], [0, 0, 0, y], [0, 0, 1.0, -DISTANT]])
+    return float(render.render_depth(ground, along_z, np.zeros(1), np.zeros(1))[0, 0]) - DISTANT
+
+
 def _random_solid(
-    rng: np.random.Generator, cameras: Sequence[Camera], ground: np.ndarray, largest: float
+    rng: np.random.Generator, cameras: Sequence[Camera], ground: np.ndarray, largest: float, style: Style
 ) -> Shape | None:
     """A solid that rests on the background or floats before it; None where it would come too near to a camera."""
     kind = rng.choice([render.ELLIPSOID, render.BOX, render.CYLINDER, render.CONE], p=[0.3, 0.4, 0.2, 0.1])
@@ -117,15 +151,49 @@ def _random_solid(
         size[:] = size[0]
     if kind in (render.CYLINDER, render.CONE):
         size[1] = size[0]
-    x, y = rng.uniform(-125, 125), rng.uniform(-100, 100)
-    along_z = np.array([[0, 0, 0, x], [0, 0, 0, y], [0, 0, 1.0, -DISTANT]])
-    floor = float(render.render_depth(ground, along_z, np.zeros(1), np.zeros(1))[0, 0]) - DISTANT
+    x, y = style.scale * rng.uniform(-125, 125), style.scale * rng.uniform(-100, 100)
     lift = size.mean() * rng.uniform(0.3, 0.9) if rng.random() < 0.6 else rng.uniform(40, 160)
-    centre = np.array([x, y, floor - lift])
-    depths = [(camera.cam_T_world[:3, :3] @ centre + camera.cam_T_world[:3, 3])[2] for camera in cameras]
-    if min(depths) - _reach(kind, size) < NEAREST:
+    centre, size = np.array([x, y, _floor(ground, x, y) - style.scale * lift]), style.scale * size
+    if _nearest_depth(cameras, kind, size, centre) < style.near:
         return None
     return int(kind), _random_rotation(rng), size, centre
+
+
+def _thin_parts(rng: np.random.Generator, ground: np.ndarray, style: Style) -> list[Shape]:
+    """Up to three groups of parallel rods or plates a few millimetres thick."""
+    shapes = []
+    for _ in range(rng.integers(0, 4)):
+        x, y = style.scale * rng.uniform(-110, 110, 2)
+        world_R_unit, length = _random_rotation(rng), rng.uniform(50, 140)
+        if rng.random() < 0.7:
+            kind, size, count = render.CYLINDER, np.array([1, 1, length / 3]) * [*2 * [rng.uniform(1.5, 5)], 3], 5
+        else:
+            kind, size, count = render.BOX, np.array([length, rng.uniform(20, 60), rng.uniform(1, 3)]), 2
+        pitch = rng.uniform(12, 40) * world_R_unit[:, 0 if kind == render.CYLINDER else 2]
+        middle = np.array([x, y, _floor(ground, x, y) - style.scale * rng.uniform(10, 120)])
+        for k in range(rng.integers(1, count + 1)):
+            shapes.append((kind, world_R_unit, style.scale * size, middle + style.scale * k * pitch))
+    return shapes
+
+
+def _ledges(rng: np.random.Generator, wall: Shape, style: Style) -> list[Shape]:
+    """Equal boxes in a regular grid on a wall, like the bays of a facade; none on a bowl."""
+    kind, world_R_unit, _, point = wall
+    if kind != render.PLANE:
+        return []
+    pitch, rows, columns = rng.uniform(45, 90, 2), rng.integers(1, 4), rng.integers(2, 5)
+    size = np.array([*(pitch * rng.uniform(0.25, 0.42, 2)), rng.uniform(5, 30)])
+    places = [(i - (columns - 1) / 2, j - (rows - 1) / 2) for i in range(columns) for j in range(rows)]
+    offset = rng.uniform(-40, 40, 2)
+    return [
+        (
+            render.BOX,
+            world_R_unit,
+            style.scale * size,
+            point + style.scale * world_R_unit[:, :2] @ (pitch * place + offset),
+        )
+        for place in np.array(places)
+    ]
 
 
 # ---------------------------------------------------------------- paint
@@ -144,7 +212,7 @@ def _random_colors(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _assemble(rng: np.random.Generator, shapes: list[Shape], backgrounds: int) -> np.ndarray:
+def _assemble(rng: np.random.Generator, shapes: list[Shape], backgrounds: int, style: Style) -> np.ndarray:
     """Paint the shapes: SOLID records [n]."""
     solids = np.zeros(len(shapes), render.SOLID)
     for i, (solid, (kind, world_R_unit, size, centre)) in enumerate(zip(solids, shapes, strict=True)):
@@ -157,7 +225,27 @@ def _assemble(rng: np.random.Generator, shapes: list[Shape], backgrounds: int) -
         offset = rng.uniform(0, 1000, 3)
         solid["texture_T_world"] = np.column_stack([texture_R_world, offset - texture_R_world @ centre])
         _paint(rng, solid)
+    if style.pictures:
+        _paper(rng, solids, style)
     return solids
+
+
+def _paper(rng: np.random.Generator, solids: np.ndarray, style: Style) -> None:
+    """Put pictures and highlights on most solids. Some scenes are poor: on half of their surfaces nothing is left but
+    shading and a faint grain."""
+    poor = rng.random() < 0.2
+    for solid in solids:
+        solid["grain"] *= rng.uniform(0.1, 1.0)
+        solid["period"] *= style.scale
+        solid["grain_period"] *= style.scale
+        if poor and rng.random() < 0.5:
+            solid["pattern"], solid["grain"] = render.PLAIN, rng.uniform(0.02, 0.1)
+        elif rng.random() < 0.75:
+            solid["pattern"], solid["picture"] = render.PICTURE, rng.integers(style.pictures)
+            solid["period"] = style.scale * _log_uniform(rng, 100, 600)
+            solid["grain"] *= 0.3
+        if rng.random() < 0.35:
+            solid["gloss"], solid["shine"] = rng.uniform(0.05, 0.5), _log_uniform(rng, 8, 100)
 
 
 def _paint(rng: np.random.Generator, solid: np.void) -> None:

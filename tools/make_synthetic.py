@@ -14,7 +14,9 @@ from pathlib import Path
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.synthetic import LIGHTS, write_scan_list, write_test_layout, write_training_layout
+from datasets.synthetic import LIGHTS, Look, write_scan_list, write_test_layout, write_training_layout
+from datasets.synthetic_pictures import load_pictures
+from datasets.synthetic_rig import RIGS
 from tools.program import Formatter, Progress, int_list, positive_int, run_program
 
 
@@ -29,12 +31,26 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--width", type=positive_int, default=160, help="image width in pixels")
     parser.add_argument("--height", type=positive_int, default=128, help="image height in pixels")
     parser.add_argument("--lights", type=int_list, default="3,6", help="lights 0..6; test layout: only the first one")
+    parser.add_argument(
+        "--style",
+        choices=("plain", "rich"),
+        default="plain",
+        help="rich: pictures on surfaces, highlights, thin parts, poor texture, a camera with noise and exposure",
+    )
+    parser.add_argument(
+        "--rig", choices=(*RIGS, "any"), default="ring", help="cameras; the training layout's are always a ring"
+    )
+    parser.add_argument("--photographs", help="folder of photographs to paper rich scenes with, besides drawn pictures")
     parser.add_argument("--list", help="scan list to write (<outdir>/scans.txt if not given)")
     flags = parser.parse_args()
     if not flags.lights or not set(flags.lights) <= set(range(LIGHTS)):
         parser.error(f"--lights takes numbers in 0..{LIGHTS - 1}")
     if min(flags.first_seed, flags.rig_seed) < 0:
         parser.error("--first_seed and --rig_seed start at 0")
+    if flags.layout == "train" and flags.rig != "ring":
+        parser.error("--rig: the training layout's cameras are a ring, shared by all scenes; use --layout test")
+    if flags.photographs and flags.style != "rich":
+        parser.error("--photographs needs --style rich")
     if flags.layout == "train" and (flags.width % 4 or flags.height % 4):
         parser.error("--width and --height must be multiples of 4: training cameras are stored at a quarter of them")
     return flags
@@ -44,11 +60,14 @@ def main() -> None:
     flags = parse_flags()
     scans = {f"scan{seed}": seed for seed in range(flags.first_seed, flags.first_seed + flags.scenes)}
     size = (flags.width, flags.height, flags.views)
+    photographs = tuple(load_pictures(flags.photographs)) if flags.photographs else ()
+    look = Look(flags.style == "rich", flags.rig, photographs)
     with contextlib.closing(Progress(len(scans), "synthetic", unit="scene")) as progress:
         if flags.layout == "train":
-            write_training_layout(flags.outdir, scans, *size, flags.lights, flags.rig_seed, lambda _: progress.step())
+            done = (lambda _: progress.step(), look)
+            write_training_layout(flags.outdir, scans, *size, flags.lights, flags.rig_seed, *done)
         else:
-            write_test_layout(flags.outdir, scans, *size, flags.lights[0], lambda _: progress.step())
+            write_test_layout(flags.outdir, scans, *size, flags.lights[0], lambda _: progress.step(), look)
     write_scan_list(flags.list or Path(flags.outdir) / "scans.txt", scans)
 
 

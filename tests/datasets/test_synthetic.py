@@ -12,13 +12,12 @@ from datasets.files import DataError, read_scan_list
 from datasets.io import Camera, read_camera, read_image, read_pairs, read_pfm
 from datasets.synthetic import (
     Scene,
-    make_rig,
-    rank_sources,
     render_scene,
     write_scan_list,
     write_test_layout,
     write_training_layout,
 )
+from datasets.synthetic_rig import make_rig, rank_sources
 from tools import make_synthetic
 
 WIDTH, HEIGHT, VIEWS = 160, 128, 6
@@ -109,6 +108,9 @@ def test_neighbouring_hypotheses_move_by_half_a_pixel(views: int) -> None:
                 assert baseline < 370
 
 
+NO_PICTURES = (np.zeros((0, 1, 1, 3), np.float32),) * 2
+
+
 def front_view(kind: int, size: float) -> tuple[np.ndarray, np.ndarray]:
     """(one solid with white stripes 30 mm wide about x = 0, rays), seen from 600 mm; pixel (20, 16) sees its middle."""
     solid = np.zeros(1, render.SOLID)
@@ -126,7 +128,7 @@ def test_pixel_centres_are_at_integers(samples: int) -> None:
     solid, rays = front_view(render.PLANE, 1.0)
     light = np.zeros(1, render.LIGHT)
     light["direction"][0, 2], light["ambient"] = -1, 1.0
-    row = render.render_images(solid, light, rays, 100.0, 41, 33, samples)[0, 16, :, 0].astype(int)
+    row = render.render_images(solid, NO_PICTURES, light, rays, 100.0, 41, 33, samples)[0, 16, :, 0].astype(int)
     np.testing.assert_array_equal(row, row[::-1])
     # 6 mm per pixel: the middle stripe covers 17.5 to 22.5.
     assert row[20] == 255 and row[16] == 0 and row[18] > 200 and row[17] < 50
