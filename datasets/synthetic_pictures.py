@@ -155,6 +155,7 @@ def _page(rng: np.random.Generator) -> np.ndarray:
         if rng.random() < 0.12:
             canvas[y : y + 50, int(rng.integers(0, 300)) : int(rng.integers(300, SIZE))] = ink
             y += 54
+            continue
         letters = np.pad(alphabet[rng.integers(len(alphabet), size=SIZE // (6 * scale))], ((0, 0), (0, 0), (0, 1)))
         line = np.hstack(letters).repeat(scale, 0).repeat(scale, 1)[: SIZE - y]
         canvas[y : y + len(line), : line.shape[1]][line] = ink
