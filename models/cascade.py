@@ -17,6 +17,8 @@ from models.regularization import CostRegNet, VarianceNet
 
 STAGES = ("stage1", "stage2", "stage3")
 
+READ_OUTS = ("official", "local")
+
 # Cost volumes above this are made in slabs at prediction.
 _SLAB_BYTES = 192 << 20
 
@@ -29,7 +31,8 @@ class CascadeMVSNet(nn.Module):
 
     Called with imgs [B, N, 3, H, W] in 0..1 (view 0 is the reference; H and W multiples of 32), proj_matrices
     {"stage1": [B, N, 2, 4, 4], ...} (slot 0 extrinsic, slot 1 intrinsic) and depth_values [B, K]; each sample keeps its
-    own depth range. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
+    own depth range. `read_out` "local" reads the student's depth between the hypotheses: the expected depth over the
+    most probable one and its neighbours. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
     [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
     "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
     `checkpoint_stages` computes cost volumes and 3D U-Nets again in the backward pass instead of storing what it needs,
@@ -45,14 +48,16 @@ class CascadeMVSNet(nn.Module):
         grad_method: str = "detach",
         cr_base_chs: Sequence[int] = (8, 8, 8),
         checkpoint_stages: bool = False,
+        read_out: str = "official",
     ) -> None:
         super().__init__()
-        _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs)
+        _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs, read_out)
         self.kind = kind
         self.ndepths = tuple(ndepths)
         self.depth_interval_ratios = tuple(depth_interval_ratios)
         self.detach = grad_method == "detach"
         self.checkpoint_stages = checkpoint_stages
+        self.read_out = read_out
         self.feature = FeatureNet(8)
         self.cost_regularization = nn.ModuleList(
             CostRegNet(channels, base, extra_input_conv=kind == "student")
@@ -159,9 +164,22 @@ class CascadeMVSNet(nn.Module):
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
         """Depth [B, h, w], the most probable one (student) or the expected one (teacher), and its confidence."""
         confidence, best = probability.max(dim=1)
-        if self.kind == "student":
-            return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
-        return (probability * hypotheses).sum(dim=1), confidence
+        if self.kind == "teacher":
+            return (probability * hypotheses).sum(dim=1), confidence
+        if self.read_out == "local":
+            return _local_expectation(probability, hypotheses, best), confidence
+        return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
+
+
+def _local_expectation(probability: Tensor, hypotheses: Tensor, best: Tensor) -> Tensor:
+    """Expected depth [B, h, w] over the hypothesis `best` [B, h, w] and its neighbours.
+
+    Without them a depth is a hypothesis, wrong by up to half their spacing; over all of them two modes would be mixed.
+    """
+    near = best[:, None] + torch.arange(-1, 2, device=best.device)[:, None, None]
+    inside = near.clamp(0, hypotheses.shape[1] - 1)
+    weight = probability.gather(1, inside) * (near == inside)
+    return (weight * hypotheses.gather(1, inside)).sum(dim=1) / weight.sum(dim=1)
 
 
 def _first_layer(
@@ -239,11 +257,13 @@ def refined_hypotheses(
     return _evenly_spaced(depth - half_span, depth + half_span, count)
 
 
-def _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs) -> None:
+def _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs, read_out) -> None:
     if kind not in ("teacher", "student"):
         raise ValueError(f"kind {kind!r} is neither 'teacher' nor 'student'")
     if grad_method not in ("detach", "undetach"):
         raise ValueError(f"grad_method {grad_method!r} is neither 'detach' nor 'undetach'")
+    if read_out not in READ_OUTS:
+        raise ValueError(f"read_out {read_out!r} is none of {', '.join(READ_OUTS)}")
     lengths = {len(ndepths), len(depth_interval_ratios), len(cr_base_chs)}
     if lengths != {len(STAGES)}:
         raise ValueError("ndepths, depth_interval_ratios and cr_base_chs need three numbers each, one per stage")

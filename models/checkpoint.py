@@ -173,6 +173,7 @@ def load_model(
     ndepths: Sequence[int] = (48, 32, 8),
     depth_interval_ratios: Sequence[float] = (4, 1, 0.5),
     share_cr: bool = False,
+    read_out: str = "official",
 ) -> CascadeMVSNet:
     """The network of a checkpoint file, teacher or student, in evaluation mode.
 
@@ -184,6 +185,7 @@ def load_model(
     if kind is None or any(weight is None or weight.ndim != 5 for weight in widths):
         raise CheckpointError(f"{path}: is of another network: neither a teacher's nor a student's keys")
     settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
+    settings["read_out"] = read_out
     settings["cr_base_chs"] = [max(1, weight.shape[0] // 2) for weight in widths]
     try:
         with torch.device("meta"):  # no memory for a network that is larger than the file's

@@ -7,6 +7,7 @@ import torch
 
 from datasets.files import DataError
 from datasets.mvs import LAYOUTS
+from models.cascade import READ_OUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
 from tools.program import float_list, int_list, natural_int, positive_int
 
@@ -19,6 +20,12 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
     group.add_argument("--ndepths", type=int_list, default="48,32,8", help="depth hypotheses of each stage")
     group.add_argument(
         "--depth_inter_r", type=float_list, default=ratios, help="hypothesis spacing of each stage, in depth intervals"
+    )
+    group.add_argument(
+        "--read_out",
+        choices=READ_OUTS,
+        default="official",
+        help="student's depth; official: the most probable hypothesis, local: expected among it and its neighbours",
     )
     group.add_argument("--share_cr", action="store_true", help="share the cost regularisation between the stages")
 

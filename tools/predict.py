@@ -85,7 +85,7 @@ def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings
 
 def load_for_prediction(args: argparse.Namespace, device: torch.device) -> CascadeMVSNet:
     """The checkpoint's network on the device, its BatchNorm folded into convolutions of the type that --amp says."""
-    model = load_model(args.loadckpt, args.ndepths, args.depth_inter_r, args.share_cr)
+    model = load_model(args.loadckpt, args.ndepths, args.depth_inter_r, args.share_cr, args.read_out)
     return fold(model, AMP_TYPES[resolved_amp(args.amp, device)] or torch.float32).to(device)
 
 
@@ -161,6 +161,7 @@ def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     settings = dataclasses.asdict(dataset.settings)
     settings.pop("labels")
     network = {"ndepths": args.ndepths, "depth_inter_r": args.depth_inter_r, "share_cr": args.share_cr}
+    network["read_out"] = args.read_out
     network["amp"] = resolved_amp(args.amp, device)
     record = {"weights_sha256": file_digest(args.loadckpt), **settings, **network}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}

@@ -145,4 +145,5 @@ def build_network(kind: str, args: argparse.Namespace) -> CascadeMVSNet:
         grad_method=args.grad_method,
         cr_base_chs=args.cr_base_chs,
         checkpoint_stages=args.checkpoint_stages,
+        read_out=args.read_out,
     )
