@@ -30,7 +30,7 @@ def main() -> None:
     """Parse the flags and train."""
     parser = training_parser(__doc__, epochs=16, lrepochs="4,6,8:2")
     parser.add_argument("--pseudopath", required=True, help="folder of the pseudo-labels")
-    parser.add_argument("--loss", choices=("official", "paper"), default="official", help="variant of the loss")
+    parser.add_argument("--loss", choices=DistillationLoss.VARIANTS, default="official", help="variant of the loss")
     args = parser.parse_args()
     if not Path(args.pseudopath).is_dir():
         raise DataError(f"--pseudopath {args.pseudopath}: no such folder; make labels with tools/check_and_encode.py")

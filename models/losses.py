@@ -178,13 +178,16 @@ class DistillationLoss(nn.Module):
     """Distillation from pseudo-labels: a mean and a standard deviation of depth per pixel.
 
     `variant` "official" is cross-entropy plus the released code's KL divergence of two Gaussians; "paper" is the KL
-    divergence of the label's Gaussian, discretised over the depth hypotheses, from the probability volume.
+    divergence of the label's Gaussian, discretised over the depth hypotheses, from the probability volume; "hard" takes
+    all of the label's probability for the hypothesis next to its mean, to see what the standard deviation is good for.
     """
+
+    VARIANTS = ("official", "paper", "hard")
 
     def __init__(self, variant: str = "official") -> None:
         super().__init__()
-        if variant not in ("official", "paper"):
-            raise ValueError(f"variant {variant!r} is neither 'official' nor 'paper'")
+        if variant not in self.VARIANTS:
+            raise ValueError(f"variant {variant!r} is none of {', '.join(self.VARIANTS)}")
         self.variant = variant
 
     def forward(
@@ -220,7 +223,11 @@ class DistillationLoss(nn.Module):
             total = kl + approx_kl
         else:
             inside = mask & (mu >= hypotheses.amin(dim=1)) & (mu <= hypotheses.amax(dim=1))
-            total = approx_kl = _masked_mean(_discrete_kl(probability, hypotheses, mu, sigma), inside)
+            if self.variant == "hard":
+                divergence = _cross_entropy(probability, hypotheses, mu)
+            else:
+                divergence = _discrete_kl(probability, hypotheses, mu, sigma)
+            total = approx_kl = _masked_mean(divergence, inside)
         return {"total": total, "kl": kl, "approx_kl": approx_kl, "depth_loss": depth_loss}
 
 

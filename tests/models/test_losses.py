@@ -236,7 +236,7 @@ def test_golden_distillation_loss(one_thread):
     assert_gradients(network, golden)
 
 
-@pytest.mark.parametrize("variant", ["official", "paper"])
+@pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
 def test_distillation_loss_of_two_is_the_mean_of_singles(variant):
     """Every term and every gradient, though the two masks hold different numbers of pixels."""
     logits, labels = random_logits(2), random_labels(2)
@@ -255,7 +255,7 @@ def test_distillation_loss_of_two_is_the_mean_of_singles(variant):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("variant", ["official", "paper"])
+@pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
 @pytest.mark.parametrize("sigma", [0.0, 1e-9, 5.0])
 @pytest.mark.parametrize("sharpness", [0.0, 1e4])
 def test_no_gradient_that_is_not_finite(variant, sigma, sharpness):
@@ -269,7 +269,7 @@ def test_no_gradient_that_is_not_finite(variant, sigma, sharpness):
     assert all(values.grad.isfinite().all() for values in logits.values())
 
 
-@pytest.mark.parametrize("variant", ["official", "paper"])
+@pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
 def test_sample_without_labels_contributes_zero(variant):
     """Empty masks, with the zeros that stand for missing labels: no loss, a gradient of zero, nothing divided by 0."""
     logits = random_logits()
@@ -280,7 +280,7 @@ def test_sample_without_labels_contributes_zero(variant):
     assert all((values.grad == 0).all() for values in logits.values())
 
 
-@pytest.mark.parametrize("variant", ["official", "paper"])
+@pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
 def test_pixels_outside_the_mask_do_not_count(variant):
     """Whatever stands where there is no label, even NaN, the loss and its gradient are the same."""
     mu, sigma, mask = random_labels()

@@ -61,6 +61,7 @@ def test_learning_rate():
     assert factor(250) == pytest.approx(2 / 3)
     assert [factor(step) for step in (500, 1999, 2000, 3999, 4000, 10**6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
     assert learning_rate_factor(0, 10, 0, [], 2.0) == 1
+    assert [learning_rate_factor(step, 1000, 0, [0.5], 2.0) for step in (499, 500)] == [1, 0.5]
 
 
 def test_milestone_inside_the_warm_up():
@@ -71,10 +72,10 @@ def test_milestone_inside_the_warm_up():
 def test_milestones():
     """The official flag: epochs and a divisor."""
     assert parse_milestones("6,8,12:2") == ([6, 8, 12], 2.0)
-    assert parse_milestones("12,4:1.5") == ([4, 12], 1.5)
+    assert parse_milestones("12,4.5:1.5") == ([4.5, 12], 1.5)
 
 
-@pytest.mark.parametrize("text", ["", "6,8", "6,8:", ":2", "six:2", "6:2:3", "6:0", "6:-2", "6:nan"])
+@pytest.mark.parametrize("text", ["", "6,8", "6,8:", ":2", "six:2", "6:2:3", "nan:2", "inf:2", "6:0", "6:-2", "6:nan"])
 def test_mistyped_milestones(text):
     """Anything else names the flag."""
     with pytest.raises(DataError, match=r"--lrepochs .*: write epochs and a divisor"):

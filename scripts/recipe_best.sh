@@ -1,0 +1,17 @@
+# What was measured to be better than the official settings, on scenes with exact depth (README, "Training benchmark").
+# Sourced by the drivers with RECIPE=best; whatever is set in the environment stays as it is.
+
+case "$(basename "$0")" in
+    run_train_unsup.sh)
+        LOSS="${LOSS:-per_pixel}" # residuals per pixel, each stage counted once
+        ;;
+    run_train_kd.sh)
+        LOSS="${LOSS:-paper}"             # the label's Gaussian over the hypotheses, as the paper has it
+        THRES_VIEW="${THRES_VIEW:-3}"     # few views see each pixel in small scans
+        START="${START:-teacher}"         # the student goes on from its teacher's weights
+        READ_OUT="${READ_OUT:-local}"     # depth between the hypotheses
+        ;;
+    run_test_dtu.sh)
+        READ_OUT="${READ_OUT:-local}"
+        ;;
+esac

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# The training benchmark: teachers and students of fixed budgets on rendered scenes, judged by exact depth and exact
+# surfaces of scenes they never saw. Variants, named on the command line, change one thing of the recipe "best" each:
+#
+#     bash scripts/run_benchmark.sh                        best
+#     bash scripts/run_benchmark.sh official rounds_2      these two
+#     bash scripts/run_benchmark.sh all                    every one
+#
+# Scenes are rendered once, a teacher is trained once for all variants that share it, and what is finished is skipped on
+# a rerun. The table is $BENCH_DIR/table.md; see the README for its figures and the hours behind them.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+BENCH_DIR="${BENCH_DIR:-$ROOT/outputs/benchmark}"
+SEEDS="${SEEDS:-1}"                                     # of the trainings, such as "1 2 3"; the scenes are the same
+TRAIN_SCENES="${TRAIN_SCENES:-64}"                      # 6 views each, in 3 lights
+TEST_SCENES="${TEST_SCENES:-16}"
+WIDTH="${WIDTH:-160}"
+HEIGHT="${HEIGHT:-128}"
+TEACHER_STEPS="${TEACHER_STEPS:-1500}"
+STUDENT_STEPS="${STUDENT_STEPS:-1500}"                  # of every round
+AMP="${AMP:-$(default_amp)}"
+VARIANTS="best official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch read_out_official
+    no_product rounds_2 rounds_3"
+
+settings_of() { # settings_of VARIANT: prints the settings in which it differs from the recipe "best"
+    case "$1" in
+        best) ;;
+        official) echo "RECIPE=official TEACHER_LOSS=official THRES_VIEW=3" ;; # 7 views, as on DTU, are more than there are
+        teacher_official) echo "TEACHER_LOSS=official" ;;
+        kd_official) echo "LOSS=official" ;;
+        kd_hard) echo "LOSS=hard" ;;
+        check_dynamic) echo "CHECK=dynamic" ;;
+        views_[1-5]) echo "THRES_VIEW=${1#views_}" ;;
+        scratch) echo "START=scratch" ;;
+        read_out_official) echo "READ_OUT=official" ;;
+        no_product) echo "CONFIDENCE=last" ;;
+        rounds_[1-9]) echo "ROUNDS=${1#rounds_}" ;;
+        *) fail "no variant $1; there are:" $VARIANTS ;;
+    esac
+}
+
+variants=("${@:-best}")
+if [ "${variants[*]}" = all ]; then read -r -d '' -a variants <<<"$VARIANTS" || true; fi
+for variant in "${variants[@]}"; do settings_of "$variant" >/dev/null; done
+
+data="$BENCH_DIR/data"
+render() { # render LAYOUT SCENES FIRST_SEED LIGHTS: once
+    local list="$data/$1.txt"
+    [ "$(wc -l <"$list" 2>/dev/null)" = "$2" ] && return
+    stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/$1" --layout "$1" --scenes "$2" \
+        --first_seed "$3" --rig_seed 1 --lights "$4" --style rich --width "$WIDTH" --height "$HEIGHT" --list "$list"
+}
+echo "== scenes"
+render train "$TRAIN_SCENES" 1000 0,3,6
+render test "$TEST_SCENES" 5000 3
+
+tested() { # tested CHECKPOINT OUTDIR: depth and clouds of the held-out scenes
+    TESTPATH="$data/test" TEST_LIST="$data/test.txt" CKPT_FILE="$1" OUTDIR="$2" DISP_THRESHOLD=0.25 EVAL_DIR= \
+        stoppable bash "$ROOT/scripts/run_test_dtu.sh"
+}
+
+run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with it
+    local seed="$1" variant="$2" setting
+    export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1
+    for setting in $(settings_of "$variant"); do export "${setting?}"; done
+    export DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
+    local common=(--seed "$seed" --warmup_steps 50 --save_steps 500)
+    local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS" dir="$BENCH_DIR/seed_$seed/$variant" teacher student
+    echo "== seed $seed, $variant: teacher"
+    LOG_DIR="$teacher_dir" LOSS="$TEACHER_LOSS" stoppable bash "$ROOT/scripts/run_train_unsup.sh" \
+        --max_steps "$TEACHER_STEPS" --lrepochs "$(decay "$TEACHER_STEPS")" "${common[@]}"
+    teacher="$(newest_checkpoint "$teacher_dir")"
+    tested "$teacher" "$teacher_dir/test"
+    echo "== seed $seed, $variant: student"
+    LOG_DIR="$dir" CKPT_FILE="$teacher" stoppable bash "$ROOT/scripts/run_train_kd.sh" \
+        --max_steps "$STUDENT_STEPS" --lrepochs "$(decay "$STUDENT_STEPS")" "${common[@]}"
+    student="$(newest_checkpoint "$dir/round_$ROUNDS/student")"
+    tested "$student" "$dir/test"
+    stoppable "$PYTHON_BIN" "$ROOT/tools/eval_scenes.py" --testpath "$data/test" --testlist "$data/test.txt" \
+        --predictions "teacher=$teacher_dir/test" "student=$dir/test" --out "$dir/scores.json"
+}
+
+decay() { # decay STEPS: --lrepochs that divides the rate by 3 at two thirds and at five sixths of the steps
+    awk -v steps="$1" -v epoch=$((TRAIN_SCENES * 18)) \
+        'BEGIN { printf "%.4g,%.4g:3", steps * 2 / 3 / epoch, steps * 5 / 6 / epoch }'
+}
+
+for seed in $SEEDS; do
+    for variant in "${variants[@]}"; do
+        (run_variant "$seed" "$variant")
+    done
+done
+stoppable "$PYTHON_BIN" "$ROOT/tools/benchmark_table.py" --outdir "$BENCH_DIR"
