@@ -17,7 +17,7 @@ from models.regularization import CostRegNet, VarianceNet
 
 STAGES = ("stage1", "stage2", "stage3")
 
-READ_OUTS = ("official", "local")
+READ_OUTS = ("official", "local", "median")
 
 # Cost volumes above this are made in slabs at prediction.
 _SLAB_BYTES = 192 << 20
@@ -31,10 +31,11 @@ class CascadeMVSNet(nn.Module):
 
     Called with imgs [B, N, 3, H, W] in 0..1 (view 0 is the reference; H and W multiples of 32), proj_matrices
     {"stage1": [B, N, 2, 4, 4], ...} (slot 0 extrinsic, slot 1 intrinsic) and depth_values [B, K]; each sample keeps its
-    own depth range. `read_out` "local" reads the student's depth between the hypotheses: the expected depth over the
-    most probable one and its neighbours. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
-    [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
-    "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
+    own depth range. `read_out` is how the student's depth follows from its probabilities: "official", the most probable
+    hypothesis; "local", the expected depth over it and its neighbours; "median", where half of the probability is
+    nearer. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence" [B, h, w],
+    "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and "features"
+    [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
     `checkpoint_stages` computes cost volumes and 3D U-Nets again in the backward pass instead of storing what it needs,
     which takes less memory and more time.
     """
@@ -168,6 +169,8 @@ class CascadeMVSNet(nn.Module):
             return (probability * hypotheses).sum(dim=1), confidence
         if self.read_out == "local":
             return _local_expectation(probability, hypotheses, best), confidence
+        if self.read_out == "median":
+            return _median_depth(probability, hypotheses), confidence
         return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
 
 
@@ -180,6 +183,20 @@ def _local_expectation(probability: Tensor, hypotheses: Tensor, best: Tensor) ->
     inside = near.clamp(0, hypotheses.shape[1] - 1)
     weight = probability.gather(1, inside) * (near == inside)
     return (weight * hypotheses.gather(1, inside)).sum(dim=1) / weight.sum(dim=1)
+
+
+def _median_depth(probability: Tensor, hypotheses: Tensor) -> Tensor:
+    """Depth [B, h, w] with half of the probability [B, D, h, w] on either side.
+
+    Each hypothesis's probability counts as spread evenly over its spacing. Of all depths this has the least expected
+    absolute error, also where there are two modes.
+    """
+    nearer = probability.cumsum(dim=1)
+    middle = (nearer < 0.5 * nearer[:, -1:]).sum(dim=1, keepdim=True).clamp(max=hypotheses.shape[1] - 1)
+    own = probability.gather(1, middle).clamp(min=1e-12)
+    share = 0.5 - (nearer.gather(1, middle) - 0.5 * nearer[:, -1:]) / own  # of the middle one's, beyond its depth
+    spacing = (hypotheses[:, -1:] - hypotheses[:, :1]) / (hypotheses.shape[1] - 1)
+    return (hypotheses.gather(1, middle) + share * spacing).squeeze(1)
 
 
 def _first_layer(

@@ -25,7 +25,8 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
         "--read_out",
         choices=READ_OUTS,
         default="official",
-        help="student's depth; official: the most probable hypothesis, local: expected among it and its neighbours",
+        help="student's depth; official: the most probable hypothesis, local: the expected one among it and its\n"
+        "neighbours, median: the one with half of the probability before it",
     )
     group.add_argument("--share_cr", action="store_true", help="share the cost regularisation between the stages")
 

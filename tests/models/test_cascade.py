@@ -126,6 +126,7 @@ def test_grad_method_links_the_stages(grad_method, reaches):
         ({"depth_interval_ratios": (4, 1)}, "three numbers each"),
         ({"cr_base_chs": (8, 8, 8, 8)}, "three numbers each"),
         ({"grad_method": "both"}, "grad_method 'both'"),
+        ({"read_out": "mode"}, "is none of official, local, median"),
         ({"share_cr": True, "cr_base_chs": (8, 8, 4)}, "same cr_base_chs"),
     ],
 )
@@ -179,3 +180,46 @@ def test_volumes_in_slabs_give_the_same_depth(kind, monkeypatch):
     assert share_within(in_slabs, depth, 1e-3) >= DEPTH_SHARE[kind]
     for ours, whole in zip(in_slabs_confidences, confidences, strict=True):
         assert share_within(ours, whole, 1e-4) >= DEPTH_SHARE[kind]
+
+
+# ---------------------------------------------------------------- the student's read-out
+
+
+def read_out(kind: str, probability: list[float]) -> float:
+    """Depth that a student reads out of a distribution over the depths 10, 20, ... of one pixel."""
+    network = build_model("student", read_out=kind)
+    volume = torch.tensor(probability)[None, :, None, None]
+    hypotheses = 10.0 * torch.arange(1, len(probability) + 1)[None, :, None, None]
+    return float(network._read_out(volume, hypotheses)[0])
+
+
+@pytest.mark.parametrize(
+    ("probability", "official", "local", "median"),
+    [
+        ([0, 0, 1, 0, 0], 30, 30, 30),
+        ([0, 0, 0.5, 0.5, 0], 30, 35, 35),  # between two hypotheses
+        ([0, 0.25, 0.5, 0.25, 0], 30, 30, 30),
+        ([0.6, 0.4, 0, 0, 0], 10, 14, 10 + 10 * (0.5 / 0.6 - 0.5)),  # at the first hypothesis
+        ([0, 0, 0, 0.4, 0.6], 50, 46, 50 - 10 * (0.5 / 0.6 - 0.5)),  # at the last one
+        ([0.4, 0, 0, 0, 0.6], 50, 50, 50 - 10 * (0.5 / 0.6 - 0.5)),  # two modes are not mixed
+    ],
+)
+def test_read_outs(probability, official, local, median):
+    """Depths of known distributions."""
+    assert read_out("official", probability) == official
+    assert read_out("local", probability) == pytest.approx(local)
+    assert read_out("median", probability) == pytest.approx(median)
+
+
+def test_the_median_has_the_least_expected_absolute_error():
+    """No other hypothesis is expected to be nearer, for random distributions."""
+    generator = torch.Generator().manual_seed(0)
+    depths = 10.0 * torch.arange(1, 9)
+    for _ in range(50):
+        probability = torch.rand(8, generator=generator).pow(4)
+        probability /= probability.sum()
+        errors = [float((probability * (depths - depth).abs()).sum()) for depth in depths]
+        found = read_out("median", probability.tolist())
+        assert (
+            float((probability * (depths - found).abs()).sum()) <= min(errors) + 2.5
+        )  # half a hypothesis's own spread
