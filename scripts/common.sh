@@ -12,6 +12,13 @@ fail() { echo "error: $*" >&2; exit 1; }
 
 bash "$ROOT/scripts/setup.sh" || fail "the set-up failed"
 
+use_recipe() { # settings that RECIPE names and the environment does not set: official (the defaults) or best
+    RECIPE="${RECIPE:-official}"
+    [ "$RECIPE" = official ] && return
+    [ -f "$ROOT/scripts/recipe_$RECIPE.sh" ] || fail "RECIPE=$RECIPE: there are official and best"
+    source "$ROOT/scripts/recipe_$RECIPE.sh"
+}
+
 launch() { # launch PROGRAM FLAGS...: one process, or one per GPU under torchrun
     local program="$ROOT/$1"
     shift

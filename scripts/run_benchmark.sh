@@ -21,7 +21,7 @@ TEACHER_STEPS="${TEACHER_STEPS:-1500}"
 STUDENT_STEPS="${STUDENT_STEPS:-1500}"                  # of every round
 AMP="${AMP:-$(default_amp)}"
 VARIANTS="best official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch read_out_official
-    no_product rounds_2 rounds_3"
+    read_out_median no_product rounds_2 rounds_3"
 
 settings_of() { # settings_of VARIANT: prints the settings in which it differs from the recipe "best"
     case "$1" in
@@ -33,7 +33,7 @@ settings_of() { # settings_of VARIANT: prints the settings in which it differs f
         check_dynamic) echo "CHECK=dynamic" ;;
         views_[1-5]) echo "THRES_VIEW=${1#views_}" ;;
         scratch) echo "START=scratch" ;;
-        read_out_official) echo "READ_OUT=official" ;;
+        read_out_official | read_out_median) echo "READ_OUT=${1#read_out_}" ;;
         no_product) echo "CONFIDENCE=last" ;;
         rounds_[1-9]) echo "ROUNDS=${1#rounds_}" ;;
         *) fail "no variant $1; there are:" $VARIANTS ;;

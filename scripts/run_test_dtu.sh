@@ -4,6 +4,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+use_recipe                                              # RECIPE=best: what measured better than the defaults below
 TESTPATH="${TESTPATH:-$ROOT/data/dtu_test}"             # scans in the test layout
 TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/test.txt}"      # scan names, or all
 CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest student of the newest round in outputs/kd
@@ -14,6 +15,7 @@ EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Po
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"
 AMP="${AMP:-off}"                                       # off, bf16, fp16
+READ_OUT="${READ_OUT:-official}"                        # official, local, median: a student's depth
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-1152}"
@@ -37,7 +39,7 @@ fi
 
 launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_LIST" --loadckpt "$CKPT_FILE" \
     --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
-    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --filter_method "$FILTER_METHOD" \
+    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --read_out "$READ_OUT" --filter_method "$FILTER_METHOD" \
     --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
     --num_consistent "$NUM_CONSISTENT" "$@"
 echo "clouds: $OUTDIR/gipuma_pcd"

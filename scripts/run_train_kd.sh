@@ -5,6 +5,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+use_recipe                                              # RECIPE=best: what measured better than the defaults below
 DATASET_DIR="${DATASET_DIR:-$ROOT/data/dtu_training}"   # DTU training layout
 DATASET="${DATASET:-dtu_yao}"                           # dtu_yao, or general_eval for own scenes in the test layout
 TRAIN_LIST="${TRAIN_LIST:-$ROOT/lists/dtu/train.txt}"   # scan names, or all
@@ -17,7 +18,10 @@ NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"                           # per GPU
 EPOCHS="${EPOCHS:-16}"
 AMP="${AMP:-off}"                                       # off, bf16, fp16
-LOSS="${LOSS:-official}"                                # official, paper
+LOSS="${LOSS:-official}"                                # official, paper, hard
+START="${START:-scratch}"                               # a student's first weights: scratch, or teacher for its teacher's
+READ_OUT="${READ_OUT:-official}"                        # official, local, median: a student's depth
+CONFIDENCE="${CONFIDENCE:-product}"                     # of the stages, or last: of stage 3 alone
 LIGHT_IDX="${LIGHT_IDX:-6}"                             # light whose images the labels are predicted from
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
@@ -35,20 +39,24 @@ teacher="${CKPT_FILE:-$(newest_checkpoint "$ROOT/outputs/unsup")}"
 [ -f "$teacher" ] || fail "CKPT_FILE=$teacher: no such file"
 flags=()
 if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
-sizes=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
+case "$START" in scratch | teacher) ;; *) fail "START=$START: must be scratch or teacher" ;; esac
+shared=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --read_out "$READ_OUT")
 
 for ((round = 1; round <= ROUNDS; round++)); do
     echo "== round $round of $ROUNDS, teacher $teacher"
+    start=()
+    if [ "$START" = teacher ]; then start=(--loadckpt "$teacher"); fi
     est="$CHECKED_DEPTH_DIR/round_$round/est" labels="$CHECKED_DEPTH_DIR/round_$round/labels"
     student="$LOG_DIR/round_$round/student"
     launch tools/predict.py --dataset "$DATASET" --testpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
-        --loadckpt "$teacher" --outdir "$est" --light_idx "$LIGHT_IDX" --num_view "$NUM_VIEW" --amp "$AMP" "${sizes[@]}"
+        --loadckpt "$teacher" --outdir "$est" --light_idx "$LIGHT_IDX" --num_view "$NUM_VIEW" --amp "$AMP" \
+        --confidence "$CONFIDENCE" "${shared[@]}"
     launch tools/check_and_encode.py --testpath "$est" --pairpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
         --outdir "$labels" --check "$CHECK" --conf "$CONF" --reproject_dist "$REPROJECT_DIST" \
         --depth_diff "$DEPTH_DIFF" --thres_view "$THRES_VIEW"
     launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
         --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
-        --loss "$LOSS" --nviews "$NUM_VIEW" "${sizes[@]}" --sync_bn --resume "${flags[@]}" "$@"
+        --loss "$LOSS" --nviews "$NUM_VIEW" "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
     teacher="$(newest_checkpoint "$student")"
 done
 echo "student: $teacher"

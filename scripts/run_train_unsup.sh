@@ -4,6 +4,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+use_recipe                                              # RECIPE=best: what measured better than the defaults below
 DATASET_DIR="${DATASET_DIR:-$ROOT/data/dtu_training}"   # DTU training layout
 DATASET="${DATASET:-dtu_yao}"                           # dtu_yao, or general_eval for own scenes in the test layout
 TRAIN_LIST="${TRAIN_LIST:-$ROOT/lists/dtu/train.txt}"   # scan names, or all
