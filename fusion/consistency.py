@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numba
 import numpy as np
 
+from datasets.io import Camera
 from fusion.predictions import DepthView
 from numba_cache import cached_njit
 
@@ -78,6 +79,38 @@ def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check)
     offset = sums[0] / total
     variance = np.maximum(sums[1] / total - offset**2, 0)
     return Agreement(passed, (reference.depth + offset).astype(np.float32), np.sqrt(variance).astype(np.float32))
+
+
+def colour_difference(
+    reference: DepthView, image: np.ndarray, source_camera: Camera, source_image: np.ndarray
+) -> np.ndarray:
+    """How far each reference pixel's colour is from the source's at the point where the depth puts it.
+
+    image, source_image uint8 [H, W, 3] of the reference and the source, at the sizes that their cameras belong to.
+    Returns float32 [H, W]: the absolute difference, mean over the channels, from 0 to 1. Outside the source its nearest
+    border counts; where there is no depth, or it lies behind the source, the difference is 1.
+    """
+    src_T_ref = source_camera.projection() @ np.linalg.inv(reference.camera.projection())
+    difference = np.empty(reference.depth.shape, np.float32)
+    _difference(reference.depth, image, source_image, src_T_ref, difference)
+    return difference
+
+
+@cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
+def _difference(ref_depth, image, source, src_T_ref, difference):
+    """Fill the colour differences [H, W]; see colour_difference."""
+    height, width = ref_depth.shape
+    right, bottom = source.shape[1] - 1.0, source.shape[0] - 1.0
+    for y in numba.prange(height):
+        u, v = np.empty(width), np.empty(width)
+        _project_row(y, ref_depth[y], src_T_ref, u, v)
+        for x in range(width):
+            seen = ref_depth[y, x] > 0 and not (u[x] == -1 and v[x] == -1)
+            column, row = min(max(u[x], 0.0), right), min(max(v[x], 0.0), bottom)
+            total = 0.0
+            for c in range(3):
+                total += abs(image[y, x, c] - _sample(source[:, :, c], column, row))
+            difference[y, x] = total / (3 * 255.0) if seen else 1.0
 
 
 @cached_njit(fastmath=_FASTMATH, error_model="numpy")

@@ -37,7 +37,8 @@ class CascadeMVSNet(nn.Module):
     "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and "features"
     [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
     `checkpoint_stages` computes cost volumes and 3D U-Nets again in the backward pass instead of storing what it needs,
-    which takes less memory and more time.
+    which takes less memory and more time. `extra_input_conv`: whether the 3D U-Nets have the student's first layer; by
+    default the student's alone. A teacher that starts from a student's weights has it too.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class CascadeMVSNet(nn.Module):
         cr_base_chs: Sequence[int] = (8, 8, 8),
         checkpoint_stages: bool = False,
         read_out: str = "official",
+        extra_input_conv: bool | None = None,
     ) -> None:
         super().__init__()
         _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs, read_out)
@@ -61,7 +63,7 @@ class CascadeMVSNet(nn.Module):
         self.read_out = read_out
         self.feature = FeatureNet(8)
         self.cost_regularization = nn.ModuleList(
-            CostRegNet(channels, base, extra_input_conv=kind == "student")
+            CostRegNet(channels, base, kind == "student" if extra_input_conv is None else extra_input_conv)
             for channels, base in zip(self.feature.out_channels, cr_base_chs, strict=True)
         )
         if share_cr:

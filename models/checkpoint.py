@@ -111,9 +111,14 @@ def network_kind(state: dict[str, Tensor]) -> str | None:
     """ "teacher" or "student" by the state dict's keys, None for another network."""
     if any(key.startswith("var_regression.") for key in state):
         return "teacher"
-    if any(".convini." in key for key in state):
+    if has_input_conv(state):
         return "student"
     return None
+
+
+def has_input_conv(state: dict[str, Tensor]) -> bool:
+    """Whether the 3D U-Nets have the first layer that students have."""
+    return any(".convini." in key for key in state)
 
 
 def check_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.PathLike) -> None:
@@ -149,6 +154,40 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.Path
     """Load a state dict that `check_weights` allows; raises its CheckpointError."""
     check_weights(model, state, path)
     model.load_state_dict(state)
+
+
+def load_start(model: CascadeMVSNet, state: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """Load the weights of a network of either kind, as the start of a training; raises CheckpointError.
+
+    What only the other kind has is left out (the teacher's variance branch). What only this one has stays as it is (the
+    same branch), or does nothing at first: a student's first layer is the teacher's, and the layer after it hands that
+    one's outputs on unchanged, with BatchNorm's running statistics.
+    """
+    own = model.state_dict()
+    if network_kind(state) == "teacher" and model.kind == "student":
+        state = {key: value for key, value in state.items() if not key.startswith("var_regression.")}
+        if not has_input_conv(state):
+            state = _with_input_conv(state, own)
+    elif network_kind(state) == "student" and model.kind == "teacher":
+        state = state | {key: value for key, value in own.items() if key.startswith("var_regression.")}
+    load_weights(model, state, path)
+
+
+def _with_input_conv(state: dict[str, Tensor], student: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose U-Nets begin with `conv0`, made one of those that begin with `convini`."""
+    moved = {key.replace(".conv0.", ".convini.") if _in_unets(key) else key: v for key, v in state.items()}
+    for key, value in student.items():
+        if _in_unets(key) and ".conv0." in key:
+            moved[key] = (
+                torch.ones_like(value) if key.endswith(("bn.weight", "running_var")) else torch.zeros_like(value)
+            )
+            if key.endswith("conv.weight"):
+                nn.init.dirac_(moved[key])
+    return moved
+
+
+def _in_unets(key: str) -> bool:
+    return key.startswith("cost_regularization.")
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | os.PathLike) -> None:
@@ -187,6 +226,7 @@ def load_model(
     settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
     settings["read_out"] = read_out
     settings["cr_base_chs"] = [max(1, weight.shape[0] // 2) for weight in widths]
+    settings["extra_input_conv"] = has_input_conv(state)
     try:
         with torch.device("meta"):  # no memory for a network that is larger than the file's
             check_weights(build_model(kind, **settings), state, path)

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numba
@@ -86,6 +86,13 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def broadcast(values: Iterable[torch.Tensor]) -> None:
+    """Give the tensors the values that they have in the first process; all must call it."""
+    if dist.is_initialized():
+        for value in values:
+            dist.broadcast(value, 0)
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

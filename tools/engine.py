@@ -17,26 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets.files import DataError, write_json
+from datasets.files import DataError, write_bytes, write_json
 from datasets.mvs import MVSDataset
-from models.checkpoint import checkpoint_bytes, load_optimizer, load_weights, read_checkpoint
+from models.checkpoint import checkpoint_bytes, load_optimizer, load_start, load_weights, read_checkpoint
 from tools import distributed
+from tools.devices import move_to
 from tools.flags import AMP_TYPES, resolved_amp
 from tools.log import EventLog, sample_images
 from tools.program import Progress, keep_freed_memory
 from tools.resume import CheckpointFolder, SeededSamples, TrainingSampler, interned, random_state, set_random_state
 from tools.schedule import learning_rate_factor, parse_milestones
+from tools.selection import Selection, SelectionRecord, open_training_selection
 from tools.signals import Stopped, StopSignals, shield_worker
 from tools.validation import depth_metrics, describe
 
 Losses = Callable[[dict[str, Any], dict[str, Any]], dict[str, Tensor]]
-
-
-def move_to(value: Any, device: torch.device) -> Any:
-    """A sample, batched or not, with its tensors on the device."""
-    if isinstance(value, dict):
-        return {key: move_to(item, device) for key, item in value.items()}
-    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
 class Trainer:
@@ -51,8 +46,10 @@ class Trainer:
         test_set: MVSDataset | None,
         device: torch.device,
         data_version: str = "",
+        selection: Selection | None = None,
     ) -> None:
         self.args, self.device, self.data_version = args, device, data_version
+        self.selection, self.scores = selection, SelectionRecord(selection.name if selection else "")
         self.compute_losses = compute_losses
         self.amp_type = AMP_TYPES[resolved_amp(args.amp, device)]
         self.network = model.to(device)
@@ -115,8 +112,10 @@ class Trainer:
         path = newest or self.args.loadckpt
         if path is not None:
             content = read_checkpoint(path)
-            load_weights(self.network, content["model"], path)
-            if newest is not None:
+            if newest is None:
+                load_start(self.network, content["model"], path)
+            else:
+                load_weights(self.network, content["model"], path)
                 self._restore_progress(content, newest)
             self.message(f"{'resumed' if newest else 'weights'} from {path}")
         step, opposite = distributed.agree([self.step, -self.step])
@@ -139,34 +138,39 @@ class Trainer:
                 self.scaler.load_state_dict(content.get("scaler", {}))
             if "random" in content:
                 set_random_state(content["random"], self.device)
+            self.scores = SelectionRecord.restored(content.get("selection"), self.scores.name)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError):
             raise DataError(f"{path}: cannot be resumed from; its record of the training is damaged") from None
-        if self._epoch_finished():
-            self.epoch, self.samples = self.epoch + 1, 0
-        else:
-            self.checkpoints.note_unfinished(path)
         if self.step < 0:
-            self.step = self.epoch * len(self.train_loader)
+            self.step = (self.epoch + self._epoch_finished()) * len(self.train_loader)
+        if not self._epoch_finished():
+            self.checkpoints.note_unfinished(path)
+        elif not self._unscored():
+            self.epoch, self.samples = self.epoch + 1, 0
         self.saved_step = self.step
 
     def _epoch_finished(self) -> bool:
         return self.samples >= self.sampler.total_size
 
+    def _content(self) -> bytes:
+        """A checkpoint of this step."""
+        return checkpoint_bytes(
+            self.network,
+            self.optimizer,
+            self.epoch,
+            samples=self.samples,
+            step=self.step,
+            scaler=self.scaler.state_dict(),
+            bad_steps=(self.bad_steps, self.all_bad_steps),
+            random=random_state(self.device),
+            data_version=self.data_version,
+            **self.scores.extra(),
+        )
+
     def _save(self) -> None:
         """Write a checkpoint of this step, unless there is one."""
         if distributed.is_main() and self.saved_step != self.step:
-            content = checkpoint_bytes(
-                self.network,
-                self.optimizer,
-                self.epoch,
-                samples=self.samples,
-                step=self.step,
-                scaler=self.scaler.state_dict(),
-                bad_steps=(self.bad_steps, self.all_bad_steps),
-                random=random_state(self.device),
-                data_version=self.data_version,
-            )
-            self.checkpoints.write(self.epoch, self._epoch_finished(), content)
+            self.checkpoints.write(self.epoch, self._epoch_finished(), self._content())
         self.saved_step = self.step
 
     # ------------------------------------------------------------ training
@@ -174,19 +178,29 @@ class Trainer:
     def run(self) -> None:
         """Train all epochs, evaluating and saving as the flags say. After a signal it saves and raises Stopped."""
         with self.signals:
+            if self.samples and self._epoch_finished():  # it was stopped before it was scored
+                self._end_epoch()
             while self.epoch < self.args.epochs and not self._enough():
                 self._train_epoch()
-                if not self.stop_signal:
-                    self._end_epoch()
-                if self.stop_signal:
-                    self._stop()
-                self.epoch, self.samples = self.epoch + 1, 0
+                self._end_epoch()
             if self.step_seconds and distributed.is_main():
                 seconds = median(self.step_seconds)
-                write_json(self.logdir / "training.json", {"steps": self.step, "seconds_per_step": round(seconds, 4)})
+                account = {"steps": self.step, "seconds_per_step": round(seconds, 4), **self.scores.extra()}
+                write_json(self.logdir / "training.json", account)
                 self.message(f"trained {self.step} steps, {seconds:.2f} s per step (median)")
 
     def _end_epoch(self) -> None:
+        """Score, save and evaluate as the flags say, and go on to the next epoch; stop after a signal."""
+        if not self.stop_signal and self._unscored():
+            self.select()
+            self.saved_step = -1  # a checkpoint tells of its score
+        if not self.stop_signal:
+            self._save_and_evaluate()
+        if self.stop_signal:
+            self._stop()
+        self.epoch, self.samples = self.epoch + 1, 0
+
+    def _save_and_evaluate(self) -> None:
         last = self.epoch == self.args.epochs - 1 or self._enough()
         if last or (self.epoch + 1) % self.args.save_freq == 0:
             self._save()
@@ -287,6 +301,24 @@ class Trainer:
 
     # ------------------------------------------------------------ evaluation
 
+    def _unscored(self) -> bool:
+        return self.selection is not None and self.scores.last_step() != self.step
+
+    def select(self) -> None:
+        """Score the network without ground truth; the best so far is kept. A signal cuts this short, without a score.
+
+        It leaves no trace in the training: neither in weights and statistics nor in random states.
+        """
+        score = self.selection.score(self.network, lambda: self.signals.signum > 0)
+        self._agree(finite=True)
+        if self.stop_signal:
+            return
+        self.message(f"epoch {self.epoch + 1}, without ground truth: {score}")
+        self.log.scalars("select", score._asdict(), self.step)
+        if self.scores.add(score, self.epoch, self.step) and self.args.mode == "train" and distributed.is_main():
+            write_bytes(self.checkpoints.best, self._content())
+            self.message(f"best so far: {self.checkpoints.best}")
+
     @torch.no_grad()
     def evaluate(self) -> dict[str, float] | None:
         """Depth metrics over the samples that have ground truth, printed and logged.
@@ -338,7 +370,8 @@ def run_training(
 ) -> None:
     """Do what --mode says. A training is resumed only with the `data_version` it was started with."""
     keep_freed_memory()
-    trainer = Trainer(args, model, compute_losses, train_set, test_set, device, data_version)
+    selection = open_training_selection(args, device)
+    trainer = Trainer(args, model, compute_losses, train_set, test_set, device, data_version, selection)
     trainer.message(f"{len(train_set)} training samples, device {device}, precision {args.amp}")
     if distributed.is_main():
         write_json(trainer.logdir / "flags.json", {name: str(value) for name, value in vars(args).items()})
@@ -349,6 +382,8 @@ def run_training(
             if trainer.test_loader is None:
                 raise DataError("--mode test needs --testlist")
             trainer.evaluate()
+            if selection is not None:
+                trainer.select()
         else:
             trainer.profile()
     finally:

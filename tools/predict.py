@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ from models.blocks import fold
 from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
 from tools import distributed
-from tools.engine import move_to
+from tools.devices import move_to
 from tools.flags import (
     AMP_TYPES,
     add_dataset_flag,
@@ -58,6 +58,9 @@ from tools.view_features import SeenView, ViewFeatures
 RESULTS = ("depth_est", "confidence", "cams", "images")
 RECORD = "prediction.json"
 
+# Memory for features of views that come up again.
+CACHE_GB = 0.35
+
 
 def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: int, max_h: int) -> None:
     """The flags that tools/predict.py and test.py share."""
@@ -67,7 +70,9 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
     add_network_flags(parser, ratios)
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, max_w, max_h)
-    parser.add_argument("--cache_gb", type=float, default=0.35, help="memory for features of views used again, in GB")
+    parser.add_argument(
+        "--cache_gb", type=float, default=CACHE_GB, help="memory for features of views used again, in GB"
+    )
     add_machine_flags(parser, amp="auto")
 
 
@@ -86,7 +91,12 @@ def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings
 def load_for_prediction(args: argparse.Namespace, device: torch.device) -> CascadeMVSNet:
     """The checkpoint's network on the device, its BatchNorm folded into convolutions of the type that --amp says."""
     model = load_model(args.loadckpt, args.ndepths, args.depth_inter_r, args.share_cr, args.read_out)
-    return fold(model, AMP_TYPES[resolved_amp(args.amp, device)] or torch.float32).to(device)
+    return prepared(model, args.amp, device)
+
+
+def prepared(model: CascadeMVSNet, amp: str, device: torch.device) -> CascadeMVSNet:
+    """A network in evaluation mode made ready for prediction, in place; `amp` is a value of --amp."""
+    return fold(model, AMP_TYPES[resolved_amp(amp, device)] or torch.float32).to(device)
 
 
 def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
@@ -134,10 +144,39 @@ def _predicted(
 ) -> Iterator[int]:
     """Predict and write the views of index batches; yields each one's index. Threads read ahead and write behind."""
     threads = max(1, args.num_workers)
-    extract = partial(_extract, model, device)
-    with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as writers:
-        views = ViewFeatures(dataset, extract, args.cache_gb * 1e9, readers)
+    with ThreadPoolExecutor(threads) as writers:
         written: deque[Future[int]] = deque()
+        for index, *maps in predicted_views(model, dataset, device, batches, threads, args.cache_gb):
+            written.append(writers.submit(write_prediction, Path(args.outdir), dataset, index, *maps))
+            while len(written) > 2 * threads:
+                yield written.popleft().result()
+        while written:
+            yield written.popleft().result()
+
+
+class PredictedView(NamedTuple):
+    """A view that was predicted: its index in the dataset, image uint8 [H, W, 3] and camera, depth float32 [H, W] and
+    the stages' confidences."""
+
+    index: int
+    image: np.ndarray
+    camera: Camera
+    depth: np.ndarray
+    confidences: list[np.ndarray]
+
+
+def predicted_views(
+    model: CascadeMVSNet,
+    dataset: MVSDataset,
+    device: torch.device,
+    batches: list[list[int]],
+    threads: int = 1,
+    cache_gb: float = CACHE_GB,
+) -> Iterator[PredictedView]:
+    """The views of index batches, predicted by a network in evaluation mode; `threads` read ahead."""
+    extract = partial(_extract, model, device)
+    with ThreadPoolExecutor(threads) as readers:
+        views = ViewFeatures(dataset, extract, cache_gb * 1e9, readers)
         keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
         for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
             views.expect(chain(*keys, *following))
@@ -145,15 +184,8 @@ def _predicted(
             depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
             depths, confidences = _run(model, samples, depth_values, device)
             for i, index in enumerate(batch):
-                maps = (depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
-                view = samples[i][0]
-                written.append(
-                    writers.submit(write_prediction, Path(args.outdir), dataset, index, view.image, view.camera, *maps)
-                )
-            while len(written) > 2 * threads:
-                yield written.popleft().result()
-        while written:
-            yield written.popleft().result()
+                stages = [confidence[i].numpy() for confidence in confidences]
+                yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
 
 
 def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device) -> dict[str, Any]:

@@ -32,6 +32,11 @@ class CheckpointFolder:
         """The checkpoint to go on from."""
         return max(self.folder.glob("model_[0-9]*.ckpt"), default=None)
 
+    @property
+    def best(self) -> Path:
+        """Where --select keeps the best checkpoint: never the newest, never removed."""
+        return self.folder / "model_best.ckpt"
+
     def note_unfinished(self, path: Path) -> None:
         """Training goes on from this checkpoint inside an epoch: the next one takes its place."""
         self._unfinished = path

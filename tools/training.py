@@ -13,6 +13,7 @@ import torch
 from datasets.files import DataError
 from datasets.mvs import MVSDataset, Settings, open_dataset
 from models import CascadeMVSNet, build_model
+from models.checkpoint import has_input_conv, read_checkpoint
 from tools import distributed
 from tools.flags import (
     add_dataset_flag,
@@ -23,6 +24,7 @@ from tools.flags import (
     check_ndepths,
 )
 from tools.program import Formatter, float_list, int_list, natural_int, positive_int
+from tools.resume import CheckpointFolder
 from tools.schedule import parse_milestones
 
 
@@ -35,6 +37,15 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument("--trainlist", required=True, help='file of scan names, or "all"')
     parser.add_argument("--testlist", help="scans to evaluate on where ground truth exists; without it, no evaluation")
     parser.add_argument("--testpath", help="folder of the evaluation data; without it, --trainpath")
+    parser.add_argument(
+        "--select",
+        action="store_true",
+        help="score every epoch on held-out scans without ground truth; keep the best as model_best.ckpt",
+    )
+    parser.add_argument("--selectlist", help="held-out scans for --select; without it, --testlist")
+    parser.add_argument(
+        "--select_thres_view", type=positive_int, default=3, help="--select: sources that must confirm a pixel"
+    )
     parser.add_argument("--logdir", required=True, help="folder for checkpoints and event files")
     parser.add_argument("--batch_size", type=positive_int, default=1, help="samples per process and step")
     parser.add_argument("--epochs", type=positive_int, default=epochs, help="passes over the training set")
@@ -60,7 +71,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
         action="store_true",
         help="less memory, more time: compute cost volumes and 3D U-Nets again in the backward pass",
     )
-    parser.add_argument("--loadckpt", help="start from this checkpoint's weights")
+    parser.add_argument("--loadckpt", help="start from this checkpoint's weights, a teacher's or a student's")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint in --logdir as if never stopped"
     )
@@ -136,9 +147,12 @@ def open_training_sets(args: argparse.Namespace, labels: Path | None = None) -> 
 
 
 def build_network(kind: str, args: argparse.Namespace) -> CascadeMVSNet:
-    """A fresh network as the flags say."""
+    """A fresh network as the flags say. A teacher that starts from a student's weights has that one's 3D U-Nets."""
+    start = (CheckpointFolder(Path(args.logdir)).newest() if args.resume else None) or args.loadckpt
+    from_student = kind == "teacher" and start is not None and has_input_conv(read_checkpoint(start)["model"])
     return build_model(
         kind,
+        extra_input_conv=kind == "student" or from_student,
         ndepths=args.ndepths,
         depth_interval_ratios=args.depth_inter_r,
         share_cr=args.share_cr,

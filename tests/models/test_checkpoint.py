@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from helpers import golden_network, write_checkpoint
+from helpers import golden_inputs, golden_network, write_checkpoint
 
 from models import build_model
 from models.checkpoint import (
@@ -13,6 +13,7 @@ from models.checkpoint import (
     file_digest,
     load_model,
     load_optimizer,
+    load_start,
     load_weights,
     network_kind,
     read_checkpoint,
@@ -226,3 +227,32 @@ def test_folder_instead_of_a_file(tmp_path):
     """A folder is no checkpoint."""
     with pytest.raises(CheckpointError):
         load_model(tmp_path)
+
+
+# ---------------------------------------------------------------- starts
+
+
+def test_a_student_starts_from_an_official_teacher():
+    """Its probabilities are the teacher's, though it has one more layer: that one does nothing at first."""
+    teacher, student = golden_network("teacher").eval(), build_model("student").eval()
+    load_start(student, teacher.state_dict(), "teacher.ckpt")
+    with torch.no_grad():
+        theirs, ours = (network(*golden_inputs())["stage1"]["prob_volume"] for network in (teacher, student))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_teacher_starts_from_a_student():
+    """With the student's layers it has the student's probabilities, and a fresh branch for the variance."""
+    student, teacher = golden_network("student").eval(), build_model("teacher", extra_input_conv=True).eval()
+    fresh = {key: value.clone() for key, value in teacher.state_dict().items() if key.startswith("var_regression.")}
+    load_start(teacher, student.state_dict(), "student.ckpt")
+    with torch.no_grad():
+        theirs, ours = (network(*golden_inputs())["stage1"]["prob_volume"] for network in (student, teacher))
+    assert torch.equal(ours, theirs)
+    assert fresh and all(torch.equal(teacher.state_dict()[key], value) for key, value in fresh.items())
+
+
+def test_a_start_of_another_width_is_refused():
+    """As load_weights refuses it."""
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: is of another network"):
+        load_start(build_model("student"), build_model("teacher", cr_base_chs=(8, 8, 4)).state_dict(), "x.ckpt")

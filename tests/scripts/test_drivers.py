@@ -1,15 +1,18 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from helpers import GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
 
 from datasets.files import read_json
 from datasets.synthetic import write_test_layout, write_training_layout
+from models.checkpoint import load_model
 
 
 def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
@@ -138,3 +141,69 @@ def test_a_driver_ends_with_its_program(quick_python, tmp_path):
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
     result = run_driver("run_train_unsup.sh", "--lr", "-1", **settings, PYTHON_BIN=quick_python)
     assert result.returncode == 1 and result.stderr.startswith("error: --lr -1") and "teacher: " not in result.stdout
+
+
+# ---------------------------------------------------------------- adapting to own scenes
+
+TINY = {"TEACHER_STEPS": 4, "STUDENT_STEPS": 4, "MAX_W": 64, "MAX_H": 32, "THRES_VIEW": 1, "NUM_WORKERS": 0}
+TINY |= {"NUM_VIEW": 3, "AMP": "off"}
+
+
+def own_scenes(root: Path, *names: str) -> Path:
+    """Scenes of 4 views as photographs give them: without ground truth."""
+    write_test_layout(root, {name: seed for seed, name in enumerate(names, 1)}, width=64, height=32, views=4)
+    for name in names:
+        shutil.rmtree(root / name / "gt")
+    return root
+
+
+def test_adapting_needs_a_scene_and_weights(tmp_path):
+    """What is missing is told in one line, before any work."""
+    weights = write_checkpoint(tmp_path / "model.ckpt")
+    for flags, settings, message in (
+        ((), {}, "give one folder"),
+        ((tmp_path / "nowhere",), {}, "nowhere: no such folder"),
+        ((tmp_path,), {"CKPT_FILE": weights}, f"{tmp_path}: is no scene and holds none"),
+        ((tmp_path,), {"CKPT_FILE": tmp_path / "none.ckpt"}, "none.ckpt: no such file"),
+    ):
+        result = run_driver("run_adapt.sh", *map(str, flags), **settings, ADAPT_DIR=tmp_path / "out")
+        assert result.returncode != 0 and not (tmp_path / "out").exists()
+        (line,) = result.stderr.splitlines()
+        assert message in line
+
+
+@pytest.mark.slow
+def test_adapt_to_one_scene(quick_python, tmp_path):
+    """A scene's own folder and a student's weights: another student, and the command that uses it, which works."""
+    scene = own_scenes(tmp_path / "my photos", "garden") / "garden"
+    start = write_checkpoint(tmp_path / "start.ckpt", "student")
+    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
+    result = run_driver("run_adapt.sh", str(scene), **settings)
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("adapted checkpoint: ")]
+    adapted = tmp_path / "adapted" / "kd" / "round_1" / "student" / "model_best.ckpt"
+    assert line == f"adapted checkpoint: {adapted}"
+    assert load_model(adapted).kind == "student" and adapted.read_bytes() != start.read_bytes()
+    test = shlex.split(result.stdout.splitlines()[-1])
+    subprocess.run([*test, "--ndepths", "8,8,8", "--max_w", "64", "--max_h", "32", "--num_view", "3"], check=True)
+    assert (tmp_path / "adapted" / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
+
+    other = write_checkpoint(tmp_path / "start.ckpt", "student", seed=2)
+    result = run_driver("run_adapt.sh", str(scene), **settings | {"CKPT_FILE": other})
+    assert result.returncode != 0 and "holds an adaptation of other weights" in result.stderr
+
+
+@pytest.mark.slow
+def test_adapt_to_a_folder_of_scenes(quick_python, tmp_path):
+    """From a teacher's weights; a second run makes nothing anew."""
+    scenes = own_scenes(tmp_path / "scenes", "garden", "yard")
+    start = write_checkpoint(tmp_path / "start.ckpt", "teacher")
+    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
+    result = run_driver("run_adapt.sh", str(scenes), **settings)
+    assert result.returncode == 0, result.stderr
+    labels = tmp_path / "adapted" / "kd" / "round_1" / "labels"
+    assert sorted(path.name for path in labels.iterdir()) == ["garden", "yard"]
+    made = change_times(tmp_path / "adapted", "*.ckpt")
+    result = run_driver("run_adapt.sh", str(scenes), **settings)
+    assert result.returncode == 0, result.stderr
+    assert change_times(tmp_path / "adapted", "*.ckpt") == made

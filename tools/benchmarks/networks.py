@@ -23,7 +23,8 @@ from models.losses import DistillationLoss, UnsupervisedLoss
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, variance_volume
 from tools import predict as prediction
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
-from tools.engine import Trainer, move_to
+from tools.devices import move_to
+from tools.engine import Trainer
 from tools.program import keep_freed_memory
 from tools.training import build_network, open_training_sets, start_training, training_parser
 
