@@ -212,19 +212,21 @@ def load_model(
     ndepths: Sequence[int] = (48, 32, 8),
     depth_interval_ratios: Sequence[float] = (4, 1, 0.5),
     share_cr: bool = False,
-    read_out: str = "official",
+    read_out: str | None = None,
 ) -> CascadeMVSNet:
     """The network of a checkpoint file, teacher or student, in evaluation mode.
 
-    The base channels of the 3D U-Nets are read off the weights. Raises CheckpointError.
+    The base channels of the 3D U-Nets are read off the weights; without `read_out` the one of the training is taken,
+    "official" where the file tells of none. Raises CheckpointError.
     """
-    state = read_checkpoint(path)["model"]
+    content = read_checkpoint(path)
+    state = content["model"]
     kind = network_kind(state)
     widths = [state.get(f"cost_regularization.{i}.conv1.conv.weight") for i in range(len(STAGES))]
     if kind is None or any(weight is None or weight.ndim != 5 for weight in widths):
         raise CheckpointError(f"{path}: is of another network: neither a teacher's nor a student's keys")
     settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
-    settings["read_out"] = read_out
+    settings["read_out"] = read_out or content.get("read_out", "official")
     settings["cr_base_chs"] = [max(1, weight.shape[0] // 2) for weight in widths]
     settings["extra_input_conv"] = has_input_conv(state)
     try:

@@ -11,7 +11,4 @@ case "$(basename "$0")" in
         START="${START:-teacher}"         # the student goes on from its teacher's weights
         READ_OUT="${READ_OUT:-local}"     # depth between the hypotheses
         ;;
-    run_test_dtu.sh)
-        READ_OUT="${READ_OUT:-local}"
-        ;;
 esac

@@ -15,7 +15,7 @@ EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Po
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"
 AMP="${AMP:-off}"                                       # off, bf16, fp16
-READ_OUT="${READ_OUT:-official}"                        # official, local, median: a student's depth
+READ_OUT="${READ_OUT:-}"                                # official, local, median; default: as the student was trained
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-1152}"
@@ -37,11 +37,14 @@ fi
 [ -n "$CKPT_FILE" ] || fail "no student in outputs/kd: run scripts/run_train_kd.sh first, or set CKPT_FILE"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 
+flags=()
+if [ -n "$READ_OUT" ]; then flags+=(--read_out "$READ_OUT"); fi
+
 launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_LIST" --loadckpt "$CKPT_FILE" \
     --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
-    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --read_out "$READ_OUT" --filter_method "$FILTER_METHOD" \
+    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --filter_method "$FILTER_METHOD" \
     --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
-    --num_consistent "$NUM_CONSISTENT" "$@"
+    --num_consistent "$NUM_CONSISTENT" "${flags[@]}" "$@"
 echo "clouds: $OUTDIR/gipuma_pcd"
 if [ -n "$EVAL_DIR" ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \

@@ -40,7 +40,7 @@ teacher="${CKPT_FILE:-$(newest_checkpoint "$ROOT/outputs/unsup")}"
 flags=()
 if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 case "$START" in scratch | teacher) ;; *) fail "START=$START: must be scratch or teacher" ;; esac
-shared=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --read_out "$READ_OUT")
+shared=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 
 for ((round = 1; round <= ROUNDS; round++)); do
     echo "== round $round of $ROUNDS, teacher $teacher"
@@ -56,7 +56,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
         --depth_diff "$DEPTH_DIFF" --thres_view "$THRES_VIEW"
     launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
         --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
-        --loss "$LOSS" --nviews "$NUM_VIEW" "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
+        --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
     teacher="$(newest_checkpoint "$student")"
 done
 echo "student: $teacher"

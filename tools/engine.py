@@ -8,7 +8,7 @@ import argparse
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -164,6 +164,7 @@ class Trainer:
             bad_steps=(self.bad_steps, self.all_bad_steps),
             random=random_state(self.device),
             data_version=self.data_version,
+            read_out=self.network.read_out,
             **self.scores.extra(),
         )
 
@@ -228,7 +229,7 @@ class Trainer:
         label = f"epoch {self.epoch + 1}/{args.epochs}"
         progress = Progress(total, label, unit="step", quiet=not distributed.is_main())
         started = time.monotonic()
-        for batch in self.train_loader:
+        for batch in self._batches():
             losses, outputs = self.train_step(move_to(batch, self.device))
             self.samples = min(self.samples + batch_size, self.sampler.total_size)
             seconds, started = time.monotonic() - started, time.monotonic()
@@ -242,6 +243,15 @@ class Trainer:
             if self._enough():
                 break
         progress.close()
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        """What is left of the epoch; nothing more after a signal that has ended the loading workers as well."""
+        try:
+            yield from self.train_loader
+        except RuntimeError:
+            if not self.signals.arrives():
+                raise
+            self._agree(finite=True)  # in the place of the next step's: the other processes stop with it
 
     def _learning_rate(self) -> float:
         args = self.args
@@ -327,7 +337,11 @@ class Trainer:
         """
         self.model.eval()
         batches = itertools.takewhile(lambda _: not self.signals.signum, self.test_loader)
-        metrics = depth_metrics(self._predict, batches)
+        try:
+            metrics = depth_metrics(self._predict, batches)
+        except RuntimeError:  # the loading workers have ended
+            if not self.signals.arrives():
+                raise
         self._agree(finite=True)
         if self.stop_signal:
             return None

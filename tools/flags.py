@@ -14,8 +14,9 @@ from tools.program import float_list, int_list, natural_int, positive_int
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
-    """The cascade's settings; `ratios` is the program's official default of --depth_inter_r."""
+def add_network_flags(parser: argparse.ArgumentParser, ratios: str, read_out: str | None) -> None:
+    """The cascade's settings; `ratios` is the program's official default of --depth_inter_r, `read_out` its own of that
+    (None for the checkpoint's)."""
     group = parser.add_argument_group("network")
     group.add_argument("--ndepths", type=int_list, default="48,32,8", help="depth hypotheses of each stage")
     group.add_argument(
@@ -24,7 +25,7 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
     group.add_argument(
         "--read_out",
         choices=READ_OUTS,
-        default="official",
+        default=read_out,
         help="student's depth; official: the most probable hypothesis, local: the expected one among it and its\n"
         "neighbours, median: the one with half of the probability before it",
     )

@@ -67,7 +67,13 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--batch_size", type=positive_int, default=1, help="reference views predicted together")
     parser.add_argument("--num_view", type=int, default=5, help="views used: the reference and its sources")
-    add_network_flags(parser, ratios)
+    add_network_flags(parser, ratios, read_out=None)
+    parser.add_argument(
+        "--confidence",
+        choices=("product", "last"),
+        default="product",
+        help="what the confidence files hold: the product of the stages' confidences, or the last stage's own",
+    )
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, max_w, max_h)
     parser.add_argument(
@@ -146,8 +152,9 @@ def _predicted(
     threads = max(1, args.num_workers)
     with ThreadPoolExecutor(threads) as writers:
         written: deque[Future[int]] = deque()
-        for index, *maps in predicted_views(model, dataset, device, batches, threads, args.cache_gb):
-            written.append(writers.submit(write_prediction, Path(args.outdir), dataset, index, *maps))
+        for index, *maps, confidences in predicted_views(model, dataset, device, batches, threads, args.cache_gb):
+            counted = confidences if args.confidence == "product" else confidences[-1:]
+            written.append(writers.submit(write_prediction, Path(args.outdir), dataset, index, *maps, counted))
             while len(written) > 2 * threads:
                 yield written.popleft().result()
         while written:
@@ -193,7 +200,7 @@ def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     settings = dataclasses.asdict(dataset.settings)
     settings.pop("labels")
     network = {"ndepths": args.ndepths, "depth_inter_r": args.depth_inter_r, "share_cr": args.share_cr}
-    network["read_out"] = args.read_out
+    network |= {"read_out": args.read_out, "confidence": args.confidence}
     network["amp"] = resolved_amp(args.amp, device)
     record = {"weights_sha256": file_digest(args.loadckpt), **settings, **network}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}

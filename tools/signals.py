@@ -42,6 +42,13 @@ class StopSignals:
         if kind is None and self.signum and not self.at_once:
             raise Stopped(self.signum)
 
+    def arrives(self) -> bool:
+        """Whether a signal has come, or comes in a moment: one to several processes does not reach all at once."""
+        deadline = time.monotonic() + _ECHO
+        while not self.signum and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.signum > 0
+
     def _handle(self, signum: int, frame: object) -> None:
         now = time.monotonic()
         if self.signum:

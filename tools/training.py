@@ -97,7 +97,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
         "--using_apex", action="store_true", help="official flag; torch's own AMP and DDP are used instead"
     )
     parser.add_argument("--opt_level", default="O0", help="apex level of the official scripts; ignored, see --amp")
-    add_network_flags(parser, "4,1,0.5")
+    add_network_flags(parser, "4,1,0.5", read_out="official")
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, 640, 512)
     add_machine_flags(parser, amp="off")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def test_a_training_saves_and_goes_on_exactly(quick_python, training, tmp_path, 
     assert f"resumed from {path}" in succeed(end_process(start_process(quick_python, *training, "--resume")))
     for name in [path.name for path in whole.glob("*.ckpt")]:
         assert (log / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_signal_to_every_process_is_one(training, tmp_path):
+    """As a service manager ends a group: the data-loading workers are gone before the training has noticed, and still
+    it saves."""
+    process = start_process(sys.executable, *training, "--save_steps", 1)
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(workers) == 2
+    for pid in (*workers, process.pid):
+        os.kill(pid, signal.SIGTERM)
+    result = end_process(process)
+    assert result.returncode == 143 and result.stderr == "stopped by SIGTERM\n"
+    assert "saved after step" in result.stdout
 
 
 @pytest.mark.parametrize("signum", STATUS)
