@@ -1,5 +1,6 @@
 """The test layout: DTU test, Tanks and Temples, own photos (specs: formats)."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 
 from datasets.files import DataError
-from datasets.io import read_depth_png, read_pfm
+from datasets.io import Camera, read_depth_png, read_image_size, read_pfm, read_points
 from datasets.layouts import Layout, folder_names
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
@@ -15,7 +16,8 @@ _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
 
 class GeneralScans(Layout):
     """`<scan>/images/`, `<scan>/cams/`, `<scan>/pair.txt`; where depth is known `<scan>/gt/%08d.pfm`, or
-    `<scan>/depth/%08d.png` of 16 bits in whole units of the camera files (mm, as a rule)."""
+    `<scan>/depth/%08d.png` of 16 bits in whole units of the camera files (mm, as a rule); where only points of the
+    surface are known `<scan>/sparse_points.txt`, x y z in world units."""
 
     def all_scans(self) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob("*/pair.txt"))
@@ -50,6 +52,19 @@ class GeneralScans(Layout):
         depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
         return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
 
+    def depth_of_points(self, scan: str, view: int, size: tuple[int, int], cell: int) -> np.ndarray | None:
+        """The depth [H, W] at `size` (width, height) of the scan's points that the view sees, 0 elsewhere.
+
+        Of the points in a cell of cell x cell pixels only the nearest is kept: those behind it may be hidden. None when
+        the scan has no points.
+        """
+        path = self.root / scan / "sparse_points.txt"
+        if not path.exists():
+            return None
+        width, height = read_image_size(self.image_path(scan, view))
+        camera = self.camera(scan, view).scaled(size[0] / width, size[1] / height)
+        return nearest_points(_read_points_once(str(path)), camera, size, cell)
+
 
 class SingleScan(GeneralScans):
     """One scan's own folder in the test layout, addressed as if its parent were the root."""
@@ -63,6 +78,32 @@ class SingleScan(GeneralScans):
 
     def all_scans(self) -> list[str]:
         return [self._scan]
+
+
+@functools.lru_cache(maxsize=2)
+def _read_points_once(path: str) -> np.ndarray:
+    return read_points(path)
+
+
+def nearest_points(points: np.ndarray, camera: Camera, size: tuple[int, int], cell: int) -> np.ndarray:
+    """Depth map float32 [H, W] at `size` (width, height) of world points [N, 3], 0 where there is none.
+
+    Each point lies at the pixel nearest to its projection; of those in a cell of cell x cell pixels the nearest to the
+    camera is kept.
+    """
+    width, height = size
+    depth = np.zeros((height, width), np.float32)
+    projected = points @ camera.projection()[:3, :3].T + camera.projection()[:3, 3]
+    u, v, z = projected[(projected[:, 2] > 0) & np.isfinite(projected).all(axis=1)].T
+    column, row = np.rint(u / z), np.rint(v / z)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row, z = column[inside].astype(int), row[inside].astype(int), z[inside]
+    nearest_first = np.argsort(z, kind="stable")
+    cells = (row // cell) * width + column // cell
+    _, first = np.unique(cells[nearest_first], return_index=True)
+    kept = nearest_first[first]
+    depth[row[kept], column[kept]] = z[kept]
+    return depth
 
 
 def scan_number(scan: str) -> int | None:

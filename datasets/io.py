@@ -1,8 +1,8 @@
-"""Reading and writing of every file format: PFM, camera, pair, image, dmb, PLY and MATLAB (specs: formats).
+"""Reading and writing of every file format: PFM, camera, pair, image, dmb, PLY, points, MATLAB (specs: formats).
 
-The only place that knows these formats, with `datasets.image_reader`, `datasets.mat_reader` and `datasets.ply_reader`,
-whose functions are offered here too. Readers raise `DataError` with the file's name, what is wrong and what to do; they
-check what a header claims against the file's size before they allocate. Writers are atomic.
+The only place that knows these formats, with `datasets.image_reader`, `datasets.mat_reader`, `datasets.ply_reader` and
+`datasets.point_reader`, whose functions are offered here too. Readers raise `DataError` with the file's name, what is
+wrong and what to do; they check what a header claims against the file's size before they allocate. Writers are atomic.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from datasets.image_reader import read_image_size as read_image_size
 from datasets.mat_reader import read_mat as read_mat
 from datasets.ply_reader import read_ply as read_ply
 from datasets.ply_reader import read_ply_count as read_ply_count
+from datasets.point_reader import read_points as read_points
 
 # ---------------------------------------------------------------- PFM
 

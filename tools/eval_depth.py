@@ -4,10 +4,14 @@
     python tools/eval_depth.py --testpath SCENES --predictions OUT --relative 0.01,0.05 --curve
 
 The scans are in the test layout with gt/%08d.pfm or depth/%08d.png (16 bits, whole units, 0 where unknown); the
-predictions are --outdir folders of test.py or tools/predict.py. Pixels count where the true depth is positive; where it
-is of another size than the prediction, its nearest pixels are taken. Errors are in the unit of the camera files (mm on
-DTU). A pixel without a predicted depth (0, negative, NaN, infinite) counts as depth 0, so its error is the whole true
-depth; the share of such pixels is "missing".
+predictions are --outdir folders of test.py, tools/predict.py or tools/zncc_sweep.py. Pixels count where the true depth
+is positive; where it is of another size than the prediction, its nearest pixels are taken. Errors are in the unit of
+the camera files (mm on DTU). A pixel without a predicted depth (0, negative, NaN, infinite) counts as depth 0, so its
+error is the whole true depth; the share of such pixels is "missing".
+
+A scan without these maps may have sparse_points.txt, points of its surface (x y z a line, world units). They are
+projected into every view at the size of its prediction; of those in a cell of --cell x --cell pixels the one nearest to
+the camera counts, against the predicted depth of the pixel that is nearest to it.
 
 --curve keeps the pixels of at least a confidence (NaN counts as 0) that have a predicted depth: the share of the true
 depths that is kept ("completeness"), and the errors of these.
@@ -29,9 +33,10 @@ from datasets.io import write_image
 from fusion.predictions import read_map
 from tools.pictures import depth_sheet
 from tools.predict import view_path
-from tools.program import Formatter, float_list, run_program
+from tools.program import Formatter, float_list, positive_int, run_program
 
 CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
+CELL = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,23 +51,35 @@ class Pixels:
         return Pixels(self.truth[selected], self.depth[selected])
 
 
-def read_pixels(layout: GeneralScans, outdir: Path, scans: list[str], confidence: bool = False) -> Pixels:
+def known_depth(
+    layout: GeneralScans, scan: str, view: int, size: tuple[int, int], cell: int = CELL
+) -> np.ndarray | None:
+    """A view's true depth [H, W] at `size` (width, height), 0 where unknown: its map, else the scan's points."""
+    truth = layout.ground_truth(scan, view, size)
+    return layout.depth_of_points(scan, view, size, cell) if truth is None else truth
+
+
+def read_pixels(
+    layout: GeneralScans, outdir: Path, scans: list[str], confidence: bool = False, cell: int = CELL
+) -> Pixels:
     """The pixels of all views of the scans; raises DataError where no depth is known, or a map is missing."""
     parts = []
     for scan in scans:
         for view, sources in layout.pairs(scan):
-            part = _view_pixels(layout, outdir, scan, view, confidence) if sources else None
+            part = _view_pixels(layout, outdir, scan, view, confidence, cell) if sources else None
             if part is not None:
                 parts.append(part)
     if sum(len(truth) for truth, *_ in parts) == 0:
-        raise DataError(f"{layout.root}: no ground truth (gt/%08d.pfm or depth/%08d.png) to compare with")
+        raise DataError(
+            f"{layout.root}: no ground truth (gt/%08d.pfm, depth/%08d.png or sparse_points.txt) to compare with"
+        )
     return Pixels(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _view_pixels(layout: GeneralScans, outdir: Path, scan: str, view: int, confidence: bool) -> list | None:
+def _view_pixels(layout: GeneralScans, outdir: Path, scan: str, view: int, confidence: bool, cell: int) -> list | None:
     """A view's truth, depth and, where wanted, confidence; None when its depth is not known."""
     depth = read_map(view_path(outdir, scan, "depth_est", view, ".pfm"))
-    truth = layout.ground_truth(scan, view, depth.shape[::-1])
+    truth = known_depth(layout, scan, view, depth.shape[::-1], cell)
     if truth is None:
         return None
     maps = [truth, np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))]
@@ -77,20 +94,25 @@ def _view_pixels(layout: GeneralScans, outdir: Path, scan: str, view: int, confi
 def error_metrics(pixels: Pixels, thresholds: tuple[float, ...], relative: tuple[float, ...] = ()) -> dict:
     """Mean and median error and the share of pixels within each threshold; None of them (null) without a pixel.
 
-    `relative` are thresholds on the error divided by the true depth; with any, the mean of it is told too.
+    `relative` are thresholds on the error divided by the true depth; with any, its mean and median are told too.
     """
     error = np.abs(pixels.depth - pixels.truth)
-    metrics = {"mean": _mean(error), "median": float(np.median(error)) if len(error) else None}
+    metrics = {"mean": _mean(error), "median": _median(error)}
     metrics |= {f"within_{t:g}": _mean(error <= t) for t in thresholds}
     if relative:
         ratio = error / pixels.truth
         metrics["mean_relative"] = _mean(ratio)
+        metrics["median_relative"] = _median(ratio)
         metrics |= {f"within_{100 * t:g}%": _mean(ratio <= t) for t in relative}
     return metrics
 
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean(dtype=np.float64)) if len(values) else None
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None
 
 
 def depth_metrics(
@@ -100,12 +122,13 @@ def depth_metrics(
     thresholds: tuple[float, ...],
     relative: tuple[float, ...] = (),
     curve: tuple[float, ...] = (),
+    cell: int = CELL,
 ) -> dict:
     """The errors over all pixels of the scans, the number of pixels, and the share without a predicted depth.
 
     With confidence thresholds in `curve` also "curve": for each of them the errors of the pixels it keeps.
     """
-    pixels = read_pixels(layout, outdir, scans, confidence=bool(curve))
+    pixels = read_pixels(layout, outdir, scans, bool(curve), cell)
     metrics = error_metrics(pixels, thresholds, relative)
     metrics |= {"pixels": len(pixels.truth), "missing": float((pixels.depth == 0).mean())}
     if curve:
@@ -121,22 +144,29 @@ def _curve_point(pixels: Pixels, least: float, thresholds: tuple[float, ...], re
 
 
 def format_table(rows: dict[str, dict[str, float]]) -> str:
-    """The metrics as an aligned table, one row per prediction; missing pixels are shown where there are some."""
+    """The metrics as an aligned table, one row per prediction; missing pixels are shown where there are some.
+
+    Without bounds on the absolute error, but with some on the relative one, only the relative errors are shown.
+    """
     hidden = {"pixels", "curve"} if any(row.get("missing") for row in rows.values()) else {"pixels", "curve", "missing"}
-    columns = [name for name in next(iter(rows.values())) if name not in hidden]
-    width = max(12, *(len(name) + 2 for name in columns))
-    lines = ["".ljust(12) + "".join(name.replace("_", " ").rjust(width) for name in columns)]
+    names = list(next(iter(rows.values())))
+    if "mean_relative" in names and not any(name.startswith("within") and name[-1] != "%" for name in names):
+        hidden |= {"mean", "median"}
+    columns = [name for name in names if name not in hidden]
+    width, first = max(12, *(len(name) + 2 for name in columns)), max(12, *(len(label) + 2 for label in rows))
+    lines = ["".ljust(first) + "".join(name.replace("_", " ").rjust(width) for name in columns)]
     for label, metrics in rows.items():
-        lines.append(label.ljust(12) + "".join(_cell(name, metrics[name]).rjust(width) for name in columns))
+        lines.append(label.ljust(first) + "".join(_value(name, metrics[name]).rjust(width) for name in columns))
     return "\n".join(lines)
 
 
-def _cell(name: str, value: float | None) -> str:
+def _value(name: str, value: float | None) -> str:
     """A number as the table shows it: shares and relative errors in per cent."""
     if value is None:
         return "-"
-    is_share = name.startswith("within") or name in ("missing", "completeness", "mean_relative")
-    return f"{value:.2%}" if name == "mean_relative" else f"{value:.1%}" if is_share else f"{value:.2f}"
+    if name.endswith("relative"):
+        return f"{value:.2%}"
+    return f"{value:.1%}" if name.startswith("within") or name in ("missing", "completeness") else f"{value:.2f}"
 
 
 def format_curve(curve: list[dict]) -> str:
@@ -160,19 +190,26 @@ def main() -> None:
     parser.add_argument("--testpath", required=True, help="folder of scans with gt/ or depth/")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--predictions", nargs="+", type=named_folder, required=True, help="label=folder ...")
-    parser.add_argument("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth")
+    parser.add_argument("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth, or ''")
     parser.add_argument("--relative", type=float_list, default="", help="error bounds as shares of the true depth")
     parser.add_argument(
         "--curve", type=float_list, nargs="?", const=CURVE, default="", help="confidence thresholds of the curve"
     )
+    parser.add_argument("--cell", type=positive_int, default=CELL, help="side of a cell of sparse points, pixels")
+    parser.add_argument("--by_scan", action="store_true", help="a row for every scan and prediction")
     parser.add_argument("--out", help="write the numbers to this JSON file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")
     args = parser.parse_args()
     layout = GeneralScans(args.testpath)
     scans = layout.scans(args.testlist)
     predictions = dict(args.predictions)
-    settings = (scans, args.thresholds, args.relative, args.curve)
-    rows = {label: depth_metrics(layout, folder, *settings) for label, folder in predictions.items()}
+    settings = (args.thresholds, args.relative, args.curve, args.cell)
+    groups = {f"{scan} ": [scan] for scan in scans} if args.by_scan else {"": scans}
+    rows = {
+        name + label: depth_metrics(layout, folder, group, *settings)
+        for name, group in groups.items()
+        for label, folder in predictions.items()
+    }
     print(format_table(rows))
     if args.curve:
         for label, metrics in rows.items():

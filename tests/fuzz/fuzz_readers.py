@@ -34,6 +34,7 @@ from datasets.io import (
     read_pfm,
     read_ply,
     read_ply_count,
+    read_points,
 )
 from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
 from tools.dtu_score import read_observed_space
@@ -223,6 +224,16 @@ def _judge_ply(path: Path) -> None:
     assert colors is None or (colors.dtype == np.uint8 and colors.shape == points.shape)
 
 
+def _point_seeds() -> list[Seed]:
+    return [Seed(b"31.93073 14.84717 -0.91353\n33.7 16.1 -2\n\n-1e-3 0 7.25e2\n"), Seed(b"1 2 3\r\n\t.5 6 7 \r\n")]
+
+
+def _judge_points(path: Path) -> None:
+    points = read_points(path)
+    assert points.dtype == np.float64 and points.ndim == 2 and points.shape[1] == 3 and len(points) > 0
+    assert np.isfinite(points.astype(np.float32)).all()
+
+
 # ---------------------------------------------------------------- MATLAB
 
 
@@ -315,6 +326,7 @@ READERS = [
     Reader("image_size", 2, _image_seeds, _judge_image_size),
     Reader("depth_png", 2, _depth_png_seeds, _judge_depth_png, 16_000),
     Reader("ply", 4, _ply_seeds, _judge_ply),
+    Reader("points", 2, _point_seeds, _judge_points),
     Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
     Reader("checkpoint", 2, _checkpoint_seeds, _judge_checkpoint),
 ]
