@@ -7,8 +7,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers import GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
+from helpers import FAST, GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
 
 from datasets.files import read_json
 from datasets.synthetic import write_test_layout, write_training_layout
@@ -62,6 +63,49 @@ def test_missing_ground_truth_shows_before_the_work(tmp_path):
     assert result.returncode != 0 and not (tmp_path / "out").exists()
     (line,) = result.stderr.splitlines()
     assert f"EVAL_DIR={tmp_path / 'nowhere'}" in line and "ObsMask" in line
+
+
+@pytest.mark.slow
+def test_real_scores(quick_python, tmp_path):
+    """One table of baseline and network, for a scene with depth maps and one with points; others are left out."""
+    data = tmp_path / "real data"
+    write_test_layout(data, {"garden": 3, "house": 4, "unknown": 5}, width=64, height=64, views=3)
+    shutil.rmtree(data / "unknown" / "gt")
+    shutil.rmtree(data / "house" / "gt")
+    np.savetxt(data / "house" / "sparse_points.txt", np.random.default_rng(0).uniform(-50, 50, (99, 3)))
+    settings = {"DATA_DIR": data, "OUTDIR": tmp_path / "out", "PYTHON_BIN": quick_python, "NUM_VIEW": 3}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt")}
+    result = run_driver("run_real_scores.sh", *map(str, FAST), **settings)
+    assert result.returncode == 0, result.stderr
+    scores = read_json(tmp_path / "out" / "scores.json")
+    assert list(scores) == ["garden network", "garden zncc", "house network", "house zncc"]
+    for name, metrics in scores.items():
+        assert f"\n{name} " in result.stdout and metrics["pixels"] > 0
+        assert f"{metrics['median_relative']:.2%}" in result.stdout
+    assert scores["garden zncc"]["within_5%"] > scores["garden network"]["within_5%"]  # whose weights are random
+
+    files = change_times(tmp_path / "out", "*.pfm")
+    assert run_driver("run_real_scores.sh", *map(str, FAST), **settings, SCENES="garden").returncode == 0
+    assert list(read_json(tmp_path / "out" / "scores.json")) == ["garden network", "garden zncc"]
+    assert files == change_times(tmp_path / "out", "*.pfm")
+
+
+def test_real_scores_say_what_is_missing(tmp_path):
+    """A folder of scenes, truth in them, a checkpoint: one line each, and nothing is written."""
+
+    def error(**settings: object) -> str:
+        result = run_driver("run_real_scores.sh", **settings, OUTDIR=tmp_path / "out")
+        assert result.returncode == 1 and not (tmp_path / "out").exists()
+        (line,) = result.stderr.splitlines()
+        return line
+
+    data = tmp_path / "data"
+    assert f"DATA_DIR={data}: no such folder" in error(DATA_DIR=data)
+    (data / "empty").mkdir(parents=True)
+    assert f"DATA_DIR={data}: none of its folders has gt/" in error(DATA_DIR=data)
+    assert f"{data}/empty: has no gt/" in error(DATA_DIR=data, SCENES="empty")
+    (data / "full" / "depth").mkdir(parents=True)
+    assert "none.ckpt: no such file" in error(DATA_DIR=data, SCENES="full", CKPT_FILE=tmp_path / "none.ckpt")
 
 
 def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):

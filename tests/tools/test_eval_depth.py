@@ -70,6 +70,7 @@ def test_relative_errors(scenes):
         overwrite(out, "depth_est", view, depth)
     metrics = depth_metrics(layout, out, ["scan1"], (2.0,), relative=(0.01, 0.025))
     assert metrics["mean_relative"] == pytest.approx(0.01, rel=1e-4)
+    assert metrics["median_relative"] == pytest.approx(0.01, rel=0.01)  # the mean of the two middle ones, 0 and 2 %
     assert metrics["within_1%"] == 0.5 and metrics["within_2.5%"] == 1
     assert "missing" not in format_table({"network": metrics})
 
@@ -118,8 +119,8 @@ def test_program_prints_and_writes_the_curve(confident, tmp_path):
     files = ("--out", tmp_path / "o.json", "--picture", tmp_path / "p.png")
     printed = succeed(run_program("tools/eval_depth.py", *flags, *files))
     rows = [line.split() for line in printed.splitlines()]
-    assert ["0.3", "37.5%", "0.00", "0.00", "100.0%", "100.0%", "100.0%", "0.00%", "100.0%", "100.0%"] in rows
-    assert ["0.9", "0.0%"] + ["-"] * 8 in rows
+    assert ["0.3", "37.5%", "0.00", "0.00", "100.0%", "100.0%", "100.0%", "0.00%", "0.00%", "100.0%", "100.0%"] in rows
+    assert ["0.9", "0.0%"] + ["-"] * 9 in rows
     metrics = read_json(tmp_path / "o.json")["net"]
     assert len(metrics["curve"]) == 10 and metrics["curve"][9]["mean"] is None
     assert metrics["missing"] == 0.125 and metrics["within_5%"] == 0.875
@@ -170,6 +171,51 @@ def test_exact_depth_comes_before_sensor_depth(sensed):
         overwrite(out, "depth_est", view, np.full((64, 64), 501, np.float32))
     metrics = depth_metrics(layout, out, ["scan1"], (2.0,))
     assert metrics["mean"] == 1 and metrics["pixels"] == 5 * (64 * 64 - 3)
+
+
+@pytest.fixture
+def pointed(scenes):
+    """Instead of gt/ every eighth pixel of view 0 as a point in world units; the predictions stay (scenes)."""
+    layout, out = scenes
+    truth, camera = layout.ground_truth("scan1", 0, (64, 64)), layout.camera("scan1", 0)
+    y, x = np.mgrid[4:64:8, 4:64:8].reshape(2, -1)
+    world_T_image, z = np.linalg.inv(camera.projection()), truth[y, x]
+    np.savetxt(
+        layout.root / "scan1" / "sparse_points.txt",
+        (world_T_image @ np.stack([x * z, y * z, z, np.ones_like(z)]))[:3].T,
+    )
+    for path in (layout.root / "scan1" / "gt").iterdir():
+        path.unlink()
+    pairs = layout.pairs("scan1")[:1]
+    layout.pairs = lambda scan: pairs
+    return layout, out
+
+
+def test_points_of_the_surface(pointed):
+    """Of 64 points half have the exact depth, half are off by 3 mm; no predicted depth there is wrong."""
+    layout, out = pointed
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0,), (0.001, 0.1))
+    assert metrics["pixels"] == 64 and metrics["mean"] == pytest.approx(1.5, abs=1e-3)
+    assert metrics["within_2"] == metrics["within_0.1%"] == 0.5 and metrics["within_10%"] == 1
+    overwrite(out, "depth_est", 0, np.zeros((64, 64), np.float32))
+    metrics = depth_metrics(layout, out, ["scan1"], (2.0,), (0.1,))
+    assert metrics["missing"] == metrics["mean_relative"] == 1 and metrics["within_10%"] == 0
+
+
+def test_larger_cells_keep_fewer_points(pointed):
+    layout, out = pointed
+    assert depth_metrics(layout, out, ["scan1"], (2.0,), cell=16)["pixels"] == 16
+
+
+def test_program_prints_a_row_for_every_scan(pointed, tmp_path):
+    """Only relative errors, in per cent, where no bound on absolute ones is asked for."""
+    layout, out = pointed
+    flags = ("--testpath", layout.root, "--predictions", f"net={out}", "--relative", "0.01", "--thresholds", "")
+    printed = succeed(run_program("tools/eval_depth.py", *flags, "--by_scan", "--out", tmp_path / "scores.json"))
+    assert "mean relative" in printed and "median relative" in printed and "within 1%" in printed
+    assert "mean " not in printed.replace("mean relative", "")
+    assert printed.splitlines()[1].startswith("scan1 net ")
+    assert read_json(tmp_path / "scores.json")["scan1 net"]["within_1%"] == 1
 
 
 def test_damaged_sensor_depth_is_named(sensed):

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Depth of real images against what is known of it: a network beside a plain plane sweep that needs no training
+# (tools/zncc_sweep.py), in one table. Interrupted, it goes on where it was. Settings: edit here or set in the
+# environment; further flags of test.py may follow on the command line.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+DATA_DIR="${DATA_DIR:-$ROOT/data/real}"                 # scenes in the test layout, with gt/, depth/ or sparse_points.txt
+SCENES="${SCENES:-}"                                    # names of folders in it; default: all that have one of these
+CKPT_FILE="${CKPT_FILE:-}"                              # default: the checkpoint that comes with the project, in ckpt/
+OUTDIR="${OUTDIR:-$ROOT/outputs/real_scores}"
+NGPUS="${NGPUS:-1}"
+AMP="${AMP:-auto}"                                      # off, bf16, fp16, auto
+NUM_VIEW="${NUM_VIEW:-5}"
+INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
+MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
+MAX_H="${MAX_H:-342}"
+
+[ -d "$DATA_DIR" ] || fail "DATA_DIR=$DATA_DIR: no such folder. Set it to a folder of scenes with known depth"
+has_truth() { [ -d "$1/gt" ] || [ -d "$1/depth" ] || [ -f "$1/sparse_points.txt" ]; }
+read -ra scenes <<<"$SCENES"
+if [ ${#scenes[@]} -eq 0 ]; then
+    for folder in "$DATA_DIR"/*/; do
+        if has_truth "$folder"; then scenes+=("$(basename "$folder")"); fi
+    done
+    [ ${#scenes[@]} -gt 0 ] || fail "DATA_DIR=$DATA_DIR: none of its folders has gt/, depth/ or sparse_points.txt"
+fi
+for scene in "${scenes[@]}"; do
+    has_truth "$DATA_DIR/$scene" || fail "$DATA_DIR/$scene: has no gt/, depth/ or sparse_points.txt"
+done
+if [ -z "$CKPT_FILE" ]; then
+    CKPT_FILE="$(find "$ROOT/ckpt" -maxdepth 1 -name '*.ckpt' 2>/dev/null | sort | tail -n 1)"
+    [ -n "$CKPT_FILE" ] || fail "there is no checkpoint in ckpt/: set CKPT_FILE"
+fi
+[ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
+
+mkdir -p "$OUTDIR"
+printf '%s\n' "${scenes[@]}" >"$OUTDIR/scenes.txt"
+scans=(--testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
+same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
+stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"
+launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" --amp "$AMP" --filter_method none "$@"
+stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
+    --predictions zncc="$OUTDIR/zncc" network="$OUTDIR/network" --out "$OUTDIR/scores.json"
+echo "scores: $OUTDIR/scores.json"
