@@ -215,7 +215,8 @@ def test_program_prints_a_row_for_every_scan(pointed, tmp_path):
     assert "mean relative" in printed and "median relative" in printed and "within 1%" in printed
     assert "mean " not in printed.replace("mean relative", "")
     assert printed.splitlines()[1].startswith("scan1 net ")
-    assert read_json(tmp_path / "scores.json")["scan1 net"]["within_1%"] == 1
+    share = read_json(tmp_path / "scores.json")["scan1 net"]["within_1%"]
+    assert f"{share:.1%}" in printed and share > 0.9  # the other views' points may be hidden
 
 
 def test_damaged_sensor_depth_is_named(sensed):
