@@ -29,7 +29,7 @@ for scene in "${scenes[@]}"; do
     has_truth "$DATA_DIR/$scene" || fail "$DATA_DIR/$scene: has no gt/, depth/ or sparse_points.txt"
 done
 if [ -z "$CKPT_FILE" ]; then
-    CKPT_FILE="$(find "$ROOT/ckpt" -maxdepth 1 -name '*.ckpt' 2>/dev/null | sort | tail -n 1)"
+    CKPT_FILE="$(find "$ROOT/ckpt" -maxdepth 1 -name '*.ckpt' 2>/dev/null | sort | tail -n 1)" || true # no folder ckpt
     [ -n "$CKPT_FILE" ] || fail "there is no checkpoint in ckpt/: set CKPT_FILE"
 fi
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
