@@ -57,7 +57,7 @@ need_data() { # need_data NAME FOLDER WHAT: one clear message when the data set 
 }
 
 newest_checkpoint() { # newest_checkpoint FOLDER: its last model_*.ckpt, or nothing
-    find "$1" -maxdepth 1 -name 'model_[0-9]*.ckpt' 2>/dev/null | sort | tail -n 1
+    find "$1" -maxdepth 1 -name 'model_[0-9]*.ckpt' 2>/dev/null | sort | tail -n 1 || true # a missing folder is no failure
 }
 
 default_amp() { # bf16 where this machine is fast at it, else off

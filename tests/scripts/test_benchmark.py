@@ -1,0 +1,61 @@
+"""The training benchmark's driver and table, on scenes and budgets small enough for a test."""
+
+import pytest
+from helpers import run_program, succeed
+from test_drivers import run_driver
+
+from datasets.files import read_json, write_json
+
+
+def test_an_unknown_variant_is_refused_before_the_work(tmp_path):
+    """The message lists those there are."""
+    result = run_driver("run_benchmark.sh", "rounds_3", "better", BENCH_DIR=tmp_path / "bench")
+    assert result.returncode != 0 and not (tmp_path / "bench").exists()
+    assert "no variant better" in result.stderr and "kd_hard" in result.stderr
+
+
+@pytest.mark.slow
+def test_two_variants_share_scenes_and_teacher(tmp_path):
+    """Scores of both are in the table; a rerun trains nothing anew."""
+    small = {"TRAIN_SCENES": 1, "TEST_SCENES": 1, "WIDTH": 64, "HEIGHT": 64, "TEACHER_STEPS": 1, "STUDENT_STEPS": 1}
+    settings = {"BENCH_DIR": tmp_path, "AMP": "off", **small}
+    first = run_driver("run_benchmark.sh", "best", "kd_hard", **settings)
+    assert first.returncode == 0, first.stderr
+    assert "(1 of 18 steps)" not in first.stdout and first.stdout.count("trained 1 steps") == 3
+    table = (tmp_path / "table.md").read_text()
+    assert "| best | 1 |" in table and "| kd_hard | 1 |" in table and "3 trainings" in table
+    flags = {name: read_json(tmp_path / f"seed_1/{name}/round_1/student/flags.json") for name in ("best", "kd_hard")}
+    assert (flags["best"]["loss"], flags["kd_hard"]["loss"]) == ("paper", "hard")
+    assert flags["best"]["read_out"] == "local" and flags["best"]["loadckpt"].endswith(
+        "teacher_per_pixel/model_000000.ckpt"
+    )
+    again = run_driver("run_benchmark.sh", "best", **settings)
+    assert again.returncode == 0 and "trained 1 steps" not in again.stdout
+
+
+def scores(overall: float) -> dict:
+    """Scores of a student `overall` times as far off as its teacher."""
+    teacher = {"overall": 2.0, "median": 2.0, "mean": 10.0, "within_2": 0.5}
+    student = {"overall": 2 * overall, "median": 2 * overall, "mean": 10.0, "within_2": 1 - 0.5 * overall}
+    return {
+        "teacher": teacher,
+        "student": student | {"ratios": {"overall": overall, "median": overall, "beyond_2": overall, "mean": 1.0}},
+    }
+
+
+def test_the_table_averages_over_seeds(tmp_path):
+    """Ratios are averaged, not taken of averages, and the extremes are shown."""
+    for seed, overall in ((1, 0.5), (2, 0.7)):
+        write_json(tmp_path / f"seed_{seed}" / "best" / "scores.json", scores(overall))
+        write_json(
+            tmp_path / f"seed_{seed}" / "teacher_per_pixel" / "training.json", {"steps": 3600, "seconds_per_step": 0.5}
+        )
+    out = succeed(run_program("tools/benchmark_table.py", "--outdir", tmp_path))
+    assert "| best | 2 | 2.00 → 1.20 |" in out and "0.60 (0.50 to 0.70)" in out
+    assert "2 trainings, 1.0 hours in steps" in out
+    assert read_json(tmp_path / "table.json")["variants"]["best"]["ratios"]["overall"] == pytest.approx([0.6, 0.5, 0.7])
+
+
+def test_a_folder_without_scores_is_named(tmp_path):
+    result = run_program("tools/benchmark_table.py", "--outdir", tmp_path)
+    assert result.returncode == 1 and str(tmp_path) in result.stderr and "run_benchmark.sh" in result.stderr
