@@ -24,6 +24,7 @@ from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter
 from fusion.fusibile import check_program, fuse_scan_with_binary
 from tools import distributed
+from tools.flags import SHIPPED_CHECKPOINT
 from tools.predict import add_prediction_flags, predict, prediction_settings
 from tools.program import Formatter, finite_float, float_list, natural_int, positive_float, run_program
 
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", choices=["general_eval"], default="general_eval", help="the test layout")
     parser.add_argument("--testpath", help="folder of scans in the test layout")
     parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
-    parser.add_argument("--loadckpt", help="checkpoint of a teacher or a student")
+    parser.add_argument("--loadckpt", default=SHIPPED_CHECKPOINT, help="checkpoint of a teacher or a student")
     parser.add_argument("--outdir", default="outputs", help="folder for the results")
     parser.add_argument("--skip_depth", action="store_true", help="fuse the depth maps that are in --outdir already")
     add_prediction_flags(parser, "4,1,0.4", 1152, 864)
@@ -127,8 +128,6 @@ def main() -> None:
     device = distributed.start(args.device)
     layout, scans = open_scans(args)
     if not args.skip_depth:
-        if not args.loadckpt:
-            raise DataError("--loadckpt must name a checkpoint (or use --skip_depth)")
         predict(args, MVSDataset(layout, scans, settings), device)
     if args.filter_method != "none":
         for scan in distributed.share(scans):

@@ -3,6 +3,7 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PYTHON_BIN="${PYTHON_BIN:-$ROOT/.venv/bin/python}"
 NGPUS="${NGPUS:-1}"
+SHIPPED_CKPT="$ROOT/ckpt/kdmvs.ckpt" # the student that comes with the project
 
 # OpenMP's threads wait for each other spinning. On a machine with other work that made training steps ten times slower;
 # a short spin, then sleep, is as fast when the machine is idle.

@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-CKPT_FILE="${CKPT_FILE:-}"                              # where to start; default: the newest in ckpt/
+CKPT_FILE="${CKPT_FILE:-}"                              # where to start; default: ckpt/kdmvs.ckpt
 ADAPT_DIR="${ADAPT_DIR:-}"                              # default: outputs/adapt/<name of FOLDER>
 TEACHER_STEPS="${TEACHER_STEPS:-150}"                   # with 256x192 about ten minutes for all on two cores
 STUDENT_STEPS="${STUDENT_STEPS:-150}"
@@ -24,10 +24,7 @@ AMP="${AMP:-$(default_amp)}"
     "a folder of such scenes"
 [ -d "$1" ] || fail "$1: no such folder"
 folder="$(cd "$1" && pwd -P)"
-if [ -z "$CKPT_FILE" ]; then
-    CKPT_FILE="$(find "$ROOT/ckpt" -maxdepth 1 -name '*.ckpt' -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d ' ' -f 2-)"
-fi
-[ -n "$CKPT_FILE" ] || fail "no weights in $ROOT/ckpt to start from; set CKPT_FILE to a checkpoint of a student or a teacher"
+CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 ADAPT_DIR="${ADAPT_DIR:-$ROOT/outputs/adapt/$(basename "$folder")}"
 

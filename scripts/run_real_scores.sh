@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 DATA_DIR="${DATA_DIR:-$ROOT/data/real}"                 # scenes in the test layout, with gt/, depth/ or sparse_points.txt
 SCENES="${SCENES:-}"                                    # names of folders in it; default: all that have one of these
-CKPT_FILE="${CKPT_FILE:-}"                              # default: the checkpoint that comes with the project, in ckpt/
+CKPT_FILE="${CKPT_FILE:-}"                              # default: ckpt/kdmvs.ckpt
 OUTDIR="${OUTDIR:-$ROOT/outputs/real_scores}"
 NGPUS="${NGPUS:-1}"
 AMP="${AMP:-auto}"                                      # off, bf16, fp16, auto
@@ -28,10 +28,7 @@ fi
 for scene in "${scenes[@]}"; do
     has_truth "$DATA_DIR/$scene" || fail "$DATA_DIR/$scene: has no gt/, depth/ or sparse_points.txt"
 done
-if [ -z "$CKPT_FILE" ]; then
-    CKPT_FILE="$(find "$ROOT/ckpt" -maxdepth 1 -name '*.ckpt' 2>/dev/null | sort | tail -n 1)" || true # no folder ckpt
-    [ -n "$CKPT_FILE" ] || fail "there is no checkpoint in ckpt/: set CKPT_FILE"
-fi
+CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 
 mkdir -p "$OUTDIR"

@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 use_recipe                                              # RECIPE=best: what measured better than the defaults below
 TESTPATH="${TESTPATH:-$ROOT/data/dtu_test}"             # scans in the test layout
 TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/test.txt}"      # scan names, or all
-CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest student of the newest round in outputs/kd
+CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest student in outputs/kd, else ckpt/kdmvs.ckpt
 OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
 FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
@@ -34,7 +34,7 @@ if [ -z "$CKPT_FILE" ]; then
     last_round="$(find "$ROOT/outputs/kd" -maxdepth 1 -name 'round_*' 2>/dev/null | sort -V | tail -n 1)"
     CKPT_FILE="$(newest_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
 fi
-[ -n "$CKPT_FILE" ] || fail "no student in outputs/kd: run scripts/run_train_kd.sh first, or set CKPT_FILE"
+CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 
 flags=()

@@ -37,3 +37,39 @@ echo "== student of rendered scenes"
 launch train_kd.py "${student[@]}" --trainpath "$data" --trainlist "$data/scans.txt" --pseudopath "$labels" \
     --logdir "$WEIGHTS_DIR/rendered_student" --warmup_steps 100 --max_steps "$STEPS" --lrepochs "$(decay "$STEPS" "$per_epoch")"
 result="$(newest_checkpoint "$WEIGHTS_DIR/rendered_student")"
+
+if [ -n "$REAL_DIR" ]; then
+    need_data REAL_DIR "$REAL_DIR" "a folder of scans in the test layout (images/, cams/, pair.txt)"
+    if [ "$REAL_LIST" = all ]; then
+        scans="$(find "$REAL_DIR/" -mindepth 2 -maxdepth 2 -name pair.txt -printf '%h\n' | sort | sed 's|.*/||')"
+    else
+        scans="$(cat "$REAL_LIST")"
+    fi
+    echo "== labels of real scans:" $scans
+    real="$WEIGHTS_DIR/real" mixed="$WEIGHTS_DIR/mixed"
+    mkdir -p "$real" && printf '%s\n' $scans >"$real/scans.txt"
+    of_real=(--testlist "$real/scans.txt")
+    launch tools/predict.py --dataset general_eval --testpath "$REAL_DIR" "${of_real[@]}" --loadckpt "$result" \
+        --outdir "$real/est" --amp "$AMP" "${size[@]}"
+    launch tools/check_and_encode.py --testpath "$real/est" --pairpath "$REAL_DIR" "${of_real[@]}" \
+        --outdir "$real/labels" --thres_view 3
+
+    echo "== student of rendered and real scenes"
+    rm -rf "$mixed" && mkdir -p "$mixed/scenes" "$mixed/labels"
+    for scan in $(cat "$data/scans.txt"); do
+        ln -s "$data/$scan" "$mixed/scenes/$scan" && ln -s "$labels/$scan" "$mixed/labels/$scan"
+    done
+    for scan in $scans; do
+        for ((k = 1; k <= REAL_SHARE; k++)); do
+            ln -s "$REAL_DIR/$scan" "$mixed/scenes/real_${scan}_$k"
+            ln -s "$real/labels/$scan" "$mixed/labels/real_${scan}_$k"
+            wc -l <"$REAL_DIR/$scan/pair.txt" >>"$mixed/real_lines.txt" # two lines a view, and one
+        done
+    done
+    samples=$((per_epoch + $(awk '{ n += ($1 - 1) / 2 } END { print int(n) }' "$mixed/real_lines.txt")))
+    launch train_kd.py "${student[@]}" --trainpath "$mixed/scenes" --trainlist all --pseudopath "$mixed/labels" \
+        --logdir "$WEIGHTS_DIR/student" --loadckpt "$result" --lr 0.0003 --warmup_steps 50 --max_steps "$REAL_STEPS" \
+        --lrepochs "$(decay "$REAL_STEPS" "$samples")"
+    result="$(newest_checkpoint "$WEIGHTS_DIR/student")"
+fi
+stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" --out "$WEIGHTS_DIR/kdmvs.ckpt"

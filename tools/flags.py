@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 import torch
 
@@ -10,6 +11,9 @@ from datasets.mvs import LAYOUTS
 from models.cascade import READ_OUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
 from tools.program import float_list, int_list, natural_int, positive_int
+
+# The student that comes with the project.
+SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "ckpt" / "kdmvs.ckpt"
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
