@@ -15,9 +15,11 @@ STEPS="${STEPS:-1800}"                                  # on rendered scenes
 REAL_STEPS="${REAL_STEPS:-600}"                         # on both
 REAL_SHARE="${REAL_SHARE:-6}"                           # times that a real scan comes up while a rendered scene does once
 AMP="${AMP:-$(default_amp)}"
-width=256 height=192
+width=256 height=192                                    # of rendered images; real ones are scaled to 384x288
 
-size=(--max_w "$width" --max_h "$height")
+mkdir -p "$WEIGHTS_DIR" && WEIGHTS_DIR="$(cd "$WEIGHTS_DIR" && pwd)"
+
+size=(--max_w 384 --max_h 288)
 student=(--dataset general_eval --loss paper --read_out local --amp "$AMP" --augment --save_steps 200 --epochs 1000
     --resume "${size[@]}")
 per_epoch=$((SCENES * 6))
@@ -40,6 +42,7 @@ result="$(newest_checkpoint "$WEIGHTS_DIR/rendered_student")"
 
 if [ -n "$REAL_DIR" ]; then
     need_data REAL_DIR "$REAL_DIR" "a folder of scans in the test layout (images/, cams/, pair.txt)"
+    REAL_DIR="$(cd "$REAL_DIR" && pwd)"
     if [ "$REAL_LIST" = all ]; then
         scans="$(find "$REAL_DIR/" -mindepth 2 -maxdepth 2 -name pair.txt -printf '%h\n' | sort | sed 's|.*/||')"
     else
@@ -68,7 +71,7 @@ if [ -n "$REAL_DIR" ]; then
     done
     samples=$((per_epoch + $(awk '{ n += ($1 - 1) / 2 } END { print int(n) }' "$mixed/real_lines.txt")))
     launch train_kd.py "${student[@]}" --trainpath "$mixed/scenes" --trainlist all --pseudopath "$mixed/labels" \
-        --logdir "$WEIGHTS_DIR/student" --loadckpt "$result" --lr 0.0003 --warmup_steps 50 --max_steps "$REAL_STEPS" \
+        --logdir "$WEIGHTS_DIR/student" --loadckpt "$result" --lr 0.0005 --warmup_steps 50 --max_steps "$REAL_STEPS" \
         --lrepochs "$(decay "$REAL_STEPS" "$samples")"
     result="$(newest_checkpoint "$WEIGHTS_DIR/student")"
 fi
