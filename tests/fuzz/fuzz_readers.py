@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from plyfile import PlyData, PlyElement
 from scipy.io import savemat
 from torch import nn
 
+from datasets.event_reader import read_event_file
 from datasets.files import DataError, read_json, read_scan_list
 from datasets.io import (
     read_camera,
@@ -38,6 +40,7 @@ from datasets.io import (
 )
 from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
 from tools.dtu_score import read_observed_space
+from tools.log import EventLog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +268,40 @@ def _judge_mat(path: Path) -> None:
     assert space.mask.ndim == 3 and space.mask.dtype == bool and space.resolution > 0
 
 
+# ---------------------------------------------------------------- event files
+
+
+def _records(events: list[bytes]) -> bytes:
+    """An event file of these events, whose checksums are right."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    def checked(content: bytes) -> bytes:
+        return content + struct.pack("<I", masked_crc32c(content))
+
+    return b"".join(checked(struct.pack("<Q", len(event))) + checked(event) for event in events)
+
+
+def _event_seeds() -> list[Seed]:
+    with tempfile.TemporaryDirectory() as folder:
+        log = EventLog(Path(folder), 1)
+        for step in (1, 7):
+            log.scalars("train", {"loss": 1.5 * step, "lr": 1e-3}, step)
+        log.images("train", {"depth": np.full((1, 4, 6), 0.5, np.float32)}, 7)
+        log.close()
+        (path,) = Path(folder).iterdir()
+        content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    start, rest = content[12 : 12 + length], content[16 + length :]
+    inside = rest[12 : 12 + int.from_bytes(rest[:8], "little")]
+    return [Seed(content), Seed(inside, lambda event: _records([start, event]) + rest)]
+
+
+def _judge_events(path: Path) -> None:
+    for table in read_event_file(path).values():
+        assert table.ndim == 2 and table.shape[1] == 2 and len(table) and np.isfinite(table).all()
+        assert (np.diff(table[:, 0]) >= 0).all()
+
+
 # ---------------------------------------------------------------- checkpoints
 
 
@@ -328,6 +365,7 @@ READERS = [
     Reader("ply", 4, _ply_seeds, _judge_ply),
     Reader("points", 2, _point_seeds, _judge_points),
     Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
+    Reader("events", 2, _event_seeds, _judge_events),
     Reader("checkpoint", 2, _checkpoint_seeds, _judge_checkpoint),
 ]
 
