@@ -9,7 +9,7 @@ import dataclasses
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -198,22 +198,33 @@ def write_pairs(path: PathLike, pairs: list[tuple[int, list[tuple[int, float]]]]
 def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:
     """Write uint8 [H, W] or RGB [H, W, 3] as .png or .jpg."""
     suffix = str(path).rsplit(".", 1)[-1].lower()
-    pixels = image[..., ::-1] if image.ndim == 3 else image
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in ("jpg", "jpeg") else []
-    ok, encoded = cv2.imencode(f".{suffix}", np.ascontiguousarray(pixels), options)
-    if not ok:
+    encoded = encode_image(image, suffix, options)
+    if encoded is None:
         raise DataError(f"{path}: the image cannot be encoded")
-    write_bytes(path, encoded.tobytes())
+    write_bytes(path, encoded)
 
 
-def colour_map(data: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """RGB uint8 picture of a map [H, W] from low to high, by default robust limits; not positive or finite is black."""
+def encode_image(image: np.ndarray, suffix: str, options: Sequence[int] = ()) -> bytes | None:
+    """The content of a file of a format of OpenCV with uint8 [H, W] or RGB [H, W, 3]; None where it cannot be made."""
+    pixels = image[..., ::-1] if image.ndim == 3 else image
+    ok, encoded = cv2.imencode(f".{suffix}", np.ascontiguousarray(pixels), list(options))
+    return encoded.tobytes() if ok else None
+
+
+def colour_map(
+    data: np.ndarray, low: float | None = None, high: float | None = None, colours: int = cv2.COLORMAP_TURBO
+) -> np.ndarray:
+    """RGB uint8 picture of a map [H, W] from low to high, by default robust limits; not positive or finite is black.
+
+    `colours` is one of OpenCV's colour maps.
+    """
     valid = np.isfinite(data) & (data > 0)
     if low is None or high is None:
         low, high = np.percentile(data[valid], (2, 98)) if valid.any() else (0.0, 1.0)
     scaled = np.clip((np.nan_to_num(data) - low) / max(high - low, 1e-12), 0, 1)
-    colours = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    return np.where(valid[..., None], colours, 0).astype(np.uint8)
+    coloured = cv2.applyColorMap((scaled * 255).astype(np.uint8), colours)[..., ::-1]
+    return np.where(valid[..., None], coloured, 0).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- gipuma's dmb

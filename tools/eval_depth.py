@@ -156,12 +156,12 @@ def format_table(rows: dict[str, dict[str, float]]) -> str:
     width, first = max(12, *(len(name) + 2 for name in columns)), max(12, *(len(label) + 2 for label in rows))
     lines = ["".ljust(first) + "".join(name.replace("_", " ").rjust(width) for name in columns)]
     for label, metrics in rows.items():
-        lines.append(label.ljust(first) + "".join(_value(name, metrics[name]).rjust(width) for name in columns))
+        lines.append(label.ljust(first) + "".join(metric_cell(name, metrics[name]).rjust(width) for name in columns))
     return "\n".join(lines)
 
 
-def _value(name: str, value: float | None) -> str:
-    """A number as the table shows it: shares and relative errors in per cent."""
+def metric_cell(name: str, value: float | None) -> str:
+    """A metric as tables show it: shares and relative errors in per cent."""
     if value is None:
         return "-"
     if name.endswith("relative"):

@@ -32,7 +32,7 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
         }
         height, width = next(iter(depths.values())).shape
         truth = layout.ground_truth(scan, view, (width, height))
-        limits = _limits(next(iter(depths.values())) if truth is None else truth)
+        limits = depth_limits(next(iter(depths.values())) if truth is None else truth)
         tiles = [("image", cv2.resize(read_image(layout.image_path(scan, view)), (width, height)))]
         if truth is not None:
             tiles.append(("true depth", colour_map(truth, *limits)))
@@ -42,13 +42,19 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
             if truth is not None:
                 error = np.where(truth > 0, np.abs(depth - truth), 0)
                 tiles.append((f"{label}: error", colour_map(error + 1e-6, 0.0, 0.05 * limits[0])))
-        rows.append(np.hstack([_titled(tile, title if not rows else "") for title, tile in tiles]))
-    width = max(row.shape[1] for row in rows)
-    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+        rows.append(tiles)
+    return sheet(rows)
 
 
-def _limits(depth: np.ndarray) -> tuple[float, float]:
-    """The depths between which nearly all of a map lies."""
+def sheet(rows: list[list[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """RGB uint8 sheet of rows of (title, RGB uint8 tile); the first row shows the titles."""
+    drawn = [np.hstack([_titled(tile, title if i == 0 else "") for title, tile in row]) for i, row in enumerate(rows)]
+    width = max(row.shape[1] for row in drawn)
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in drawn])
+
+
+def depth_limits(depth: np.ndarray) -> tuple[float, float]:
+    """The depths between which nearly all positive ones of an array lie."""
     valid = depth[np.isfinite(depth) & (depth > 0)]
     low, high = np.percentile(valid, (1, 99)) if len(valid) else (0.0, 1.0)
     return float(low), float(high)
@@ -58,9 +64,16 @@ def _titled(tile: np.ndarray, title: str) -> np.ndarray:
     """The tile with a thin frame and, in its corner, a title."""
     tile = np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=255)
     if title:
-        cv2.putText(tile, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(tile, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+        write_words(tile, title, (4, 13), outline=3)
     return tile
+
+
+def write_words(picture: np.ndarray, words: str, place: tuple[int, int], outline: int = 0) -> None:
+    """Small letters drawn into an RGB picture from a place (x, y of the baseline): dark, or white with an outline."""
+    if outline:
+        cv2.putText(picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), outline, cv2.LINE_AA)
+    color = (255, 255, 255) if outline else (40, 40, 40)
+    cv2.putText(picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
 
 
 def render_cloud(
@@ -92,6 +105,15 @@ def turned(camera: Camera, center: np.ndarray, degrees: float) -> Camera:
     turn[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     turn[:3, 3] = np.array([x, y, z]) - turn[:3, :3] @ [x, y, z]
     return dataclasses.replace(camera, cam_T_world=turn @ camera.cam_T_world)
+
+
+def turned_views(
+    points: np.ndarray, colors: np.ndarray, camera: Camera, size: tuple[int, int], degrees: float, splat: int = 2
+) -> list[np.ndarray]:
+    """Pictures of a cloud from beside the camera, from it, and from its other side."""
+    center = np.median(points, axis=0) if len(points) else np.zeros(3)
+    cameras = [turned(camera, center, turn) for turn in (-degrees, 0, degrees)]
+    return [render_cloud(points, colors, camera, size, splat) for camera in cameras]
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,0 +1,260 @@
+"""A report of a result: a page for the run and one per scan, in a browser, without a network.
+
+    python tools/report.py --outdir OUT --testpath DTU_TEST --unit mm
+    python tools/report.py --outdir OUT --logdir outputs/teacher outputs/kd/round_1/student --png
+
+OUT is an --outdir of test.py or tools/predict.py. Writes OUT/report/index.html and OUT/report/<scan>.html: images,
+depth, confidence, which pixels other views confirm, the cloud to turn with the mouse, curves of the trainings, settings
+and versions. With --testpath sources come from the pair files there, and where there is true depth (as for
+tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures and views of the clouds beside them.
+"""
+
+import argparse
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+if not __package__:  # run as a file: find the packages beside this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from datasets.event_reader import read_scalars
+from datasets.files import DataError, read_json, write_bytes
+from datasets.general import scan_number
+from datasets.io import read_ply, write_image
+from fusion.clouds import Points, thin
+from fusion.consistency import Check, dynamic_check, normal_check
+from tools.check_and_encode import find_scans
+from tools.pictures import depth_limits, render_cloud, sheet, turned_views
+from tools.predict import RECORD
+from tools.program import (
+    Formatter,
+    Progress,
+    finite_float,
+    float_list,
+    natural_int,
+    positive_float,
+    positive_int,
+    run_program,
+)
+from tools.reports.cloud import viewer_data
+from tools.reports.measures import ScanMeasures, error_limit, measure, pooled
+from tools.reports.pages import Run, Training, index_page, page_name, scan_page
+from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, view_tiles
+from tools.scan_results import ScanResult
+
+_PACKAGES = ("torch", "numpy", "opencv-python", "numba", "scipy", "pillow", "tensorboardX")
+_CARD_SIZE = (400, 300)
+_CARD_POINTS = 100_000
+_TURN = 25.0  # degrees between the views of a cloud
+_STRIDE = 4  # every fourth pixel tells the range of depths
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags, with units."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    add = parser.add_argument
+    add("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
+    add("--testlist", default="all", help='file of scan names, or "all" that were predicted')
+    add("--testpath", type=Path, help="the scans in the test layout: pair files and, where there is some, true depth")
+    add("--logdir", type=Path, nargs="+", default=[], help="log folders of trainings")
+    add("--max_points", type=positive_int, default=200_000, help="points of a cloud in its page, drawn at random")
+    add("--max_views", type=positive_int, default=12, help="views of a scan whose pictures are shown")
+    add("--picture_size", type=positive_int, default=640, help="longest side of a picture, pixels")
+    add("--unit", default="units", help="unit of the camera files' lengths, for legends; DTU: mm")
+    add("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth")
+    add("--error_limit", type=positive_float, help="end of the errors' colour scale; default: four median errors")
+    add("--check", choices=("normal", "dynamic"), default="normal", help="the cross-view check of the masks")
+    add("--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views")
+    add("--conf", type=finite_float, default=0.05, help="least confidence of the masks, 0 to 1")
+    add("--png", action="store_true", help="also write sheets of pictures and views of the clouds as PNG")
+    return parser
+
+
+def main() -> None:
+    """Parse the flags, measure every scan, write the pages."""
+    args = build_parser().parse_args()
+    if args.testpath is not None and not args.testpath.is_dir():
+        raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
+    check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
+    trainings = [read_training(folder) for folder in args.logdir]
+    results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
+    scores = read_scores(args.outdir)
+    progress = Progress(2 * len(results), "report", "scan")
+    measures = []
+    for result in results:
+        measures.append(measure(result, check, args.conf))
+        progress.step()
+    run = describe_run(args, results)
+    largest_error = args.error_limit or error_limit(pooled(measures))
+    folder, names = args.outdir / "report", [result.name for result in results]
+    cards = {}
+    for i, (result, measured) in enumerate(zip(results, measures, strict=True)):
+        neighbours = (names[i - 1] if i else None, names[i + 1] if i + 1 < len(names) else None)
+        cards[result.name] = write_scan(args, run, result, measured, check, largest_error, neighbours)
+        progress.step()
+    progress.close()
+    write_bytes(folder / "index.html", index_page(run, measures, cards, trainings, scores))
+    print(f"report: {folder / 'index.html'}")
+
+
+# ---------------------------------------------------------------- a scan
+
+
+def write_scan(
+    args: argparse.Namespace,
+    run: Run,
+    result: ScanResult,
+    measured: ScanMeasures,
+    check: Check,
+    largest_error: float,
+    neighbours: tuple[str | None, str | None],
+) -> list[np.ndarray]:
+    """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
+    views = evenly(result.views, args.max_views)
+    scales = make_scales(_depth_limits(result, views), largest_error, args.unit)
+    tiles = {view: view_tiles(result, view, scales, check, args.conf, args.picture_size) for view in views}
+    points, cloud = read_cloud(result), None
+    if points is not None and len(points):
+        cloud = viewer_data(points, {view: result.predictions.view(view) for view in result.views}, args.max_points)
+    folder = args.outdir / "report"
+    write_bytes(folder / page_name(result.name), scan_page(run, measured, tiles, scales, cloud, neighbours))
+    if args.png:
+        write_image(folder / f"{result.name}_views.png", contact_sheet(tiles, scales))
+        if points is not None:
+            pictures = cloud_pictures(result, points, args.picture_size)
+            write_image(folder / f"{result.name}_cloud.png", np.hstack(pictures))
+    return [tiles[views[0]][0].picture, card_picture(result, points, tiles[views[0]][1].picture)]
+
+
+def evenly(views: list[int], most: int) -> list[int]:
+    """At most so many of the views, from the first to the last."""
+    return [views[i] for i in np.linspace(0, len(views) - 1, min(most, len(views))).round().astype(int)]
+
+
+def _depth_limits(result: ScanResult, views: list[int]) -> tuple[float, float]:
+    """The range of the views' true depths, of the predicted ones where these are not known."""
+    truths = {view: result.truth(view) for view in views}
+    maps = [result.depth(view) if truth is None else truth for view, truth in truths.items()]
+    return depth_limits(np.concatenate([depth[::_STRIDE, ::_STRIDE].ravel() for depth in maps]))
+
+
+def read_cloud(result: ScanResult) -> Points | None:
+    """The scan's cloud without what is not finite, grey where it has no colours; None when it was not fused."""
+    if not result.cloud_path.exists():
+        return None
+    xyz, colors = read_ply(result.cloud_path)
+    colors = np.full(xyz.shape, 128, np.uint8) if colors is None else colors
+    return Points(xyz, colors)[np.isfinite(xyz).all(axis=1)]
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def contact_sheet(tiles: dict[int, list[Tile]], scales: Scales) -> np.ndarray:
+    """RGB uint8 sheet with a row per view, and the colour scales under it."""
+    rows = [[(f"{view} {tile.title}", tile.picture) for tile in row] for view, row in tiles.items()]
+    pictures = sheet(rows)
+    used = {tile.scale for row in tiles.values() for tile in row}
+    named = {"depth": scales.depth, "error": scales.error, "confidence": scales.confidence}
+    bar = legend_bar({name: scale for name, scale in named.items() if name in used}, pictures.shape[1])
+    return np.vstack([pictures, bar])
+
+
+def cloud_pictures(result: ScanResult, points: Points, width: int) -> list[np.ndarray]:
+    """Views of the cloud from beside the first camera, from it, and from its other side."""
+    first = result.predictions.view(result.views[0])
+    scale = width / first.depth.shape[1]
+    size = (width, round(scale * first.depth.shape[0]))
+    splat = max(2, round(scale) + 1)
+    return turned_views(points.xyz, points.colors, first.camera.scaled(scale, scale), size, _TURN, splat)
+
+
+def card_picture(result: ScanResult, points: Points | None, depth: np.ndarray) -> np.ndarray:
+    """A small view of the cloud through the first camera, or the picture of the depth where there is no cloud."""
+    if points is None or not len(points):
+        return depth
+    few = next(thin([points], _CARD_POINTS, 0))
+    first = result.predictions.view(result.views[0])
+    scale = max(size / side for size, side in zip(_CARD_SIZE, first.depth.shape[::-1], strict=True))
+    width, height = (round(scale * side) for side in first.depth.shape[::-1])
+    return render_cloud(few.xyz, few.colors, first.camera.scaled(scale, scale), (width, height), splat=4)
+
+
+# ---------------------------------------------------------------- what the files say
+
+
+def read_training(folder: Path) -> Training:
+    """The curves of a log folder, its flags and its times."""
+    facts: dict[str, object] = {"folder": folder}
+    for name in ("training.json", "flags.json"):
+        if (folder / name).exists():
+            facts |= _object(folder / name)
+    return Training("/".join(folder.resolve().parts[-2:]), read_scalars(folder), facts)
+
+
+def read_scores(outdir: Path) -> dict[str, dict[str, float]]:
+    """Accuracy, completeness and overall of scans, where tools/eval_dtu.py has written them beside the results."""
+    path = outdir / "dtu_score.json"
+    if not path.exists():
+        return {}
+    scans = _object(path).get("scans")
+    if not isinstance(scans, dict):
+        raise DataError(f"{path}: is no result of tools/eval_dtu.py; move it away")
+    return {
+        f"scan{number}": {name: value for name, value in score.items() if type(value) is float}
+        for number, score in scans.items()
+        if scan_number(f"scan{number}") is not None and isinstance(score, dict)
+    }
+
+
+def _object(path: Path) -> dict[str, object]:
+    """A JSON file that holds names and values."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds no names and values; move it away")
+    return content
+
+
+def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
+    """What all pages say."""
+    kept = f"Kept are pixels of more than {args.conf:g} confidence that the dynamic cross-view check confirms."
+    if args.check == "normal":
+        kept = f"Kept are pixels of more than {args.conf:g} confidence that {args.thres_view} other views confirm, "
+        kept += "within one pixel and 0.5 % of the depth."
+    if args.testpath is None:
+        kept += " Without --testpath every view is compared with its nearest."
+    records = {result.name: result.folder / RECORD for result in results}
+    predictions = {scan: _object(path) for scan, path in records.items() if path.exists()}
+    settings = {"flags of this report": {name: value for name, value in vars(args).items() if value is not None}}
+    if predictions and all(record == next(iter(predictions.values())) for record in predictions.values()):
+        settings["settings of the prediction"] = next(iter(predictions.values()))
+    else:
+        settings |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
+    return Run(args.outdir.resolve().name, args.thresholds, args.unit, kept, versions(), settings)
+
+
+def versions() -> dict[str, object]:
+    """Of what made the report."""
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    root = Path(__file__).resolve().parents[1]
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+        found["project"] = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass  # no git, or no checkout
+    return found
+
+
+if __name__ == "__main__":
+    run_program(main)
