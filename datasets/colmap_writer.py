@@ -9,7 +9,10 @@
 
 A map begins with the ASCII text `width&height&channels&`; then come float32 in little-endian order, one channel after
 the other, each row by row from the top. A depth of 0 is unknown; normals are in the camera's axes, towards the camera.
-COLMAP's pixels have their centres at halves, those of this project at integers.
+
+Intrinsics are written as they are, with pixel centres at integers: so COLMAP's dense programs take depth maps, and its
+fusion gives the very points of the depth maps (with 0.5 added, half a pixel beside them). COLMAP's sparse programs put
+the centres at halves; whoever reads sparse/ for those adds 0.5 to the principal points.
 """
 
 import dataclasses
@@ -22,7 +25,6 @@ from scipy.spatial.transform import Rotation
 from datasets.files import DataError, PathLike, write_bytes
 from datasets.io import Camera
 
-_PIXEL_CENTER = 0.5
 # How far a camera file's rotation may be from one; float32 and few digits are common.
 _ROTATION_TOLERANCE = 1e-3
 
@@ -66,8 +68,7 @@ def write_model(folder: Path, images: Sequence[ModelImage], points: ModelPoints)
             raise DataError(
                 f"{image.name}: its camera has skew or a negative focal length, which COLMAP cannot describe"
             )
-        center = K[:2, 2] + _PIXEL_CENTER
-        cameras.append(f"{number} PINHOLE {_words([*image.size])} {_words([K[0, 0], K[1, 1], *center])}")
+        cameras.append(f"{number} PINHOLE {_words(image.size)} {_words([K[0, 0], K[1, 1], *K[:2, 2]])}")
         seen = np.flatnonzero(points.seen[:, number - 1])
         sights = " ".join(f"{x:.3f} {y:.3f} {i + 1}" for i, (x, y) in zip(seen, places[number - 1][seen], strict=True))
         listed += [f"{number} {_words(_pose(image))} {number} {image.name}", sights]
@@ -96,10 +97,10 @@ def _pose(image: ModelImage) -> np.ndarray:
 
 
 def _project(image: ModelImage, xyz: np.ndarray) -> np.ndarray:
-    """Where the image shows points [N, 3]: COLMAP's pixels [N, 2]."""
+    """Where the image shows points [N, 3]: pixels [N, 2]."""
     u, v, z = image.camera.projection()[:3] @ np.vstack([xyz.T.astype(np.float64), np.ones(len(xyz))])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([u / z, v / z], axis=1) + _PIXEL_CENTER
+        return np.stack([u / z, v / z], axis=1)
 
 
 def _words(values: Sequence[float] | np.ndarray) -> str:

@@ -13,6 +13,7 @@ TEACHER_STEPS="${TEACHER_STEPS:-240}"
 STUDENT_STEPS="${STUDENT_STEPS:-400}"
 TIME_LIMIT="${TIME_LIMIT:-14}"                          # minutes for everything; a slow machine trains fewer steps
 AMP="${AMP:-$(default_amp)}"
+REPORT="${REPORT:-1}"                                   # 1: a report with pictures, curves and clouds of each network
 
 data="$DEMO_DIR/data"
 marker="$DEMO_DIR/made_by_run_demo"
@@ -45,8 +46,14 @@ student="$(newest_checkpoint "$DEMO_DIR/kd/round_1/student")"
 for network in teacher student; do
     echo "== $network: depth and clouds of held-out scenes"
     TESTPATH="$data/test" TEST_LIST=all CKPT_FILE="${!network}" OUTDIR="$DEMO_DIR/test_$network" DISP_THRESHOLD=0.25 \
-        EVAL_DIR= stoppable bash "$ROOT/scripts/run_test_dtu.sh"
+        EVAL_DIR= REPORT=0 stoppable bash "$ROOT/scripts/run_test_dtu.sh"
 done
 stoppable "$PYTHON_BIN" "$ROOT/tools/demo_summary.py" --outdir "$DEMO_DIR" --teacher_log "$DEMO_DIR/teacher" \
     --student_log "$DEMO_DIR/kd/round_1/student"
+if [ "$REPORT" = 1 ]; then
+    for network in teacher student; do
+        stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$DEMO_DIR/test_$network" --testpath "$data/test" \
+            --logdir "$DEMO_DIR/teacher" "$DEMO_DIR/kd/round_1/student" --unit mm
+    done
+fi
 echo "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -12,6 +12,7 @@ OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
 FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Points/ and ObsMask/): scores the clouds
+REPORT="${REPORT:-0}"                                   # 1: pages with pictures and clouds in OUTDIR/report
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"
 AMP="${AMP:-off}"                                       # off, bf16, fp16
@@ -50,4 +51,8 @@ if [ -n "$EVAL_DIR" ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \
         --out "$OUTDIR/dtu_score.json"
     echo "scores: $OUTDIR/dtu_score.json"
+fi
+if [ "$REPORT" = 1 ]; then
+    stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR" --testpath "$TESTPATH" --testlist "$TEST_LIST" \
+        --unit mm
 fi

@@ -224,7 +224,7 @@ def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
     kept = f"Kept are pixels of more than {args.conf:g} confidence that the dynamic cross-view check confirms."
     if args.check == "normal":
         kept = f"Kept are pixels of more than {args.conf:g} confidence that {args.thres_view} other views confirm, "
-        kept += "within one pixel and 0.5 % of the depth."
+        kept += "within one pixel and 0.5\u00a0% of the depth."
     if args.testpath is None:
         kept += " Without --testpath every view is compared with its nearest."
     records = {result.name: result.folder / RECORD for result in results}

@@ -141,10 +141,12 @@ def test_teacher_two_rounds_and_test(tmp_path):
     assert result.returncode == 0, result.stderr
     assert files == [change_times(tmp_path / "kd", pattern) for pattern in ("*.pfm", "*.ckpt")]
 
-    test = {"TESTPATH": tmp_path / "test data", "TEST_LIST": "all", "CKPT_FILE": students[1]}
+    test = {"TESTPATH": tmp_path / "test data", "TEST_LIST": "all", "CKPT_FILE": students[1], "REPORT": 1}
     result = run_driver("run_test_dtu.sh", **test, OUTDIR=tmp_path / "out", DISP_THRESHOLD=2)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "gipuma_pcd" / "garden.ply").exists()
+    assert f"report: {tmp_path / 'out' / 'report' / 'index.html'}" in result.stdout
+    assert (tmp_path / "out" / "report" / "garden.html").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ _SEED = 0
 # The cloud's middle part in percentiles along each axis; the box reaches further by its extent on every side.
 _BODY = (1, 99)
 _LARGEST = 32767  # of int16
-_PROBES = 2000
+_PROBES, _NEIGHBOUR = 2000, 4
 
 
 def viewer_data(points: Points, views: dict[int, DepthView], max_points: int) -> dict[str, Any]:
@@ -48,12 +48,12 @@ def _box(xyz: np.ndarray) -> tuple[float, ...]:
 
 
 def _spacing(positions: np.ndarray) -> float:
-    """Median distance of a point to its nearest neighbour."""
-    if len(positions) < 2:
+    """Median distance of a point to its fourth neighbour: a grid's spacing, whether or not views repeat some points."""
+    if len(positions) <= _NEIGHBOUR:
         return 1.0
     probes = positions[:: max(1, len(positions) // _PROBES)]
-    distances, _ = cKDTree(positions).query(probes, k=2)
-    return max(1.0, float(np.median(distances[:, 1])))
+    distances, _ = cKDTree(positions).query(probes, k=[_NEIGHBOUR + 1])
+    return max(1.0, float(np.median(distances)))
 
 
 def _looks(xyz: np.ndarray, views: dict[int, DepthView], center: np.ndarray, step: float) -> dict[str, Any]:

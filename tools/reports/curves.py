@@ -9,8 +9,8 @@ from tools.reports.html import Html, element, join
 
 _WIDTH, _HEIGHT = 440, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 34
-# More points than this are drawn as means of neighbours, with the whole curve faint behind them.
-_MOST_POINTS = 120
+# Up to so many points are marked. More than so many are drawn as means of neighbours, the whole curve faint behind.
+_MOST_MARKED, _MOST_POINTS = 24, 120
 _MOST_RAW = 1000
 
 
@@ -56,9 +56,12 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     if not span > 0:
         span = abs(low) or 1.0
         low, high = low - span / 2, high + span / 2
-    step = nice_above(span / (most - 2))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step for i in range(first, last + 1)]
+    step = nice_above(span / (most - 1))
+    while True:
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        if last - first < most:
+            return [i * step for i in range(first, last + 1)]
+        step = nice_above(1.5 * step)
 
 
 def nice_above(value: float) -> float:
@@ -110,9 +113,10 @@ def _curve(frame: _Frame, curve: Series, color: int) -> Html:
         parts.append(_line(frame, raw, f"line faint c{color}"))
         points = np.array([part.mean(axis=0) for part in np.array_split(points, _MOST_POINTS)])
     parts.append(_line(frame, points, f"line c{color}"))
+    style = f"dot shown c{color}" if len(points) <= _MOST_MARKED else f"dot c{color}"
     for (x, y), (at_x, at_y) in zip(points, frame.at(points), strict=True):
         title = element("title", f"{curve.name}: {number(y)} at {number(x)}")
-        parts.append(element("circle", title, cx=f"{at_x:.1f}", cy=f"{at_y:.1f}", r=3, class_=f"dot c{color}"))
+        parts.append(element("circle", title, cx=f"{at_x:.1f}", cy=f"{at_y:.1f}", r=2.6, class_=style))
     return join(parts)
 
 

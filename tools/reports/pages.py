@@ -21,6 +21,7 @@ from tools.reports.tiles import CHECK_COLOURS, Scale, Scales, Tile
 # JPEG without colour subsampling: the colours of a map are its values.
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 _STOPS = 16
+_WIDE = 12  # letters of a number that takes two places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _views_section(run: Run, scan: ScanMeasures, tiles: dict[int, list[Tile]], s
     for view, pictures in tiles.items():
         values = metrics(measured[view].pixels, run.thresholds)
         words = [f"{measured[view].kept:.0%} kept"]
-        words += [f"{_column(run, name)} {metric_cell(name, values[name])}" for name in ("mean", "median") if values]
+        words += [f"{name} error {metric_cell(name, values[name])} {run.unit}" for name in ("mean", "median") if values]
         title = element("h3", f"View {view}", element("span", " · ".join(words)))
         buttons = [_tile(tile, f"View {view}: {tile.title}") for tile in pictures]
         parts.append(element("div", title, element("div", *buttons, class_="tiles"), class_="view"))
@@ -277,21 +278,32 @@ def _header(title: str, above: Iterable[object]) -> Html:
 
 def _numbers(numbers: dict[str, object]) -> Html:
     texts = {name: f"{value:,}" if isinstance(value, int) else str(value) for name, value in numbers.items()}
-    parts = [element("div", element("b", text), element("span", name)) for name, text in texts.items()]
+    parts = [
+        element("div", element("b", text), element("span", name), class_="wide" if len(text) > _WIDE else None)
+        for name, text in texts.items()
+    ]
     return element("div", *parts, class_="numbers")
 
 
 def _error_numbers(run: Run, pixels: Pixels | None) -> dict[str, str]:
-    """Errors for the top of a page."""
+    """Errors for the top of a page; the shares within the thresholds together."""
     values = metrics(pixels, run.thresholds)
-    return {f"{_column(run, name, True)}": metric_cell(name, value) for name, value in values.items()}
+    numbers = {
+        f"{name} error, {run.unit}": metric_cell(name, values.pop(name)) for name in ("mean", "median") if values
+    }
+    if values:
+        bounds = ", ".join(name.removeprefix("within_") for name in values)
+        numbers[f"of pixels within {bounds} {run.unit}"] = " · ".join(
+            metric_cell(name, value) for name, value in values.items()
+        )
+    return numbers
 
 
-def _column(run: Run, name: str, long: bool = False) -> str:
+def _column(run: Run, name: str) -> str:
     """The name of a metric with its unit."""
     if name.startswith("within_"):
         return f"within {name.removeprefix('within_')} {run.unit}".strip()
-    return f"{name} error, {run.unit}" if long else f"{name}, {run.unit}"
+    return f"{name}, {run.unit}"
 
 
 def _error_section(run: Run, groups: dict[str, Pixels]) -> Html:
