@@ -42,13 +42,13 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
             if truth is not None:
                 error = np.where(truth > 0, np.abs(depth - truth), 0)
                 tiles.append((f"{label}: error", colour_map(error + 1e-6, 0.0, 0.05 * limits[0])))
-        rows.append(tiles)
+        rows.append([("" if rows else title, tile) for title, tile in tiles])
     return sheet(rows)
 
 
 def sheet(rows: list[list[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """RGB uint8 sheet of rows of (title, RGB uint8 tile); the first row shows the titles."""
-    drawn = [np.hstack([_titled(tile, title if i == 0 else "") for title, tile in row]) for i, row in enumerate(rows)]
+    """RGB uint8 sheet of rows of (title, RGB uint8 tile)."""
+    drawn = [np.hstack([_titled(tile, title) for title, tile in row]) for row in rows]
     width = max(row.shape[1] for row in drawn)
     return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in drawn])
 

@@ -156,7 +156,10 @@ def read_cloud(result: ScanResult) -> Points | None:
 
 def contact_sheet(tiles: dict[int, list[Tile]], scales: Scales) -> np.ndarray:
     """RGB uint8 sheet with a row per view, and the colour scales under it."""
-    rows = [[(f"{view} {tile.title}", tile.picture) for tile in row] for view, row in tiles.items()]
+    rows = []
+    for view, row in tiles.items():
+        titles = [f"view {view}", *(tile.title if not rows else "" for tile in row[1:])]
+        rows.append([(title, tile.picture) for title, tile in zip(titles, row, strict=True)])
     pictures = sheet(rows)
     used = {tile.scale for row in tiles.values() for tile in row}
     named = {"depth": scales.depth, "error": scales.error, "confidence": scales.confidence}

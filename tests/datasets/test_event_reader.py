@@ -46,7 +46,7 @@ def test_what_a_killed_process_left_ends_the_file(tmp_path):
     path = log(tmp_path, [(1, 3.5), (50, 2.25)])
     content = path.read_bytes()[:400]
     most = 0
-    for length in range(len(content)):
+    for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
         steps = len(read_event_file(path).get("train/loss", ()))
         assert steps >= most

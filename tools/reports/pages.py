@@ -92,7 +92,7 @@ def _scan_curves(scans: list[ScanMeasures]) -> dict[str, Pixels]:
 def _cards(scans: list[ScanMeasures], cards: dict[str, list[np.ndarray]]) -> Html:
     parts = []
     for scan in scans:
-        pictures = [element("img", src=picture_source(picture), alt="", loading="lazy") for picture in cards[scan.scan]]
+        pictures = [element("img", src=picture_source(picture), alt="") for picture in cards[scan.scan]]
         points = "no cloud" if scan.points is None else f"{scan.points:,} points"
         words = element("p", element("b", scan.scan), f"{len(scan.views)} views, {points}")
         link = urllib.parse.quote(page_name(scan.scan))

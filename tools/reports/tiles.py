@@ -106,12 +106,16 @@ def _reduced(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def legend_bar(scales: dict[str, Scale], width: int) -> np.ndarray:
-    """RGB uint8 strip with the named scales side by side, their limits beneath."""
+    """RGB uint8 strip with the named scales side by side, their limits beneath, and the colours of the check."""
     strip = np.full((_BAR_HEIGHT, width, 3), 255, np.uint8)
-    each = width // len(scales)
+    each = width // (len(scales) + 1)
     for i, (name, scale) in enumerate(scales.items()):
         left, long = i * each + 8, max(8, each - 16)
         strip[4:16, left : left + long] = scale.samples(long)
         words = f"{name}: {scale.low:.4g} to {scale.high:.4g} {scale.unit}"
         write_words(strip, words, (left, 31))
+    for i, (name, color) in enumerate(CHECK_COLOURS.items()):
+        left, top = len(scales) * each + 8 + i // 2 * each // 2, 5 + i % 2 * 17
+        strip[top : top + 10, left : left + 10] = color
+        write_words(strip, name, (left + 15, top + 9))
     return strip
