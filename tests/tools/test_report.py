@@ -16,11 +16,12 @@ from datasets.general import GeneralScans
 from datasets.io import read_image_size, read_pfm, write_pfm
 from fusion.clouds import Points
 from fusion.predictions import Predictions
-from tools.eval_depth import depth_metrics
+from tools.eval_depth import Pixels, depth_metrics
 from tools.log import EventLog
 from tools.reports.cloud import viewer_data
 from tools.reports.curves import Series, chart, nice_above, nice_ticks
 from tools.reports.html import Html, data_block, element, page
+from tools.reports.measures import error_limit, error_shares, errors_by_confidence
 from tools.reports.pages import page_name
 from tools.reports.tiles import check_picture
 
@@ -207,6 +208,16 @@ def test_ticks_enclose_the_values(low, high):
     ticks = nice_ticks(low, high)
     assert 2 <= len(ticks) <= 6 and ticks[0] <= low + 1e-9 * abs(low) and ticks[-1] >= high - 1e-9 * abs(high)
     assert np.diff(ticks) == pytest.approx(ticks[1] - ticks[0])
+
+
+def test_curves_of_errors():
+    """Two of four pixels are exact; the less confident ones are off by 3 and by their whole depth of 5."""
+    pixels = Pixels(np.full(4, 5.0), np.array([5.0, 0, 8, 5]), np.array([0.9, 0.1, 0.5, 0.7]))
+    shares = error_shares("all", pixels, 6.0).points
+    assert shares[0].tolist() == [0, 50] and shares[-1].tolist() == [6, 100]
+    assert np.interp([2.9, 3.2, 4.9], *shares.T) == pytest.approx([50, 75, 75], abs=10)
+    assert errors_by_confidence("all", pixels).points.tolist() == [[25, 0], [50, 0], [75, 1], [100, 2]]
+    assert error_limit(pixels) == 10 and error_limit(None) == 1
 
 
 def test_round_numbers():

@@ -45,7 +45,10 @@ def measure(result: ScanResult, check: Check, conf: float) -> ScanMeasures:
     for view in result.views:
         confirmed, confident = result.trusted(view, check, conf)
         depth, truth = result.depth(view), result.truth(view)
-        pixels = None if truth is None else Pixels(truth[truth > 0], depth[truth > 0])
+        pixels = None
+        if truth is not None:
+            confidence = np.nan_to_num(result.predictions.confidence(view))
+            pixels = Pixels(*(values[truth > 0] for values in (truth, depth, confidence)))
         views.append(ViewMeasures(view, depth.shape[::-1], float((confirmed & confident).mean()), pixels))
     points = read_ply_count(result.cloud_path) if result.cloud_path.exists() else None
     return ScanMeasures(result.name, views, points)
@@ -56,7 +59,8 @@ def pooled(scans: list[ScanMeasures]) -> Pixels | None:
     parts = [view.pixels for scan in scans for view in scan.views if view.pixels is not None]
     if not parts:
         return None
-    return Pixels(np.concatenate([part.truth for part in parts]), np.concatenate([part.depth for part in parts]))
+    lists = ([part.truth for part in parts], [part.depth for part in parts], [part.confidence for part in parts])
+    return Pixels(*map(np.concatenate, lists))
 
 
 def error_limit(pixels: Pixels | None) -> float:
@@ -75,3 +79,11 @@ def error_shares(name: str, pixels: Pixels, limit: float) -> Series:
     errors = np.sort(np.abs(pixels.depth - pixels.truth))
     at = np.linspace(0, limit, _CURVE_POINTS)
     return Series(name, np.stack([at, 100 * np.searchsorted(errors, at, side="right") / len(errors)], axis=1))
+
+
+def errors_by_confidence(name: str, pixels: Pixels) -> Series:
+    """The mean error of the most confident x per cent of the pixels; it rises where confidence tells errors."""
+    errors = np.abs(pixels.depth - pixels.truth)[np.argsort(-pixels.confidence, kind="stable")]
+    counts = np.unique(np.linspace(0, len(errors), _CURVE_POINTS).round().astype(int)[1:])
+    means = np.cumsum(errors, dtype=np.float64)[counts - 1] / counts
+    return Series(name, np.stack([100 * counts / len(errors), means], axis=1))

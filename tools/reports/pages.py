@@ -15,7 +15,7 @@ from datasets.io import encode_image
 from tools.eval_depth import Pixels, metric_cell
 from tools.reports.curves import Series, chart
 from tools.reports.html import Html, data_block, details, element, facts, join, page, section, table
-from tools.reports.measures import ScanMeasures, error_limit, error_shares, metrics, pooled
+from tools.reports.measures import ScanMeasures, error_limit, error_shares, errors_by_confidence, metrics, pooled
 from tools.reports.tiles import CHECK_COLOURS, Scale, Scales, Tile
 
 # JPEG without colour subsampling: the colours of a map are its values.
@@ -309,9 +309,11 @@ def _column(run: Run, name: str) -> str:
 def _error_section(run: Run, groups: dict[str, Pixels]) -> Html:
     limit = 2 * error_limit(next(iter(groups.values())))
     series = [error_shares(name, pixels, limit) for name, pixels in groups.items()]
-    drawn = chart("pixels within an error, %", series, f"error, {run.unit}", y_from_zero=True)
-    note = "The share of the pixels of known depth whose error is at most the value below."
-    return section("Errors", drawn, note=note)
+    shares = chart("pixels within an error, %", series, f"error, {run.unit}", y_from_zero=True)
+    series = [errors_by_confidence(name, pixels) for name, pixels in groups.items()]
+    means = chart(f"mean error, {run.unit}", series, "most confident pixels, %", y_from_zero=True)
+    note = "Pixels of known depth: how many have at most an error, and the mean error of the most confident ones."
+    return section("Errors", element("div", shares, means, class_="charts"), note=note)
 
 
 def _settings_section(run: Run) -> Html:
