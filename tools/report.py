@@ -50,7 +50,6 @@ _PACKAGES = ("torch", "numpy", "opencv-python", "numba", "scipy", "pillow", "ten
 _CARD_SIZE = (400, 300)
 _CARD_POINTS = 100_000
 _TURN = 25.0  # degrees between the views of a cloud
-_STRIDE = 4  # every fourth pixel tells the range of depths
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -139,7 +138,7 @@ def _depth_limits(result: ScanResult, views: list[int]) -> tuple[float, float]:
     """The range of the views' true depths, of the predicted ones where these are not known."""
     truths = {view: result.truth(view) for view in views}
     maps = [result.depth(view) if truth is None else truth for view, truth in truths.items()]
-    return depth_limits(np.concatenate([depth[::_STRIDE, ::_STRIDE].ravel() for depth in maps]))
+    return depth_limits(np.concatenate([depth[depth > 0] for depth in maps]))
 
 
 def read_cloud(result: ScanResult) -> Points | None:
