@@ -41,8 +41,10 @@ from tools.program import (
     run_program,
 )
 from tools.reports.cloud import viewer_data
+from tools.reports.index_page import Training, index_page
 from tools.reports.measures import ScanMeasures, error_limit, measure, pooled
-from tools.reports.pages import Run, Training, index_page, page_name, scan_page
+from tools.reports.parts import Run, page_name
+from tools.reports.scan_page import scan_page
 from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, view_tiles
 from tools.scan_results import ScanResult
 

@@ -13,6 +13,7 @@ from fusion.consistency import Check
 from fusion.filters import check_prediction
 from fusion.predictions import Predictions
 from tools.check_and_encode import find_pair_file
+from tools.eval_depth import known_depth
 
 # Without a pair file a view is compared with so many others.
 _NEAREST = 10
@@ -56,7 +57,7 @@ class ScanResult:
         if self.testpath is None:
             return None
         height, width = self.predictions.view(view).depth.shape
-        truth = GeneralScans(self.testpath).ground_truth(self.name, view, (width, height))
+        truth = known_depth(GeneralScans(self.testpath), self.name, view, (width, height))
         return truth if truth is not None and (truth > 0).any() else None
 
     def depth(self, view: int) -> np.ndarray:

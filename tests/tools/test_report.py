@@ -22,7 +22,7 @@ from tools.reports.cloud import viewer_data
 from tools.reports.curves import Series, chart, nice_above, nice_ticks
 from tools.reports.html import Html, data_block, element, page
 from tools.reports.measures import error_limit, error_shares, errors_by_confidence
-from tools.reports.pages import page_name
+from tools.reports.parts import page_name
 from tools.reports.tiles import check_picture
 
 NASTY = "<b>\"x'&amp;{index} 日本"
