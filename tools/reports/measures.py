@@ -84,6 +84,7 @@ def error_shares(name: str, pixels: Pixels, limit: float) -> Series:
 def errors_by_confidence(name: str, pixels: Pixels) -> Series:
     """The mean error of the most confident x per cent of the pixels; it rises where confidence tells errors."""
     errors = np.abs(pixels.depth - pixels.truth)[np.argsort(-pixels.confidence, kind="stable")]
-    counts = np.unique(np.linspace(1, len(errors), _CURVE_POINTS).round().astype(int))
+    first = len(errors) / _CURVE_POINTS
+    counts = np.unique(np.linspace(first, len(errors), _CURVE_POINTS).round().astype(int).clip(1))
     means = np.cumsum(errors, dtype=np.float64)[counts - 1] / counts
     return Series(name, np.stack([100 * counts / len(errors), means], axis=1))
