@@ -17,8 +17,8 @@ TRAIN_SCENES="${TRAIN_SCENES:-64}"                      # 6 views each, in 3 lig
 TEST_SCENES="${TEST_SCENES:-16}"
 WIDTH="${WIDTH:-160}"
 HEIGHT="${HEIGHT:-128}"
-TEACHER_STEPS="${TEACHER_STEPS:-1500}"
-STUDENT_STEPS="${STUDENT_STEPS:-1500}"                  # of every round
+TEACHER_STEPS="${TEACHER_STEPS:-1000}"
+STUDENT_STEPS="${STUDENT_STEPS:-1000}"                  # of every round
 AMP="${AMP:-$(default_amp)}"
 VARIANTS="best official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch read_out_official
     read_out_median no_product rounds_2 rounds_3"
