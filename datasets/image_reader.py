@@ -5,6 +5,10 @@ the file's name: some of Pillow's decoders start programs or take unbounded time
 """
 
 import io
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL.Image import Image
@@ -24,13 +28,81 @@ _MOST_SCANS = 100
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
+# EXIF's tags (CIPA DC-008), and the length of a unit of resolution in mm.
+_EXIF_IFD = 0x8769
+_MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
+_FOCAL, _FOCAL_35MM, _WIDTH, _RESOLUTION, _UNIT = 0x920A, 0xA405, 0xA002, 0xA20E, 0xA210
+_UNITS = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_DIAGONAL_35MM = math.hypot(36, 24)
+
+# An upright image from one stored in each of EXIF's orientations.
+_UPRIGHT = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda image: np.rot90(image),
+}
+
+
+class PhotoInfo(NamedTuple):
+    """What a photo's EXIF data tells: the camera's make and model ("" when unknown), and the focal length as a share of
+    the image's longer side (None when unknown)."""
+
+    camera: str
+    focal: float | None
+
 
 def read_image(path: PathLike) -> np.ndarray:
     """Read a JPEG or PNG file as RGB uint8 [H, W, 3]."""
+    return _colours(path, _decoded(path))
+
+
+def read_photo(path: PathLike) -> tuple[np.ndarray, PhotoInfo]:
+    """Read a JPEG or PNG file as RGB uint8 [H, W, 3], turned upright as its EXIF data says, and what else that tells.
+
+    EXIF data that is damaged or missing is no error.
+    """
     image = _decoded(path)
+    exif = _exif(image)
+    upright = _UPRIGHT.get(exif.get(_ORIENTATION), lambda image: image)(_colours(path, image))
+    camera = " ".join(text for tag in (_MAKE, _MODEL) if (text := str(exif.get(tag, "")).strip(" \0")))
+    return np.ascontiguousarray(upright), PhotoInfo(camera[:200], _focal_share(exif, *image.size))
+
+
+def _colours(path: PathLike, image: Image) -> np.ndarray:
     if image.mode.startswith("I"):  # Pillow would cut the values at 255
         raise DataError(f"{path}: has one channel of 16 bits, like a depth map; save images with 8 bits")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _exif(image: Image) -> Mapping[int, Any]:
+    """The tags of a photo's EXIF data, as far as they can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged tags
+            exif = image.getexif()
+            return {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's parser raises many kinds
+        return {}
+
+
+def _focal_share(exif: Mapping[int, Any], width: int, height: int) -> float | None:
+    """The focal length as a share of the longer side: from its equivalent on 35 mm film, or the sensor's resolution."""
+    try:
+        equivalent = float(exif.get(_FOCAL_35MM, 0))
+        share = equivalent / _DIAGONAL_35MM * math.hypot(width, height) / max(width, height)
+        if not equivalent:
+            # Pixels of the image as it was taken: it may have been scaled since.
+            pixels_per_mm = float(exif[_RESOLUTION]) / _UNITS[exif.get(_UNIT, 2)]
+            share = float(exif[_FOCAL]) * pixels_per_mm / float(exif[_WIDTH]) * width / max(width, height)
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+    return share if 0.1 < share < 50 else None
 
 
 def read_depth_png(path: PathLike) -> np.ndarray:

@@ -134,11 +134,11 @@ def _camera_number(path: PathLike, word: str) -> float:
     return number
 
 
-def write_camera(path: PathLike, camera: Camera) -> None:
-    """Write a `*_cam.txt` file; matrices with float32 precision, as the official programs do."""
+def write_camera(path: PathLike, camera: Camera, precision: type[np.floating] = np.float32) -> None:
+    """Write a `*_cam.txt` file; matrices with float32 precision, as the official programs do, or another."""
 
     def rows(matrix: np.ndarray) -> str:
-        return "".join(" ".join(str(value) for value in row) + "\n" for row in matrix.astype(np.float32))
+        return "".join(" ".join(str(value) for value in row) + "\n" for row in matrix.astype(precision))
 
     last = " ".join(f"{value:.9g}" for value in camera.depth_line)
     text = f"extrinsic\n{rows(camera.cam_T_world)}\nintrinsic\n{rows(camera.K)}\n{last}\n"

@@ -1,0 +1,149 @@
+"""Photos with known lenses and poses, as structure-from-motion programs leave them, before they become a test scan."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from datasets.files import DataError, PathLike
+
+_LONGEST_NAME = 250
+_LARGEST_SIDE = 1 << 16  # pixels
+_LARGEST_NUMBER = 1e12  # of coordinates and lens parameters: their products stay finite in float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Lens:
+    """The intrinsics of images of a `size` (width, height).
+
+    K [3, 3] counts pixels as COLMAP does, the first one's centre at 0.5: then scaling an image multiplies K's rows.
+    `distortion` holds OpenCV's coefficients, k1 k2 p1 p2 k3 k4 k5 k6, or k1 k2 k3 k4 of its `fisheye` model; it is
+    empty for a pinhole camera.
+    """
+
+    size: tuple[int, int]
+    K: np.ndarray
+    distortion: tuple[float, ...] = ()
+    fisheye: bool = False
+
+    def scaled(self, size: tuple[int, int]) -> "Lens":
+        """The lens of the image resized to a size."""
+        factors = np.array([[size[0] / self.size[0]], [size[1] / self.size[1]], [1.0]])
+        return dataclasses.replace(self, size=size, K=self.K * factors)
+
+    def pixel_K(self) -> np.ndarray:
+        """K for pixels whose centres are at integers, as camera files and OpenCV count them."""
+        return self.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+
+
+def make_lens(numbers: Mapping[str, float], size: tuple[int, int], fisheye: bool, source: PathLike) -> Lens:
+    """The lens of named numbers: f or fx and fy, cx, cy, and the coefficients k1... and p1, p2 that are not zero.
+
+    Raises DataError, which names `source`, for what no camera can have.
+    """
+    if not all(1 <= side <= _LARGEST_SIDE for side in size):
+        raise DataError(f"{source}: a camera has images of {str(size[0])[:20]}x{str(size[1])[:20]} pixels")
+    check_numbers(np.array(list(numbers.values())), source)
+    fx, fy = (numbers.get(name, numbers.get("f", 0.0)) for name in ("fx", "fy"))
+    if min(fx, fy) < 1e-3:
+        raise DataError(f"{source}: a camera has the focal length {min(fx, fy):g} pixels; it must be positive")
+    K = np.array([[fx, 0, numbers["cx"]], [0, fy, numbers["cy"]], [0, 0, 1.0]])
+    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+    distortion = tuple(float(numbers.get(name, 0.0)) for name in names)
+    # An equidistant fisheye lens bends straight lines with coefficients of zero, too.
+    return Lens(size, K, distortion if fisheye or any(distortion) else (), fisheye)
+
+
+@dataclasses.dataclass(frozen=True)
+class PosedPhoto:
+    """A photo: its name, a path relative to the folder of images, its lens and pose, cam_T_world [4, 4]."""
+
+    name: str
+    lens: Lens
+    cam_T_world: np.ndarray
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The camera's place in the world, [3]."""
+        return -self.cam_T_world[:3, :3].T @ self.cam_T_world[:3, 3]
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Depths [P] of world points [P, 3], and whether each is before the camera and inside its (pinhole) image."""
+        in_camera = points @ self.cam_T_world[:3, :3].T + self.cam_T_world[:3, 3]
+        depth = in_camera[:, 2]
+        pixels = in_camera @ self.lens.K[:2].T
+        limits = depth[:, None] * np.array(self.lens.size)
+        return depth, (depth > 0) & (pixels >= 0).all(axis=1) & (pixels <= limits).all(axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PosedPhotos:
+    """Photos in the order of their names, and the points seen in them.
+
+    points float64 [P, 3] (world); tracks int64 [T, 2]: (point, photo) for every point that a photo sees, each once,
+    in order.
+    """
+
+    photos: list[PosedPhoto]
+    points: np.ndarray
+    tracks: np.ndarray
+
+    def seen_by(self, photo: int) -> np.ndarray:
+        """The points [n] that a photo sees."""
+        return self.tracks[self.tracks[:, 1] == photo, 0]
+
+    def without(self, left_out: set[int]) -> "PosedPhotos":
+        """The same with some photos left out."""
+        kept = [k for k in range(len(self.photos)) if k not in left_out]
+        place = np.full(len(self.photos), -1)
+        place[kept] = range(len(kept))
+        tracks = np.stack([self.tracks[:, 0], place[self.tracks[:, 1]]], axis=1)
+        return PosedPhotos([self.photos[k] for k in kept], self.points, tracks[tracks[:, 1] >= 0])
+
+
+def posed_photos(photos: list[PosedPhoto], points: np.ndarray, tracks: np.ndarray, source: PathLike) -> PosedPhotos:
+    """Photos in any order with tracks [T, 2] (point, photo) in any order, brought into order.
+
+    Raises DataError, which names `source`, when there are no photos, or two of one name.
+    """
+    if not photos:
+        raise DataError(f"{source}: holds no photo with a pose")
+    order = sorted(range(len(photos)), key=lambda k: photos[k].name)
+    for a, b in itertools.pairwise(order):
+        if photos[a].name == photos[b].name:
+            raise DataError(f"{source}: holds two photos named {photos[a].name}")
+    place = np.argsort(order)
+    tracks = np.stack([tracks[:, 0], place[tracks[:, 1]]], axis=1) if len(tracks) else np.empty((0, 2), np.int64)
+    return PosedPhotos([photos[k] for k in order], points, np.unique(tracks, axis=0))
+
+
+def without_tracks(photos: list[PosedPhoto], source: PathLike) -> PosedPhotos:
+    """Photos of which no points are known."""
+    return posed_photos(photos, np.empty((0, 3)), np.empty((0, 2), np.int64), source)
+
+
+def check_numbers(numbers: np.ndarray, source: PathLike) -> None:
+    """Raise DataError, which names `source`, unless all numbers are finite and of a size that can be computed with."""
+    # Written so that not-a-number fails, too.
+    if not (np.abs(numbers) <= _LARGEST_NUMBER).all():
+        raise DataError(f"{source}: holds a number that is not finite or beyond {_LARGEST_NUMBER:g}")
+
+
+def check_pose(cam_T_world: np.ndarray, source: PathLike) -> np.ndarray:
+    """Return a pose [4, 4] when it is a rotation and a translation, else raise DataError, which names `source`."""
+    check_numbers(cam_T_world, source)
+    rotation = cam_T_world[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
+        raise DataError(f"{source}: holds a pose that is not a rotation and a translation")
+    return cam_T_world
+
+
+def check_photo_name(name: str, source: PathLike) -> str:
+    """Return a photo's path, relative and inside its folder, else raise DataError, which names `source`."""
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts and path.name
+    if not inside or "\\" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise DataError(f"{source}: the photo's name {name[:60]!a} is not a path inside a folder; rename the photo")
+    return str(path)

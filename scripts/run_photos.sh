@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# From a folder of ordinary photos to a coloured point cloud: poses, test layout, depth, cloud. On the CPU, or with a GPU
+# for the depth.
+#
+#     bash scripts/run_photos.sh FOLDER
+#
+# Settings: edit here or set in the environment; further flags of test.py may follow on the command line. Interrupted, it
+# goes on with the step where it was.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+FOLDER="${1:-}"
+[ -n "$FOLDER" ] || fail "which photos? bash scripts/run_photos.sh FOLDER"
+[ -d "$FOLDER" ] || fail "$FOLDER: no such folder"
+shift
+NAME="${NAME:-$(basename "$(cd "$FOLDER" && pwd)")}"    # of the scan and of its cloud
+OUTDIR="${OUTDIR:-$ROOT/outputs/photos/$NAME}"          # poses/, scans/NAME/, depth/
+CKPT_FILE="${CKPT_FILE:-$ROOT/ckpt/kdmvs.ckpt}"
+SEED="${SEED:-0}"
+MAX_SIDE="${MAX_SIDE:-1600}"                            # of the photos that poses are found with
+MATCHING="${MATCHING:-auto}"                            # auto, exhaustive, sequential (frames of a video)
+MAX_W="${MAX_W:-1152}"                                  # largest images for the depth
+MAX_H="${MAX_H:-864}"
+AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
+NUM_VIEW="${NUM_VIEW:-5}"
+INTERVAL_SCALE="${INTERVAL_SCALE:-1}"
+FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
+PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
+DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
+NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
+
+[ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
+    "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
+bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
+
+scan="$OUTDIR/scans/$NAME"
+echo "== poses"
+stoppable "$PYTHON_BIN" "$ROOT/tools/photos_to_poses.py" --photos "$FOLDER" --outdir "$OUTDIR/poses" --seed "$SEED" \
+    --max_side "$MAX_SIDE" --matching "$MATCHING"
+echo "== views"
+stoppable "$PYTHON_BIN" "$ROOT/tools/import_colmap.py" --model "$OUTDIR/poses" --outdir "$scan" --max_w "$MAX_W" \
+    --max_h "$MAX_H"
+echo "== depth and cloud"
+launch test.py --testpath_single_scene "$scan" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/depth" --max_w "$MAX_W" \
+    --max_h "$MAX_H" --amp "$AMP" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
+    --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
+    --num_consistent "$NUM_CONSISTENT" "$@"
+# The report goes here: stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans"
+echo "views: $scan (photos.json says which photo is which), depth: $OUTDIR/depth, cloud: $OUTDIR/depth/gipuma_pcd"
