@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from datasets.files import DataError
-from datasets.general import GeneralScans, SingleScan, cloud_name
+from datasets.general import SingleScan, cloud_name
 from datasets.layouts import Layout
 from datasets.mvs import LAYOUTS, MVSDataset
 from fusion.builtin import fuse_scan
@@ -32,7 +32,12 @@ from tools.program import Formatter, finite_float, float_list, natural_int, posi
 def build_parser() -> argparse.ArgumentParser:
     """The official flags, and --skip_depth, --device, --amp, --num_workers, --fusibile_timeout, those for clouds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--dataset", choices=["general_eval"], default="general_eval", help="the test layout")
+    parser.add_argument(
+        "--dataset",
+        choices=("general_eval", "tanks", "blended"),
+        default="general_eval",
+        help="the test layout; with the camera files of Tanks and Temples; BlendedMVS",
+    )
     parser.add_argument("--testpath", help="folder of scans in the test layout")
     parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
     parser.add_argument("--loadckpt", default=SHIPPED_CHECKPOINT, help="checkpoint of a teacher or a student")
@@ -96,7 +101,7 @@ def cloud_path(outdir: Path, scan: str) -> Path:
     return outdir / "gipuma_pcd" / cloud_name(scan)
 
 
-def fuse(args: argparse.Namespace, layout: GeneralScans, scan: str, options: CloudOptions, device: torch.device) -> int:
+def fuse(args: argparse.Namespace, layout: Layout, scan: str, options: CloudOptions, device: torch.device) -> int:
     """Fuse one scan's depth maps as the flags say; returns the number of points."""
     scan_dir, ply = Path(args.outdir) / scan, cloud_path(Path(args.outdir), scan)
     if args.filter_method in ("normal", "dynamic"):

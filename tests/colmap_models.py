@@ -85,7 +85,7 @@ def _images(model: Model, text: bool) -> bytes:
     lines, data = "# Image list\n", struct.pack("<Q", len(model.images))
     seen_in = {number: [] for number in model.images}
     for k, track in enumerate(model.tracks):
-        for number in set(track):
+        for number in set(track) & seen_in.keys():
             seen_in[number].append(k)
     for number, (name, camera, cam_T_world) in model.images.items():
         pose = (*quaternion(cam_T_world[:3, :3]).tolist(), *cam_T_world[:3, 3].tolist())

@@ -96,7 +96,8 @@ def add_dataset_flag(parser: argparse.ArgumentParser, default: str) -> None:
         "--dataset",
         choices=LAYOUTS,
         default=default,
-        help="dtu_yao: DTU training layout; general_eval: test layout, also for own scenes",
+        help="dtu_yao: DTU training layout; general_eval: test layout, also for own scenes; blended: BlendedMVS; "
+        "tanks: the test layout with Tanks and Temples' camera files",
     )
 
 

@@ -70,7 +70,10 @@ def prepare_photos(folder: Path, names: list[str], target: Path, max_side: int) 
     groups: dict[tuple, list[str]] = {}
     with contextlib.closing(Progress(len(names), "photos", unit="photo")) as progress:
         for name in names:
-            image, info = read_photo(folder / name)
+            try:
+                image, info = read_photo(folder / name)
+            except DataError as error:
+                raise DataError(f"{error}; remove this photo or save it again") from None
             height, width = image.shape[:2]
             scale = min(1.0, max_side / max(width, height))
             size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from colmap_models import small_model, write_model
 from fuzz_limits import BYTES_PER_BYTE
 from helpers import GOLDEN, ROOT
 from PIL import Image
@@ -23,8 +24,10 @@ from plyfile import PlyData, PlyElement
 from scipy.io import savemat
 from torch import nn
 
+from datasets.colmap_reader import read_cameras, read_images, read_points
 from datasets.event_reader import read_event_file
 from datasets.files import DataError, read_json, read_scan_list
+from datasets.image_reader import read_photo
 from datasets.io import (
     read_camera,
     read_depth_png,
@@ -38,6 +41,8 @@ from datasets.io import (
     read_ply_count,
     read_points,
 )
+from datasets.pose_files import read_middlebury, read_transforms
+from datasets.posed_photos import Lens, PosedPhotos
 from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
 from tools.dtu_score import read_observed_space
 from tools.log import EventLog
@@ -191,6 +196,19 @@ def _judge_image_size(path: Path) -> None:
     assert 0 < width < 2**32 and 0 < height < 2**32
 
 
+def _photo_seeds() -> list[Seed]:
+    exif = Image.Exif()
+    exif.update({0x0112: 6, 0x010F: "Maker", 0x0110: "Model 1"})
+    exif.get_ifd(0x8769).update({0xA405: 28, 0x920A: 4.2, 0xA20E: 500.0, 0xA210: 3, 0xA002: 17})
+    return [Seed(_encoded(_colours(), kind, exif=exif)) for kind in ("JPEG", "PNG")]
+
+
+def _judge_photo(path: Path) -> None:
+    image, info = read_photo(path)
+    assert image.dtype == np.uint8 and sorted(image.shape[:2]) == sorted(read_image_size(path))
+    assert len(info.camera) <= 200 and (info.focal is None or 0.1 < info.focal < 50)
+
+
 def _depth_png_seeds() -> list[Seed]:
     depth = np.random.default_rng(0).integers(0, 65536, (11, 13), dtype=np.uint16)
     return [Seed(_encoded(depth, "PNG"), _with_checksums), Seed(_encoded(depth, "PNG"))]
@@ -302,6 +320,73 @@ def _judge_events(path: Path) -> None:
         assert (np.diff(table[:, 0]) >= 0).all()
 
 
+# ---------------------------------------------------------------- poses
+
+
+def _colmap_seeds(name: str) -> list[Seed]:
+    """A file of a model, binary and text; the judge tells them by their first byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [
+            write_model(Path(folder), small_model(), text) / f"{name}{'.txt' if text else '.bin'}" for text in (0, 1)
+        ]
+        return [Seed(path.read_bytes()) for path in files]
+
+
+def _is_text(path: Path) -> bool:
+    return path.read_bytes()[:1] == b"#"
+
+
+def _judge_lens(lens: Lens) -> None:
+    assert min(lens.size) > 0 and np.isfinite(lens.K).all() and abs(np.linalg.det(lens.K)) > 0
+    assert np.isfinite(lens.distortion).all() and len(lens.distortion) in (0, 4, 8)
+
+
+def _judge_colmap_cameras(path: Path) -> None:
+    for lens in read_cameras(path, _is_text(path)).values():
+        _judge_lens(lens)
+
+
+def _judge_pose(name: str, cam_T_world: np.ndarray) -> None:
+    assert (Path("/data/root") / name).resolve().is_relative_to("/data/root") and name.isprintable()
+    assert np.isfinite(np.linalg.inv(cam_T_world)).all()
+
+
+def _judge_colmap_images(path: Path) -> None:
+    for pose in read_images(path, _is_text(path)).values():
+        _judge_pose(pose.name, pose.cam_T_world)
+
+
+def _judge_colmap_points(path: Path) -> None:
+    points = read_points(path, _is_text(path))
+    assert np.isfinite(points.xyz).all() and points.xyz.shape == (len(points.lengths), 3)
+    assert points.lengths.sum() == len(points.images)
+
+
+def _judge_posed_photos(scene: PosedPhotos) -> None:
+    assert scene.photos and len(scene.tracks) == len(scene.points) == 0
+    for photo in scene.photos:
+        _judge_lens(photo.lens)
+        _judge_pose(photo.name, photo.cam_T_world)
+
+
+def _transforms_seeds() -> list[Seed]:
+    frames = [{"file_path": f"./a/{k}.png", "transform_matrix": np.eye(4).tolist()} for k in range(3)]
+    lens = {"w": 64, "h": 48, "fl_x": 60.5, "cx": 32, "cy": 24, "k1": 0.1, "camera_model": "OPENCV"}
+    angle = {"w": 64, "h": 48, "camera_angle_x": 0.7}
+    return [Seed(json.dumps({**entries, "frames": frames}).encode()) for entries in (lens, angle)]
+
+
+def _middlebury_seeds() -> list[Seed]:
+    line = "a.png " + " ".join(map(str, [60, 0, 32, 0, 60, 24, 0, 0, 1, *np.eye(3).ravel(), 1, 2, 3]))
+    return [Seed(f"1\n{line}\n".encode()), Seed(f"2\r\n{line}\r\n{line.replace('a.png', 'b.png')}".encode())]
+
+
+def _judge_middlebury(path: Path) -> None:
+    if not path.with_name("a.png").exists():  # sizes come from the images
+        path.with_name("a.png").write_bytes(_encoded(_colours(), "PNG"))
+    _judge_posed_photos(read_middlebury(path))
+
+
 # ---------------------------------------------------------------- checkpoints
 
 
@@ -366,6 +451,12 @@ READERS = [
     Reader("points", 2, _point_seeds, _judge_points),
     Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
     Reader("events", 2, _event_seeds, _judge_events),
+    Reader("photo", 2, _photo_seeds, _judge_photo, 16_000),
+    Reader("colmap_cameras", 2, lambda: _colmap_seeds("cameras"), _judge_colmap_cameras),
+    Reader("colmap_images", 2, lambda: _colmap_seeds("images"), _judge_colmap_images),
+    Reader("colmap_points", 2, lambda: _colmap_seeds("points3D"), _judge_colmap_points),
+    Reader("transforms", 2, _transforms_seeds, lambda path: _judge_posed_photos(read_transforms(path))),
+    Reader("middlebury", 1, _middlebury_seeds, _judge_middlebury),
     Reader("checkpoint", 2, _checkpoint_seeds, _judge_checkpoint),
 ]
 
