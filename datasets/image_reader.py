@@ -65,8 +65,10 @@ def read_photo(path: PathLike) -> tuple[np.ndarray, PhotoInfo]:
 
     EXIF data that is damaged or missing is no error.
     """
-    image = _decoded(path)
-    exif = _exif(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF data
+        image = _decoded(path)
+        exif = _exif(image)
     upright = _UPRIGHT.get(exif.get(_ORIENTATION), lambda image: image)(_colours(path, image))
     camera = " ".join(text for tag in (_MAKE, _MODEL) if (text := str(exif.get(tag, "")).strip(" \0")))
     return np.ascontiguousarray(upright), PhotoInfo(camera[:200], _focal_share(exif, *image.size))
@@ -81,10 +83,8 @@ def _colours(path: PathLike, image: Image) -> np.ndarray:
 def _exif(image: Image) -> Mapping[int, Any]:
     """The tags of a photo's EXIF data, as far as they can be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags
-            exif = image.getexif()
-            return {**exif, **exif.get_ifd(_EXIF_IFD)}
+        exif = image.getexif()
+        return {**exif, **exif.get_ifd(_EXIF_IFD)}
     except MemoryError:
         raise
     except Exception:  # Pillow's parser raises many kinds

@@ -24,10 +24,20 @@ def straight_lens(lens: Lens, source: PathLike) -> Lens:
     start = np.array([left[:, 0].max(), top[:, 1].max()])
     stop = np.array([right[:, 0].min(), bottom[:, 1].min()])
     width, height = np.floor(np.nan_to_num((stop - start) * focal) + 1e-6).astype(int).tolist()
-    if min(width, height) < 1:
-        raise DataError(f"{source}: holds a lens whose distortion cannot be undone; was it estimated from few photos?")
     K = np.array([[focal[0], 0, -start[0] * focal[0]], [0, focal[1], -start[1] * focal[1]], [0, 0, 1]])
-    return Lens((width, height), K)
+    straight = Lens((width, height), K)
+    if min(width, height) < 1 or not _shows(lens, straight):
+        raise DataError(f"{source}: holds a lens whose distortion cannot be undone; was it estimated from few photos?")
+    return straight
+
+
+def _shows(lens: Lens, straight: Lens) -> bool:
+    """Whether a distorted image shows all that the border of a straight one looks at: lenses that fold do not."""
+    rays = np.concatenate([np.pad(side, ((0, 0), (0, 1)), constant_values=1) for side in _border_rays(straight)])
+    project = cv2.fisheye.projectPoints if lens.fisheye else cv2.projectPoints
+    zero = np.zeros(3)
+    pixels = project(rays[:, None], zero, zero, lens.pixel_K(), np.array(lens.distortion))[0][:, 0]
+    return bool((pixels > -1.5).all() and (pixels < np.array(lens.size) + 0.5).all())
 
 
 def _border_rays(lens: Lens) -> list[np.ndarray]:
@@ -36,7 +46,7 @@ def _border_rays(lens: Lens) -> list[np.ndarray]:
     sides = [(np.full_like(ys, xs[0]), ys), (xs, np.full_like(xs, ys[0]))]
     sides += [(np.full_like(ys, xs[-1]), ys), (xs, np.full_like(xs, ys[-1]))]
     undistort = cv2.fisheye.undistortPoints if lens.fisheye else cv2.undistortPoints
-    K, distortion = lens.pixel_K(), np.array(lens.distortion)
+    K, distortion = lens.pixel_K(), np.array(lens.distortion or (0.0,) * 4)
     return [undistort(np.stack(side, axis=1)[:, None], K, distortion, criteria=_PRECISE)[:, 0] for side in sides]
 
 
