@@ -40,6 +40,14 @@ stoppable "$PYTHON_BIN" "$ROOT/tools/photos_to_poses.py" --photos "$FOLDER" --ou
 echo "== views"
 stoppable "$PYTHON_BIN" "$ROOT/tools/import_colmap.py" --model "$OUTDIR/poses" --outdir "$scan" --max_w "$MAX_W" \
     --max_h "$MAX_H"
+# Depth maps of other poses are stale.
+poses="$(cat "$scan/photos.json" "$scan/pair.txt" "$scan"/cams/*_cam.txt | cksum)"
+if [ "$(cat "$OUTDIR/depth/made_from" 2>/dev/null)" != "$poses" ]; then
+    if [ -e "$OUTDIR/depth" ] && [ ! -e "$OUTDIR/depth/made_from" ]; then fail "$OUTDIR/depth: is not this script's"; fi
+    rm -rf "${OUTDIR:?}/depth/$NAME"
+    mkdir -p "$OUTDIR/depth"
+    echo "$poses" >"$OUTDIR/depth/made_from"
+fi
 echo "== depth and cloud"
 launch test.py --testpath_single_scene "$scan" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/depth" --max_w "$MAX_W" \
     --max_h "$MAX_H" --amp "$AMP" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \

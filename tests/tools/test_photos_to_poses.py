@@ -10,10 +10,10 @@ import pytest
 from helpers import ROOT, change_times, error_line, run_program, succeed
 from PIL import Image
 
-from datasets import synthetic
 from datasets.colmap_reader import read_colmap
 from datasets.image_reader import read_image_size
 from datasets.io import read_camera, write_image
+from datasets.synthetic import Look, render_scene
 from tools.photos_to_poses import prepare_photos
 
 needs_pycolmap = pytest.mark.skipif(
@@ -64,9 +64,8 @@ def mixture(tmp_path_factory):
     """Two unconnected scenes and a photo of nothing; of the first scene one is a larger PNG, one lies on its side."""
     root = tmp_path_factory.mktemp("mixture")
     (root / "photos").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "RING_ANGLE", np.radians(9.0))  # as far apart as photos are taken
-        first, second = (synthetic.render_scene(seed, 320, 256, n) for seed, n in ((1, FIRST), (2, SECOND)))
+    look = Look(rich=True, rig="arc")  # a few degrees apart, as photos are taken
+    first, second = (render_scene(seed, 320, 256, n, look=look) for seed, n in ((1, FIRST), (2, SECOND)))
     for k, image in enumerate(first.images[3]):
         if k == 1:
             image = np.asarray(Image.fromarray(image).resize((400, 320), Image.Resampling.BICUBIC))
