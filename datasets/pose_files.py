@@ -60,7 +60,7 @@ def _frame(frame: Mapping[str, Any], path: PathLike) -> PosedPhoto:
         raise DataError(f"{path}: a transform_matrix is not 4x4")
     pose = np.eye(4)
     pose[:3] = check_pose(np.vstack([world_T_gl[:3], [0, 0, 0, 1]]), path)[:3]
-    return PosedPhoto(name, _frame_lens(frame, folder / name, path), _inverse(pose @ _GL_T_CAM))
+    return PosedPhoto(name, _frame_lens(frame, folder / name, path), np.linalg.inv(pose @ _GL_T_CAM))
 
 
 def _frame_lens(frame: Mapping[str, Any], image: Path, path: PathLike) -> Lens:
@@ -91,14 +91,6 @@ def _focal(frame: Mapping[str, Any], axis: str, side: int) -> float:
     if not 0 < angle < math.pi:
         raise ValueError(f"camera_angle_{axis} is {angle:g}")
     return side / 2 / math.tan(angle / 2)
-
-
-def _inverse(world_T_cam: np.ndarray) -> np.ndarray:
-    """cam_T_world of a rotation and translation world_T_cam."""
-    cam_T_world = np.eye(4)
-    cam_T_world[:3, :3] = world_T_cam[:3, :3].T
-    cam_T_world[:3, 3] = -world_T_cam[:3, :3].T @ world_T_cam[:3, 3]
-    return cam_T_world
 
 
 # ---------------------------------------------------------------- Middlebury

@@ -57,4 +57,5 @@ def straighten(image: np.ndarray, lens: Lens, straight: Lens) -> np.ndarray:
     make_maps = cv2.fisheye.initUndistortRectifyMap if lens.fisheye else cv2.initUndistortRectifyMap
     distortion = np.array(lens.distortion)
     maps = make_maps(lens.pixel_K(), distortion, np.eye(3), straight.pixel_K(), straight.size, cv2.CV_32FC1)
-    return cv2.remap(image, *maps, cv2.INTER_LINEAR)
+    # Beyond the centres of the outermost pixels there is nothing to interpolate with.
+    return cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.files import DataError
+from datasets.files import DataError, reason
 from tools.program import Progress
 
 # All pairs of so many photos are matched in a few minutes; of more, each with its neighbours in the order of names.
@@ -60,10 +60,14 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, matching: st
     database = folder / "database.db"
     for stale in (database, folder / "database.db-wal", folder / "database.db-shm"):
         stale.unlink(missing_ok=True)
+    shutil.rmtree(folder / "sparse", ignore_errors=True)
     names = sorted(name for group in groups for name in group.names)
-    _extract(pycolmap, database, images, groups, names, threads)
-    _match(pycolmap, database, len(names), matching, seed, threads)
-    return _map(pycolmap, database, images, folder, len(names), seed, threads)
+    try:
+        _extract(pycolmap, database, images, groups, names, threads)
+        _match(pycolmap, database, len(names), matching, seed, threads)
+        return _map(pycolmap, database, images, folder, len(names), seed, threads)
+    except (RuntimeError, ValueError) as error:  # of the library: a full disk, say
+        raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
 
 
 def _extract(pycolmap: Any, database: Path, images: Path, groups: Sequence[Group], names: list[str], threads: int):
@@ -113,8 +117,7 @@ def _map(pycolmap: Any, database: Path, images: Path, folder: Path, count: int, 
         )
     order = sorted(models, key=lambda k: (-models[k].num_reg_images(), k))
     target = folder / "sparse" / "0"
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir()
     os.replace(work / str(order[0]), target)
     shutil.rmtree(work)
     names = [sorted(models[k].image(i).name for i in models[k].reg_image_ids()) for k in order]

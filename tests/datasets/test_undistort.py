@@ -62,6 +62,7 @@ def test_pixels_come_from_where_the_formula_says(lens):
     assert (expected > -0.1).all() and (expected < np.array(lens.size) + 0.1).all()
     inside = ((expected > 1) & (expected < np.array(lens.size) - 1)).all(axis=-1)
     assert np.abs(found[..., :2] - expected)[inside].max() < 0.05
+    assert np.abs(found[..., :2] - expected).max() < 0.6  # half a pixel at the border, where nothing is made up
 
 
 @pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES)
