@@ -12,7 +12,7 @@ from datasets.posed_photos import PosedPhoto, PosedPhotos, posed_photos
 BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE = 5.0, 1.0, 10.0  # degrees
 
 # A depth range spans these percentiles of the points' depths, and this share of their distance more at either end.
-_PERCENTILES, _MARGIN = (1, 99), 0.1
+_PERCENTILES, _MARGIN = (1, 99), 0.2
 _THINNEST = 0.05  # least length of a range, as a share of its depth
 _FEWEST_POINTS = 20  # of which percentiles mean something
 _GRID = (12, 9, 6)  # points that stand in for unknown ones: across, down and deep in each view's frustum

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,22 @@ def import_pycolmap() -> Any:
         raise DataError(
             f"pycolmap cannot be used ({str(error)[:100]}); install it: pip install -r requirements-photos.txt"
         ) from None
+    # Its logging library has taken SIGTERM over, and would end the program with a trace.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     pycolmap.logging.minloglevel = _ONLY_FATAL
     return pycolmap
+
+
+def _run(pycolmap: Any, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a long function of the library, in a thread: meanwhile Python can act on signals, and cancel it."""
+    token = pycolmap.CancellationToken()
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(work, *arguments, cancellation_token=token, **options)
+        try:
+            return result.result()
+        except BaseException:
+            token.cancel()
+            raise
 
 
 def find_poses(images: Path, groups: Sequence[Group], folder: Path, matching: str, seed: int, threads: int) -> Poses:
@@ -83,7 +99,8 @@ def _extract(pycolmap: Any, database: Path, images: Path, groups: Sequence[Group
     with contextlib.closing(Progress(len(names), "features", unit="photo")) as progress:
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
-            pycolmap.extract_features(database, images, image_names=chunk, extraction_options=options)
+            features = {"image_names": chunk, "extraction_options": options}
+            _run(pycolmap, pycolmap.extract_features, database, images, **features)
             for _ in chunk:
                 progress.step()
 
@@ -97,7 +114,7 @@ def _match(pycolmap: Any, database: Path, count: int, matching: str, seed: int, 
     verification.ransac.random_seed = seed
     match = pycolmap.match_exhaustive if exhaustive else pycolmap.match_sequential
     options = pycolmap.FeatureMatchingOptions(num_threads=threads)
-    match(database, matching_options=options, verification_options=verification)
+    _run(pycolmap, match, database, matching_options=options, verification_options=verification)
 
 
 def _map(pycolmap: Any, database: Path, images: Path, folder: Path, count: int, seed: int, threads: int) -> Poses:
@@ -108,7 +125,8 @@ def _map(pycolmap: Any, database: Path, images: Path, folder: Path, count: int, 
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     with contextlib.closing(Progress(count, "poses", unit="photo")) as progress:
-        models = pycolmap.incremental_mapping(database, images, work, options, next_image_callback=progress.step)
+        arguments = (database, images, work, options)
+        models = _run(pycolmap, pycolmap.incremental_mapping, *arguments, next_image_callback=progress.step)
     if not models:
         shutil.rmtree(work)
         raise DataError(

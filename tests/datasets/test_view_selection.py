@@ -51,7 +51,7 @@ def test_a_depth_range_ignores_strays():
     """One point in two hundred near the lens and one far away do not widen it."""
     depths = np.concatenate([np.linspace(8, 12, 998), [0.001, 1e6]])
     low, high = depth_range(depths)
-    assert 7.4 < low < 8 and 12 < high < 12.6
+    assert 7 < low < 8 and 12 < high < 13
 
 
 @pytest.mark.parametrize("depths", [np.full(30, 5.0), np.linspace(1e-3, 1e3, 500), np.geomspace(1e-6, 1, 100)])
@@ -73,7 +73,7 @@ def test_each_view_has_the_range_of_its_points():
     scene = scene_of([*photos, away], np.concatenate([near, far]), [[0]] * 50 + [[2]] * 50)
     ranges = depth_ranges(scene)
     assert 8 < ranges[0][0] < 10 < ranges[0][1] < 12
-    assert 6 < ranges[1][0] < 9.5 and 30 < ranges[1][1] < 35
+    assert 4 < ranges[1][0] < 9.5 and 30 < ranges[1][1] < 36
     assert 8 < ranges[2][0] < 10 < ranges[2][1] < 12
     assert ranges[3] is None
 
