@@ -18,6 +18,7 @@ EXHAUSTIVE_UP_TO = 80
 _LENS_MODEL = "SIMPLE_RADIAL"  # more parameters are seldom well determined by few photos
 _SMALLEST_MODEL = 3  # photos
 _CHUNK = 8  # photos between two signs of life
+_BLOCK = 6
 _ONLY_FATAL = 3  # glog's level
 
 
@@ -112,9 +113,12 @@ def _match(pycolmap: Any, database: Path, count: int, matching: str, seed: int, 
     print(f"matching {pairs}", flush=True)
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
-    match = pycolmap.match_exhaustive if exhaustive else pycolmap.match_sequential
-    options = pycolmap.FeatureMatchingOptions(num_threads=threads)
-    _run(pycolmap, match, database, matching_options=options, verification_options=verification)
+    options = {"matching_options": pycolmap.FeatureMatchingOptions(num_threads=threads)}
+    options["verification_options"] = verification
+    if exhaustive:
+        # It can be cancelled between blocks of so many photos squared.
+        options["pairing_options"] = pycolmap.ExhaustivePairingOptions(block_size=_BLOCK)
+    _run(pycolmap, pycolmap.match_exhaustive if exhaustive else pycolmap.match_sequential, database, **options)
 
 
 def _map(pycolmap: Any, database: Path, images: Path, folder: Path, count: int, seed: int, threads: int) -> Poses:

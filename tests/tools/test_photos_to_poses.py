@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, change_times, error_line, run_program, succeed
+from helpers import ROOT, change_times, end_process, error_line, run_program, start_process, succeed, wait_until
 from PIL import Image
 
 from datasets.colmap_reader import read_colmap
@@ -134,6 +134,21 @@ def test_photos_that_do_not_fit_together(tmp_path):
     line = error_line(find_poses(tmp_path / "photos", tmp_path / "poses"))
     assert "no photos of these fit together; take more" in line
     assert not (tmp_path / "poses" / "sparse").exists()
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_a_signal_ends_it(tmp_path):
+    """While COLMAP computes: soon, in one line, with the usual status."""
+    (tmp_path / "photos").mkdir()
+    for k in range(6):
+        save(tmp_path / "photos" / f"{k}.png", noise(900, 1200))
+    flags = ("--photos", tmp_path / "photos", "--outdir", tmp_path / "poses")
+    process = start_process(sys.executable, "tools/photos_to_poses.py", *flags)
+    wait_until((tmp_path / "poses" / "database.db").exists)
+    process.terminate()
+    result = end_process(process)
+    assert result.returncode == 143 and result.stderr == "stopped by SIGTERM\n"
 
 
 @needs_pycolmap
