@@ -53,5 +53,7 @@ launch test.py --testpath_single_scene "$scan" --loadckpt "$CKPT_FILE" --outdir 
     --max_h "$MAX_H" --amp "$AMP" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
     --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
     --num_consistent "$NUM_CONSISTENT" "$@"
-# The report goes here: stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans"
-echo "views: $scan (photos.json says which photo is which), depth: $OUTDIR/depth, cloud: $OUTDIR/depth/gipuma_pcd"
+echo "== report"
+stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans"
+echo "views: $scan (photos.json says which photo is which), depth: $OUTDIR/depth, cloud: $OUTDIR/depth/gipuma_pcd," \
+    "report: $OUTDIR/depth/report/index.html"

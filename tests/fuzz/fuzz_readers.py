@@ -24,7 +24,8 @@ from plyfile import PlyData, PlyElement
 from scipy.io import savemat
 from torch import nn
 
-from datasets.colmap_reader import read_cameras, read_images, read_points
+from datasets.colmap_reader import read_cameras, read_images
+from datasets.colmap_reader import read_points as read_colmap_points
 from datasets.event_reader import read_event_file
 from datasets.files import DataError, read_json, read_scan_list
 from datasets.image_reader import read_photo
@@ -357,7 +358,7 @@ def _judge_colmap_images(path: Path) -> None:
 
 
 def _judge_colmap_points(path: Path) -> None:
-    points = read_points(path, _is_text(path))
+    points = read_colmap_points(path, _is_text(path))
     assert np.isfinite(points.xyz).all() and points.xyz.shape == (len(points.lengths), 3)
     assert points.lengths.sum() == len(points.images)
 
