@@ -91,6 +91,7 @@ def run_child(connection: socket.socket) -> None:
         os.close(stream)
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.environ["NUMBA_NUM_THREADS"] = "1"  # as in the server: numba, which is loaded, refuses another number
     os.chdir(request["folder"])
     sys.argv = request["arguments"]
     tell_status_at_exit(connection)
