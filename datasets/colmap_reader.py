@@ -240,5 +240,5 @@ def _text_points(text: str) -> Iterator[tuple]:
     for line in _text_lines(text):
         words = line.split()
         if len(words) < 8 or len(words) % 2:
-            raise ValueError(f"point {words[0][:20]} has {len(words)} numbers")
+            raise ValueError(f"point {words[0][:20]!r} has {len(words)} numbers")
         yield [float(word) for word in words[1:4]], np.array([int(word) for word in words[8::2]], np.int64)

@@ -116,7 +116,7 @@ def _par_line(words: list[str], path: PathLike) -> PosedPhoto:
     """The photo of a line; its pixels are counted with the first one's centre at 0."""
     name, numbers = check_photo_name(words[0], path), np.array([float(word) for word in words[1:]])
     if len(numbers) != 21:
-        raise ValueError(f"{words[0][:40]} has {len(numbers)} numbers instead of 21")
+        raise ValueError(f"{words[0][:40]!r} has {len(numbers)} numbers instead of 21")
     K, cam_T_world = numbers[:9].reshape(3, 3), np.eye(4)
     cam_T_world[:3] = np.hstack([numbers[9:18].reshape(3, 3), numbers[18:, None]])
     if abs(K[0, 1]) > 1e-3 * abs(K[0, 0]) or K[1, 0] or np.abs(K[2] - (0, 0, 1)).max() > 1e-6:

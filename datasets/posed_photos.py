@@ -44,7 +44,7 @@ def make_lens(numbers: Mapping[str, float], size: tuple[int, int], fisheye: bool
     Raises DataError, which names `source`, for what no camera can have.
     """
     if not all(1 <= side <= _LARGEST_SIDE for side in size):
-        raise DataError(f"{source}: a camera has images of {str(size[0])[:20]}x{str(size[1])[:20]} pixels")
+        raise DataError(f"{source}: a camera has images of {str(size[0])[:20]!r} by {str(size[1])[:20]!r} pixels")
     check_numbers(np.array(list(numbers.values())), source)
     fx, fy = (numbers.get(name, numbers.get("f", 0.0)) for name in ("fx", "fy"))
     if min(fx, fy) < 1e-3:

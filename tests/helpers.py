@@ -3,6 +3,7 @@
 import io
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -146,8 +147,14 @@ def start_process(*command: object, **settings: object) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=os.setpgrp,
+        preexec_fn=_as_in_a_terminal,
     )
+
+
+def _as_in_a_terminal() -> None:
+    """A process group of its own, and SIGINT not ignored, as it is below a shell's background job."""
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end_process(process: subprocess.Popen) -> subprocess.CompletedProcess:

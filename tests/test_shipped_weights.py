@@ -27,7 +27,7 @@ def test_the_file_is_small_and_official():
 @pytest.mark.parametrize("rig", ["ring", "arc"])
 def test_programs_take_it_by_default_and_it_predicts_depth(tmp_path, rig):
     """On a scene that was never in a training most pixels are within two hypothesis intervals of the exact depth."""
-    write_test_layout(tmp_path / "scenes", {"scan77": 77_000}, 128, 96, 5, look=Look(rich=True, rig=rig))
+    write_test_layout(tmp_path / "scenes", {"scan77": 77_000}, 256, 192, 5, look=Look(rich=True, rig=rig))
     succeed(
         run_program(
             "test.py", "--testpath", tmp_path / "scenes", "--outdir", tmp_path / "out", "--filter_method", "none"
