@@ -52,6 +52,11 @@ end_child() { # SIGTERM whatever came: in the background SIGINT is ignored until
     [ -z "$1" ] || kill -TERM "$1" 2>/dev/null || true
 }
 
+decay() { # decay STEPS SAMPLES DIVISOR: --lrepochs that divides the rate at two thirds and at five sixths of the steps
+    awk -v steps="$1" -v epoch="$2" -v divisor="$3" \
+        'BEGIN { printf "%.4g,%.4g:%s", steps * 2 / 3 / epoch, steps * 5 / 6 / epoch, divisor }'
+}
+
 need_data() { # need_data NAME FOLDER WHAT: one clear message when the data set is missing
     [ -d "$2" ] || fail "$1=$2: no such folder. Set $1 to $3 (download links: github.com/YoYo000/MVSNet," \
         "section on data sets). To see everything work without any data: bash scripts/run_demo.sh"

@@ -65,25 +65,21 @@ run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with
     export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1
     for setting in $(settings_of "$variant"); do export "${setting?}"; done
     export DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
+    local samples=$((TRAIN_SCENES * 18)) # of an epoch: views and lights
     local common=(--seed "$seed" --warmup_steps 50 --save_steps 500)
     local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS" dir="$BENCH_DIR/seed_$seed/$variant" teacher student
     echo "== seed $seed, $variant: teacher"
     LOG_DIR="$teacher_dir" LOSS="$TEACHER_LOSS" stoppable bash "$ROOT/scripts/run_train_unsup.sh" \
-        --max_steps "$TEACHER_STEPS" --lrepochs "$(decay "$TEACHER_STEPS")" "${common[@]}"
+        --max_steps "$TEACHER_STEPS" --lrepochs "$(decay "$TEACHER_STEPS" "$samples" 3)" "${common[@]}"
     teacher="$(newest_checkpoint "$teacher_dir")"
     tested "$teacher" "$teacher_dir/test"
     echo "== seed $seed, $variant: student"
     LOG_DIR="$dir" CKPT_FILE="$teacher" stoppable bash "$ROOT/scripts/run_train_kd.sh" \
-        --max_steps "$STUDENT_STEPS" --lrepochs "$(decay "$STUDENT_STEPS")" "${common[@]}"
+        --max_steps "$STUDENT_STEPS" --lrepochs "$(decay "$STUDENT_STEPS" "$samples" 3)" "${common[@]}"
     student="$(newest_checkpoint "$dir/round_$ROUNDS/student")"
     tested "$student" "$dir/test"
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_scenes.py" --testpath "$data/test" --testlist "$data/test.txt" \
         --predictions "teacher=$teacher_dir/test" "student=$dir/test" --out "$dir/scores.json"
-}
-
-decay() { # decay STEPS: --lrepochs that divides the rate by 3 at two thirds and at five sixths of the steps
-    awk -v steps="$1" -v epoch=$((TRAIN_SCENES * 18)) \
-        'BEGIN { printf "%.4g,%.4g:3", steps * 2 / 3 / epoch, steps * 5 / 6 / epoch }'
 }
 
 for seed in $SEEDS; do

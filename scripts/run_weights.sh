@@ -23,9 +23,6 @@ size=(--max_w 384 --max_h 288)
 student=(--dataset general_eval --loss paper --read_out local --amp "$AMP" --augment --save_steps 200 --epochs 1000
     --resume "${size[@]}")
 per_epoch=$((SCENES * 6))
-decay() { # decay STEPS SAMPLES: the rate is divided by 4 at two thirds and at five sixths of the steps
-    awk -v steps="$1" -v epoch="$2" 'BEGIN { printf "%.4g,%.4g:4", steps * 2 / 3 / epoch, steps * 5 / 6 / epoch }'
-}
 
 echo "== scenes"
 data="$WEIGHTS_DIR/rendered" labels="$WEIGHTS_DIR/labels"
@@ -37,7 +34,7 @@ fi
 stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$data" --outdir "$labels" "${size[@]}"
 echo "== student of rendered scenes"
 launch train_kd.py "${student[@]}" --trainpath "$data" --trainlist "$data/scans.txt" --pseudopath "$labels" \
-    --logdir "$WEIGHTS_DIR/rendered_student" --warmup_steps 100 --max_steps "$STEPS" --lrepochs "$(decay "$STEPS" "$per_epoch")"
+    --logdir "$WEIGHTS_DIR/rendered_student" --warmup_steps 100 --max_steps "$STEPS" --lrepochs "$(decay "$STEPS" "$per_epoch" 4)"
 result="$(newest_checkpoint "$WEIGHTS_DIR/rendered_student")"
 
 if [ -n "$REAL_DIR" ]; then
@@ -66,13 +63,13 @@ if [ -n "$REAL_DIR" ]; then
         for ((k = 1; k <= REAL_SHARE; k++)); do
             ln -s "$REAL_DIR/$scan" "$mixed/scenes/real_${scan}_$k"
             ln -s "$real/labels/$scan" "$mixed/labels/real_${scan}_$k"
-            wc -l <"$REAL_DIR/$scan/pair.txt" >>"$mixed/real_lines.txt" # two lines a view, and one
         done
     done
-    samples=$((per_epoch + $(awk '{ n += ($1 - 1) / 2 } END { print int(n) }' "$mixed/real_lines.txt")))
+    views="$(find "$real/labels" -path '*/checked_depth/*.pfm' | wc -l)"
+    samples=$((per_epoch + REAL_SHARE * views))
     launch train_kd.py "${student[@]}" --trainpath "$mixed/scenes" --trainlist all --pseudopath "$mixed/labels" \
         --logdir "$WEIGHTS_DIR/student" --loadckpt "$result" --lr 0.0005 --warmup_steps 50 --max_steps "$REAL_STEPS" \
-        --lrepochs "$(decay "$REAL_STEPS" "$samples")"
+        --lrepochs "$(decay "$REAL_STEPS" "$samples" 4)"
     result="$(newest_checkpoint "$WEIGHTS_DIR/student")"
 fi
 stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" --out "$WEIGHTS_DIR/kdmvs.ckpt"

@@ -22,6 +22,7 @@ if not __package__:  # run as a file: find the packages beside this folder
 from datasets.files import DataError, write_json
 from datasets.general import GeneralScans, cloud_name
 from datasets.io import read_pfm
+from datasets.synthetic_render import pixel_rays
 from tools.cloud_metrics import compare_clouds, read_points
 from tools.eval_depth import depth_metrics, format_table, named_folder
 from tools.program import Formatter, float_list, positive_float, run_program
@@ -35,11 +36,10 @@ def visible_surface(layout: GeneralScans, scan: str) -> np.ndarray:
         if not path.exists():
             raise DataError(f"{path}: this view's exact depth is missing; make scenes with tools/make_synthetic.py")
         depth = read_pfm(path).astype(np.float64)
-        camera = layout.camera(scan, view)
         rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
         pixels = np.stack([columns, rows, np.ones_like(rows)]) * depth[rows, columns]
-        world_T_cam = np.linalg.inv(camera.cam_T_world)
-        parts.append((world_T_cam[:3, :3] @ (np.linalg.inv(camera.K) @ pixels) + world_T_cam[:3, 3:]).T)
+        rays = pixel_rays(layout.camera(scan, view))
+        parts.append((rays[:, :3] @ pixels + rays[:, 3:]).T)
     return np.concatenate(parts)
 
 
