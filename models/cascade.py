@@ -14,13 +14,11 @@ from torch.utils.checkpoint import checkpoint
 from models.features import FeatureNet
 from models.plane_sweep import variance_volume
 from models.regularization import CostRegNet, VarianceNet
+from models.slabs import slabs, with_neighbours
 
 STAGES = ("stage1", "stage2", "stage3")
 
 READ_OUTS = ("official", "local", "median")
-
-# Cost volumes above this are made in slabs at prediction.
-_SLAB_BYTES = 192 << 20
 
 # Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].
 Views = Tensor | Sequence[Tensor]
@@ -161,7 +159,7 @@ class CascadeMVSNet(nn.Module):
         if torch.is_grad_enabled():
             scores = network(variance_volume(features, proj_matrices, hypotheses, dtype))
         else:
-            scores = network.after_first(_first_layer(network, features, proj_matrices, hypotheses, dtype))
+            scores = network.after_entry(_entry_in_slabs(network, features, proj_matrices, hypotheses, dtype))
         return scores.float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,25 +199,24 @@ def _median_depth(probability: Tensor, hypotheses: Tensor) -> Tensor:
     return (hypotheses.gather(1, middle) + share * spacing).squeeze(1)
 
 
-def _first_layer(
+def _entry_in_slabs(
     network: CostRegNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """The network's first layer over the cost volume, which is made in slabs of hypotheses where it would be large."""
-    depths = hypotheses.shape[1]
-    plane_bytes = hypotheses[:, 0].numel() * features[0].shape[-3] * dtype.itemsize
-    slab = max(1, _SLAB_BYTES // plane_bytes)
-    if slab >= depths:
-        return network.first(variance_volume(features, proj_matrices, hypotheses, dtype))
+    """The network's entry over the cost volume, which never exists as a whole where it is larger than a slab."""
+    height = hypotheses.shape[2]
+    ranges = slabs(hypotheses[..., 0, :].numel() * features[0].shape[-3] * dtype.itemsize, height)
     result = None
-    for start in range(0, depths, slab):
-        stop = min(start + slab, depths)
-        low, high = max(0, start - 1), min(depths, stop + 1)  # the neighbours that the layer's kernel reaches
-        part = network.first(variance_volume(features, proj_matrices, hypotheses[:, low:high], dtype))
+    for rows in ranges:
+        wide = with_neighbours(rows, network.entry_reach, height)
+        volume = variance_volume(features, proj_matrices, hypotheses[..., wide, :], dtype, first_row=wide.start)
+        part = network.entry(volume)
+        if len(ranges) == 1:
+            return part
         if result is None:
-            shape = (part.shape[0], depths, *part.shape[3:], part.shape[1])
+            shape = (part.shape[0], part.shape[2], height, part.shape[4], part.shape[1])
             result = part.new_empty(shape).permute(0, 4, 1, 2, 3)  # channels last
-        result[:, :, start:stop] = part[:, :, start - low : stop - low]
-        del part
+        result[..., rows, :] = part[..., rows.start - wide.start : rows.stop - wide.start, :]
+        del volume, part
     return result
 
 

@@ -1,9 +1,11 @@
 """FeatureNet: the feature pyramid of every view (specs: kdmvs section 2)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import ConvBnReLU2d, over_views
+from models.slabs import slabs, with_neighbours
 
 
 class FeatureNet(nn.Module):
@@ -37,8 +39,26 @@ class FeatureNet(nn.Module):
         half = self.conv1(full)
         quarter = self.conv2(half)
         merged_half = over_views(_twice_as_large, quarter) + over_views(self.inner1, half)
+        finest = (
+            self._finest(merged_half, full) if torch.is_grad_enabled() else self._finest_in_slabs(merged_half, full)
+        )
+        return over_views(self.out1, quarter), over_views(self.out2, merged_half), finest
+
+    def _finest(self, merged_half: Tensor, full: Tensor) -> Tensor:
+        """Features at the full resolution."""
         merged_full = over_views(_twice_as_large, merged_half) + over_views(self.inner2, full)
-        return over_views(self.out1, quarter), over_views(self.out2, merged_half), over_views(self.out3, merged_full)
+        return over_views(self.out3, merged_full)
+
+    def _finest_in_slabs(self, merged_half: Tensor, full: Tensor) -> Tensor:
+        """The same in slabs of rows: what is merged has four times the channels of the result."""
+        height = full.shape[-2]
+        ranges = slabs(full[..., 0, :].nbytes * 4, height, multiple=2)
+        parts = []
+        for rows in ranges:
+            wide = with_neighbours(rows, 1, height, multiple=2)
+            part = self._finest(merged_half[..., wide.start // 2 : wide.stop // 2, :], full[..., wide, :])
+            parts.append(part[..., rows.start - wide.start : rows.stop - wide.start, :])
+        return torch.cat(parts, dim=-2) if len(parts) > 1 else parts[0]
 
 
 def _twice_as_large(x: Tensor) -> Tensor:

@@ -69,9 +69,8 @@ def _locate(ray_x, ray_y, ray_z, offset, depths, start, stop, size, positions, c
 
 
 @kernel
-def _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights):
+def _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights):
     """`_locate` for every source: corners and weights [N-1, ...]."""
-    size = depths.shape[1:]
     for s in range(len(offsets)):
         # Rows of their own: their values are known to lie side by side in memory, which SIMD instructions need.
         ray_x, ray_y, ray_z = rays[s, 0, y], rays[s, 1, y], rays[s, 2, y]
@@ -106,10 +105,11 @@ def _tile_buffers(sources):
 
 
 @kernel
-def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, lanes):
+def variance_rows(first, last, images, size, rays, offsets, depths, volume, bfloat16, lanes):
     """Write rows first..last of a cost volume, counted depth first (row = y * D + d).
 
-    images [N] addresses of the views' maps [H, W, C]; rays [N-1, 3, H, W], offsets [N-1, 3] and depths [D, H, W] as in
+    images [N] addresses of the views' maps: of the reference [H, W, C], which may be rows of a larger one, and of the
+    sources, whose size is (height, width); rays [N-1, 3, H, W], offsets [N-1, 3] and depths [D, H, W] as in
     `models.plane_sweep.project_pixels`; volume: address of [D, H, W, C], float32 or bfloat16; lanes: tuple of C items.
     """
     sources = len(images) - 1
@@ -122,7 +122,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
+            _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 total = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
                 squares = total * total
@@ -140,7 +140,7 @@ def variance_rows(first, last, images, rays, offsets, depths, volume, bfloat16, 
 
 
 @kernel
-def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, grad_reference, lanes):
+def mean_rows(first, last, origin, images, size, rays, offsets, depths, grads, means, grad_reference, lanes):
     """First half of the gradient for the image rows first..last of a block that begins at row `origin`.
 
     Writes the views' mean of every point to `means` and adds to the reference's gradient. grads: address of the
@@ -156,7 +156,7 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
+            _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 pixel = (y * width + start + i) * pixel_bytes
                 point = ((d * height + y) * width + start + i) * pixel_bytes
@@ -172,10 +172,10 @@ def mean_rows(first, last, origin, images, rays, offsets, depths, grads, means, 
 
 
 @kernel
-def scatter_rows(first, last, image, channels, factor, rays, offsets, depths, grads, means, grad_image, lanes):
+def scatter_rows(first, last, image, size, channels, factor, rays, offsets, depths, grads, means, grad_image, lanes):
     """Second half of the gradient for the image rows first..last, a whole block: add to one source's gradient.
 
-    image and grad_image: addresses of the source's map [H, W, channels] and its gradient; factor: 2/N; rays
+    image and grad_image: addresses of the source's map [*size, channels] and its gradient; factor: 2/N; rays
     [1, 3, H, W] and offsets [1, 3] of the source; others: `mean_rows`. With fewer lanes than channels, addresses are of
     the first one meant.
     """
@@ -186,7 +186,7 @@ def scatter_rows(first, last, image, channels, factor, rays, offsets, depths, gr
         y, d = row // hypotheses, row % hypotheses
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
-            _locate_sources(rays, offsets, depths, d, y, start, stop, positions, corners, weights)
+            _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
                 point = ((d * height + y) * width + start + i) * pixel_bytes
                 mean_place = ((row - first * hypotheses) * width + start + i) * pixel_bytes

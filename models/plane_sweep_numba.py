@@ -20,9 +20,10 @@ _MIN_LANES = 4
 
 
 class NumbaVariance(torch.autograd.Function):
-    """variance [B, C, D, H, W], channels last, of `dtype`; from views of float32 features [B, C, H, W] each.
+    """variance [B, C, D, h, W], channels last, of `dtype`; from float32 features, h rows of the reference [B, C, h, W]
+    and the sources [B, C, H, W].
 
-    rays [B, N-1, 3, H, W], offsets [B, N-1, 3] and hypotheses [B, D, H, W], float32: `models.plane_sweep`. The gradient
+    rays [B, N-1, 3, h, W], offsets [B, N-1, 3] and hypotheses [B, D, h, W], float32: `models.plane_sweep`. The gradient
     goes to the views only.
     """
 
@@ -39,7 +40,7 @@ class NumbaVariance(torch.autograd.Function):
             geometry = (rays[sample].numpy(), offsets[sample].numpy(), hypotheses[sample].numpy())
             target = (volume[sample].data_ptr(), dtype == torch.bfloat16)
             for first, last in pieces(0, hypothesis_count * height):
-                calls.append((first, last, _addresses(views, sample), *geometry, *target, lanes))
+                calls.append((first, last, _addresses(views, sample), _source_size(views), *geometry, *target, lanes))
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             run_on(pool, variance_rows, calls)
         return volume.permute(0, 4, 1, 2, 3)
@@ -56,7 +57,7 @@ class NumbaVariance(torch.autograd.Function):
         with ThreadPoolExecutor(threads) as pool:
             for sample in range(len(hypotheses)):
                 geometry = [tensor[sample].numpy() for tensor in (rays, offsets, hypotheses)]
-                addresses = (_addresses(views, sample), _addresses(gradients, sample))
+                addresses = (_addresses(views, sample), _source_size(views), _addresses(gradients, sample))
                 # The whole at once: torch's threads wait busily for a while, which would slow down those of the pool.
                 grad_volume = grad[sample].permute(1, 2, 3, 0).float().contiguous()
                 for first in range(0, height, rows):
@@ -72,6 +73,7 @@ def _block_gradient(
     grad: Tensor,
     means: Tensor,
     images: np.ndarray,
+    size: tuple[int, int],
     targets: np.ndarray,
     geometry: Sequence[np.ndarray],
 ) -> None:
@@ -84,7 +86,7 @@ def _block_gradient(
     rays, offsets, hypotheses = geometry
     channels = grad.shape[-1]
     buffers = (grad.data_ptr(), means.data_ptr())
-    common = (first, images, *geometry, *buffers, targets[0], (None,) * channels)
+    common = (first, images, size, *geometry, *buffers, targets[0], (None,) * channels)
     run_on(pool, mean_rows, [(start, stop, *common) for start, stop in pieces(first, last)])
     part = _channel_part(channels, len(rays))
     factor = np.float32(2 / len(images))
@@ -95,7 +97,7 @@ def _block_gradient(
             of_source = slice(source, source + 1)
             common = (channels, factor, rays[of_source], offsets[of_source], hypotheses)
             addresses = [address + skip for address in buffers]
-            calls.append((first, last, image, *common, *addresses, target, (None,) * part))
+            calls.append((first, last, image, size, *common, *addresses, target, (None,) * part))
     run_on(pool, scatter_rows, calls)
 
 
@@ -110,6 +112,11 @@ def _channel_part(channels: int, sources: int) -> int:
 def _channels_last(view: Tensor) -> Tensor:
     """Float32 features [B, C, H, W], the channels of a pixel side by side in memory; no copy where they are already."""
     return view.float().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+def _source_size(views: Sequence[Tensor]) -> tuple[int, int]:
+    """(H, W) of the sources' maps."""
+    return tuple(views[1].shape[-2:])
 
 
 def _addresses(views: Sequence[Tensor], sample: int) -> np.ndarray:

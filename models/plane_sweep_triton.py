@@ -42,9 +42,8 @@ def _axis(position, size):
 
 
 @triton.jit
-def _locate(rays, offsets, depth, pixel, inside, half_width, half_height, height, width):
+def _locate(rays, offsets, depth, pixel, plane, inside, half_width, half_height, height, width):
     """Pixel indices [P] of the four corners in one source, in reading order, and their weights [P]."""
-    plane = height * width
     x = tl.load(rays + pixel, inside, 0.0) * depth + tl.load(offsets)
     y = tl.load(rays + plane + pixel, inside, 0.0) * depth + tl.load(offsets + 1)
     z = tl.load(rays + 2 * plane + pixel, inside, 0.0) * depth + tl.load(offsets + 2)
@@ -75,19 +74,18 @@ def _sample(image, corners, weights, channel, inside, channels):
 
 @triton.jit
 def _variance_kernel(
-    features, rays, offsets, hypotheses, volume, half_width, half_height, height, width, depths,
+    reference, sources, rays, offsets, hypotheses, volume, half_width, half_height, height, width, plane, depths,
     channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """Variance of a tile of pixels at one hypothesis; the grid is (tiles, D, B)."""
-    plane = height * width
+    """Variance of a tile of the reference's `plane` pixels at one hypothesis; the grid is (tiles, D, B)."""
     d, sample_index = tl.program_id(1), tl.program_id(2).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     channel = tl.arange(0, LANES)[None, :]
     inside = pixel < plane
     inside_tile = inside[:, None] & (channel < channels)
-    features += sample_index * (SOURCES + 1) * plane * channels
+    reference += sample_index * plane * channels
     depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
-    total = tl.load(features + pixel[:, None] * channels + channel, inside_tile, 0.0)
+    total = tl.load(reference + pixel[:, None] * channels + channel, inside_tile, 0.0)
     squares = total * total
     for s in tl.static_range(SOURCES):
         source = sample_index * SOURCES + s
@@ -96,13 +94,15 @@ def _variance_kernel(
             offsets + source * 3,
             depth,
             pixel,
+            plane,
             inside,
             half_width,
             half_height,
             height,
             width,
         )
-        sample = _sample(features + (s + 1) * plane * channels, corners, weights, channel, inside_tile, channels)
+        image = sources + source * height * width * channels
+        sample = _sample(image, corners, weights, channel, inside_tile, channels)
         total += sample
         squares += sample * sample
     mean = total / (SOURCES + 1)
@@ -113,47 +113,46 @@ def _variance_kernel(
 
 @triton.jit
 def _gradient_kernel(
-    features, rays, offsets, hypotheses, grads, scale, grad_reference, grad_sources,
-    half_width, half_height, height, width, depths,
+    reference, sources, rays, offsets, hypotheses, grads, scale, grad_reference, grad_sources,
+    half_width, half_height, height, width, plane, depths,
     channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Gradient from a tile of pixels at all hypotheses; the grid is (tiles, B). Sources: integers, times `scale`."""
-    plane = height * width
     sample_index = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     channel = tl.arange(0, LANES)[None, :]
     inside = pixel < plane
     inside_tile = inside[:, None] & (channel < channels)
-    features += sample_index * (SOURCES + 1) * plane * channels
-    grad_sources += sample_index * SOURCES * plane * channels
+    reference += sample_index * plane * channels
+    map_values = height * width * channels  # of one source
     scale = tl.load(scale)
-    reference = tl.load(features + pixel[:, None] * channels + channel, inside_tile, 0.0)
-    gradient_sum = tl.zeros_like(reference)
+    own = tl.load(reference + pixel[:, None] * channels + channel, inside_tile, 0.0)
+    gradient_sum = tl.zeros_like(own)
     for d in range(depths):
         depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
-        total = reference
+        total = own
         for s in tl.static_range(SOURCES):
             source = sample_index * SOURCES + s
             corners, weights = _locate(
-                rays + source * 3 * plane, offsets + source * 3, depth, pixel, inside,
+                rays + source * 3 * plane, offsets + source * 3, depth, pixel, plane, inside,
                 half_width, half_height, height, width,
             )  # fmt: skip
-            total += _sample(features + (s + 1) * plane * channels, corners, weights, channel, inside_tile, channels)
+            total += _sample(sources + source * map_values, corners, weights, channel, inside_tile, channels)
         mean = total / (SOURCES + 1)
         grad = tl.load(
             grads + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None], inside_tile, 0.0
         ) * (2.0 / (SOURCES + 1))
-        gradient_sum += (reference - mean) * grad
+        gradient_sum += (own - mean) * grad
         for s in tl.static_range(SOURCES):
             source = sample_index * SOURCES + s
             corners, weights = _locate(
-                rays + source * 3 * plane, offsets + source * 3, depth, pixel, inside,
+                rays + source * 3 * plane, offsets + source * 3, depth, pixel, plane, inside,
                 half_width, half_height, height, width,
             )  # fmt: skip
-            sample = _sample(features + (s + 1) * plane * channels, corners, weights, channel, inside_tile, channels)
+            sample = _sample(sources + source * map_values, corners, weights, channel, inside_tile, channels)
             gradient = (sample - mean) * grad * scale
             for k in tl.static_range(4):
-                target = grad_sources + (s * plane + corners[k][:, None]) * channels + channel
+                target = grad_sources + source * map_values + corners[k][:, None] * channels + channel
                 value = (gradient * weights[k][:, None]).to(tl.int64)
                 tl.atomic_add(target, value, inside_tile & (weights[k][:, None] != 0), sem="relaxed")
     target = grad_reference + (sample_index * plane + pixel[:, None]) * channels + channel
@@ -161,20 +160,24 @@ def _gradient_kernel(
 
 
 class TritonVariance(torch.autograd.Function):
-    """variance [B, C, D, H, W] of `dtype` from float32 features [B, N, C, H, W].
+    """variance [B, C, D, h, W] of `dtype`; from float32 features, h rows of the reference [B, C, h, W] and the sources
+    [B, C, H, W].
 
-    rays [B, N-1, 3, H, W], offsets [B, N-1, 3] and hypotheses [B, D, H, W], float32: `models.plane_sweep`. The gradient
+    rays [B, N-1, 3, h, W], offsets [B, N-1, 3] and hypotheses [B, D, h, W], float32: `models.plane_sweep`. The gradient
     goes to the features only.
     """
 
     @staticmethod
-    def forward(ctx, dtype: torch.dtype, rays: Tensor, offsets: Tensor, hypotheses: Tensor, features: Tensor) -> Tensor:
-        features = features.permute(0, 1, 3, 4, 2).contiguous()  # no copy where features are channels last
-        inputs = (features, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous())
+    def forward(
+        ctx, dtype: torch.dtype, rays: Tensor, offsets: Tensor, hypotheses: Tensor, reference: Tensor, *views: Tensor
+    ) -> Tensor:
+        reference = reference.permute(0, 2, 3, 1).contiguous()
+        sources = torch.stack([view.permute(0, 2, 3, 1) for view in views], dim=1)
+        inputs = (reference, sources, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous())
         ctx.save_for_backward(*inputs)
-        batch, _, height, width, channels = features.shape
-        volume = features.new_empty((batch, channels, hypotheses.shape[1], height, width), dtype=dtype)
-        tiles, settings = _launch(features, hypotheses)
+        batch, height, width, channels = reference.shape
+        volume = reference.new_empty((batch, channels, hypotheses.shape[1], height, width), dtype=dtype)
+        tiles, settings = _launch(sources, hypotheses)
         grid = (tiles, hypotheses.shape[1], batch)
         _variance_kernel[grid](*inputs, volume, **settings, enable_fp_fusion=False)
         return volume
@@ -182,42 +185,44 @@ class TritonVariance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        features, rays, offsets, hypotheses = ctx.saved_tensors
+        reference, sources, rays, offsets, hypotheses = ctx.saved_tensors
         grad = grad.float().contiguous()
-        scale = _integer_scale(features, grad)
-        grad_reference = torch.empty_like(features[:, 0])
-        grad_sources = torch.zeros_like(features[:, 1:], dtype=torch.int64, memory_format=torch.contiguous_format)
-        tiles, settings = _launch(features, hypotheses)
-        _gradient_kernel[(tiles, len(features))](
-            features, rays, offsets, hypotheses, grad, scale, grad_reference, grad_sources,
+        scale = _integer_scale(torch.maximum(reference.abs().amax(), sources.abs().amax()), grad)
+        grad_reference = torch.empty_like(reference)
+        grad_sources = torch.zeros_like(sources, dtype=torch.int64)
+        tiles, settings = _launch(sources, hypotheses)
+        _gradient_kernel[(tiles, len(reference))](
+            reference, sources, rays, offsets, hypotheses, grad, scale, grad_reference, grad_sources,
             **settings, enable_fp_fusion=False,
         )  # fmt: skip
-        gradient = torch.cat([grad_reference[:, None], (grad_sources.double() / scale).float()], dim=1)
-        return None, None, None, None, gradient.permute(0, 1, 4, 2, 3)
+        of_sources = (grad_sources.double() / scale).float().unbind(1)
+        return None, None, None, None, *(gradient.permute(0, 3, 1, 2) for gradient in (grad_reference, *of_sources))
 
 
-def _launch(features: Tensor, hypotheses: Tensor) -> tuple[int, dict[str, float]]:
-    """Number of tiles of an image, and the sizes that the kernels take."""
-    _, views, height, width, channels = features.shape
+def _launch(sources: Tensor, hypotheses: Tensor) -> tuple[int, dict[str, float]]:
+    """Number of tiles of the reference's rows, and the sizes that the kernels take."""
+    _, count, height, width, channels = sources.shape
+    plane = hypotheses.shape[2] * hypotheses.shape[3]
     lanes = triton.next_power_of_2(channels)
     pixels = max(1, _TILE_VALUES // lanes)
-    return triton.cdiv(height * width, pixels), {
+    return triton.cdiv(plane, pixels), {
         "half_width": max(width - 1, 1) / 2,
         "half_height": max(height - 1, 1) / 2,
         "height": height,
         "width": width,
+        "plane": plane,
         "depths": hypotheses.shape[1],
         "channels": channels,
-        "SOURCES": views - 1,
+        "SOURCES": count,
         "PIXELS": pixels,
         "LANES": lanes,
     }
 
 
-def _integer_scale(features: Tensor, grad: Tensor) -> Tensor:
-    """The power of two by which gradients are multiplied to fill 64-bit integers without overflow; 0 or NaN where a
-    gradient is not finite, so that the result is not finite either.
+def _integer_scale(largest: Tensor, grad: Tensor) -> Tensor:
+    """The power of two by which gradients are multiplied to fill 64-bit integers without overflow, given the largest
+    feature; 0 or NaN where a gradient is not finite, so that the result is not finite either.
     """
     points = grad[0, 0].numel()
-    bound = 4 * features.abs().amax() * grad.abs().amax() * points
+    bound = 4 * largest * grad.abs().amax() * points
     return torch.exp2((_SUM_BITS - bound.log2().ceil()).clamp(max=_LARGEST_EXPONENT))

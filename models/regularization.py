@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d
+from models.slabs import slabs
 
 
 class CostRegNet(nn.Module):
@@ -34,29 +35,41 @@ class CostRegNet(nn.Module):
         """Name of the layer that sees the cost volume, the only one whose shape depends on its channels."""
         return "convini" if hasattr(self, "convini") else "conv0"
 
+    @property
+    def entry_reach(self) -> int:
+        """Neighbours on either side that a value of the entry depends on: one for each of its layers."""
+        return 2 if hasattr(self, "convini") else 1
+
     def forward(self, volume: Tensor) -> Tensor:
-        return self.after_first(self.first(volume))
+        return self.after_entry(self.entry(volume))
 
-    def first(self, volume: Tensor) -> Tensor:
-        """The first layer, which keeps the volume's size."""
-        return getattr(self, self.input_name)(volume)
+    def entry(self, volume: Tensor) -> Tensor:
+        """The layers before the first halving: [B, base, D, H, W]."""
+        return self.conv0(self.convini(volume) if hasattr(self, "convini") else volume)
 
-    def after_first(self, x: Tensor) -> Tensor:
-        """Scores [B, D, H, W] from what the first layer made."""
-        full = self.conv0(x) if self.input_name == "convini" else x
-        del x  # a quarter of the memory at the peak
+    def after_entry(self, full: Tensor) -> Tensor:
+        """Scores [B, D, H, W] from what the entry made, which is overwritten where no gradient is wanted."""
         half = self.conv2(self.conv1(full))
         quarter = self.conv4(self.conv3(half))
         eighth = self.conv6(self.conv5(quarter))
-        quarter = _sum(quarter, self.conv7(eighth))
-        half = _sum(half, self.conv9(quarter))
-        full = _sum(full, self.conv11(half))
+        quarter = _add_doubled(quarter, self.conv7, eighth)
+        half = _add_doubled(half, self.conv9, quarter)
+        full = _add_doubled(full, self.conv11, half)
         return self.prob(full).squeeze(1)
 
 
-def _sum(skipped: Tensor, deep: Tensor) -> Tensor:
-    """Their sum, which takes no memory of its own where no gradient is wanted."""
-    return skipped + deep if torch.is_grad_enabled() else skipped.add_(deep)
+def _add_doubled(skipped: Tensor, layer: nn.Module, deep: Tensor) -> Tensor:
+    """`skipped` [B, C, D, H, W] plus what a `DeconvBnReLU3d` makes of `deep` [B, 2 C, D/2, H/2, W/2].
+
+    Where no gradient is wanted: in place, in slabs of rows.
+    """
+    if torch.is_grad_enabled():
+        return skipped + layer(deep)
+    for rows in slabs(skipped[..., 0, :].nbytes, skipped.shape[-2], multiple=2):
+        # A row of the result depends on the row at half its height and, every other one, on the next.
+        doubled = layer(deep[..., rows.start // 2 : rows.stop // 2 + 1, :])
+        skipped[..., rows, :] += doubled[..., : rows.stop - rows.start, :]
+    return skipped
 
 
 class VarianceNet(nn.Module):

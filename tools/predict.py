@@ -51,6 +51,7 @@ from tools.program import (
     begin_results,
     keep_freed_memory,
     positive_int,
+    return_freed_memory,
     run_program,
 )
 from tools.view_features import SeenView, ViewFeatures
@@ -121,8 +122,8 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     """Write depth and confidence of every reference view of the dataset that is not finished yet."""
     outdir = Path(args.outdir)
     model = load_for_prediction(args, device)
-    if len(dataset) and largest_tensor(model, dataset) <= KEPT_TENSOR:
-        keep_freed_memory()
+    if len(dataset):
+        keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
     if distributed.is_main():
         record = _record(args, dataset, device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):

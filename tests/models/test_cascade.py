@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import GOLDEN, golden_inputs, golden_network, share_within
 
-from models import build_model, cascade
+from models import build_model, slabs
 from models.cascade import first_hypotheses, refined_hypotheses
 from models.features import FeatureNet
 
@@ -170,12 +170,12 @@ def test_checkpointed_stages_train_alike(kind):
 @pytest.mark.parametrize("kind", ["student", "teacher"])
 @torch.no_grad()
 def test_volumes_in_slabs_give_the_same_depth(kind, monkeypatch):
-    """Slabs of two hypotheses, of which each needs its neighbours: depth and confidences of the whole volume."""
+    """Slabs of a few rows, of which each needs its neighbours: depth and confidences of the whole volume."""
     network = golden_network(kind).eval()
     imgs, proj_matrices, depth_values = golden_inputs()
     features = [stage.unbind(1) for stage in network.extract_features(imgs)]
     depth, confidences = network.depth_of_features(features, proj_matrices, depth_values)
-    monkeypatch.setattr(cascade, "_SLAB_BYTES", 2 * features[0][0][0].numel() * 4)
+    monkeypatch.setattr(slabs, "SLAB_BYTES", 64 << 10)
     in_slabs, in_slabs_confidences = network.depth_of_features(features, proj_matrices, depth_values)
     assert share_within(in_slabs, depth, 1e-3) >= DEPTH_SHARE[kind]
     for ours, whole in zip(in_slabs_confidences, confidences, strict=True):

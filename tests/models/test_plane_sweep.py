@@ -238,6 +238,22 @@ def test_same_as_plain_for_any_size(implementation, size):
     assert_same_as_plain(random_inputs(size=size, depths=1), implementation)
 
 
+@pytest.mark.parametrize("implementation", ["plain", "streamed", *FUSED])
+@pytest.mark.parametrize(("first_row", "last_row"), [(0, 1), (2, 5), (HEIGHT - 3, HEIGHT)])
+def test_rows_of_a_volume_are_the_whole_ones(implementation, first_row, last_row):
+    """Volumes can be made in slabs: bit by bit the rows of the whole, and the same gradient of what depends on them."""
+    if implementation == "triton":
+        pytest.importorskip("triton")
+    inputs = random_inputs()
+    inputs.features.requires_grad_()
+    rows = slice(first_row, last_row)
+    whole = inputs.volume(implementation)[..., rows, :]
+    slab = inputs._replace(hypotheses=inputs.hypotheses[..., rows, :]).volume(implementation, first_row=first_row)
+    assert torch.equal(slab, whole)
+    gradients = [torch.autograd.grad((volume**2).sum(), inputs.features)[0] for volume in (slab, whole)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
 def test_batch_of_two_equals_two_singles(implementation):
     """Samples do not disturb each other."""
     inputs = random_inputs()
@@ -373,10 +389,14 @@ def test_shapes_that_do_not_fit_are_refused(implementation):
         Inputs(features[..., :-1], proj_matrices, hypotheses),
         Inputs(features[:, :-1], proj_matrices, hypotheses),
         Inputs(features, proj_matrices, hypotheses[:1]),
+        Inputs(features, proj_matrices, hypotheses[..., :-1]),
     ]
     for inputs in wrong:
         with pytest.raises(ValueError, match="do not go together"):
             inputs.volume(implementation)
+    for first_row in (-1, 1):
+        with pytest.raises(ValueError, match="do not go together"):
+            Inputs(features, proj_matrices, hypotheses).volume(implementation, first_row=first_row)
 
 
 COMPILE_FOR_A_GPU = """
@@ -387,7 +407,8 @@ from models import plane_sweep_triton as kernels
 
 constants = {"SOURCES": 4, "PIXELS": 256, "LANES": 8}
 kinds = {"grad_sources": "*i64", "half_width": "fp32", "half_height": "fp32"}
-kinds |= dict.fromkeys(("height", "width", "depths", "channels"), "i32") | dict.fromkeys(constants, "constexpr")
+sizes = ("height", "width", "plane", "depths", "channels")
+kinds |= dict.fromkeys(sizes, "i32") | dict.fromkeys(constants, "constexpr")
 for kernel in (kernels._variance_kernel, kernels._gradient_kernel):
     signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}
     values = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
