@@ -2,12 +2,12 @@
 # The training benchmark: teachers and students of fixed budgets on rendered scenes, judged by exact depth and exact
 # surfaces of scenes they never saw. Variants, named on the command line, change one thing of the recipe "best" each:
 #
-#     bash scripts/run_benchmark.sh                        best
+#     bash scripts/run_benchmark.sh                        best, with one round
 #     bash scripts/run_benchmark.sh official rounds_2      these two
 #     bash scripts/run_benchmark.sh all                    every one
 #
-# Scenes are rendered once, a teacher is trained once for all variants that share it, and what is finished is skipped on
-# a rerun. The table is $BENCH_DIR/table.md; see the README for its figures and the hours behind them.
+# Scenes are rendered once, teachers and students are trained once for all variants that share them, and what is finished
+# is skipped on a rerun. The table is $BENCH_DIR/table.md; see the README for its figures and the hours behind them.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -17,7 +17,7 @@ TRAIN_SCENES="${TRAIN_SCENES:-64}"                      # 6 views each, in 3 lig
 TEST_SCENES="${TEST_SCENES:-16}"
 WIDTH="${WIDTH:-160}"
 HEIGHT="${HEIGHT:-128}"
-TEACHER_STEPS="${TEACHER_STEPS:-1000}"
+TEACHER_STEPS="${TEACHER_STEPS:-500}"                   # fewer than a student's, as in the paper (1 epoch against 16)
 STUDENT_STEPS="${STUDENT_STEPS:-1000}"                  # of every round
 AMP="${AMP:-$(default_amp)}"
 VARIANTS="best official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch read_out_official
@@ -33,11 +33,15 @@ settings_of() { # settings_of VARIANT: prints the settings in which it differs f
         check_dynamic) echo "CHECK=dynamic" ;;
         views_[1-5]) echo "THRES_VIEW=${1#views_}" ;;
         scratch) echo "START=scratch" ;;
-        read_out_official | read_out_median) echo "READ_OUT=${1#read_out_}" ;;
+        read_out_official | read_out_median) echo "TEST_READ_OUT=${1#read_out_}" ;;
         no_product) echo "CONFIDENCE=last" ;;
         rounds_[1-9]) echo "ROUNDS=${1#rounds_}" ;;
         *) fail "no variant $1; there are:" $VARIANTS ;;
     esac
+}
+
+trained_as() { # trained_as VARIANT: prints the one whose students it tests; read-outs and further rounds begin with best's
+    case "$1" in read_out_* | rounds_*) echo best ;; *) echo "$1" ;; esac
 }
 
 variants=("${@:-best}")
@@ -55,29 +59,30 @@ echo "== scenes"
 render train "$TRAIN_SCENES" 1000 0,3,6
 render test "$TEST_SCENES" 5000 3
 
-tested() { # tested CHECKPOINT OUTDIR: depth and clouds of the held-out scenes
-    TESTPATH="$data/test" TEST_LIST="$data/test.txt" CKPT_FILE="$1" OUTDIR="$2" DISP_THRESHOLD=0.25 EVAL_DIR= \
-        stoppable bash "$ROOT/scripts/run_test_dtu.sh"
+tested() { # tested CHECKPOINT OUTDIR [READ_OUT]: depth and clouds of the held-out scenes
+    TESTPATH="$data/test" TEST_LIST="$data/test.txt" CKPT_FILE="$1" OUTDIR="$2" READ_OUT="${3:-}" DISP_THRESHOLD=0.25 \
+        EVAL_DIR= stoppable bash "$ROOT/scripts/run_test_dtu.sh"
 }
 
 run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with it
     local seed="$1" variant="$2" setting
-    export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1
+    export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1 TEST_READ_OUT=
     for setting in $(settings_of "$variant"); do export "${setting?}"; done
     export DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
     local samples=$((TRAIN_SCENES * 18)) # of an epoch: views and lights
     local common=(--seed "$seed" --warmup_steps 50 --save_steps 500)
     local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS" dir="$BENCH_DIR/seed_$seed/$variant" teacher student
+    local students="$BENCH_DIR/seed_$seed/$(trained_as "$variant")"
     echo "== seed $seed, $variant: teacher"
     LOG_DIR="$teacher_dir" LOSS="$TEACHER_LOSS" stoppable bash "$ROOT/scripts/run_train_unsup.sh" \
         --max_steps "$TEACHER_STEPS" --lrepochs "$(decay "$TEACHER_STEPS" "$samples" 3)" "${common[@]}"
     teacher="$(newest_checkpoint "$teacher_dir")"
     tested "$teacher" "$teacher_dir/test"
     echo "== seed $seed, $variant: student"
-    LOG_DIR="$dir" CKPT_FILE="$teacher" stoppable bash "$ROOT/scripts/run_train_kd.sh" \
+    LOG_DIR="$students" CKPT_FILE="$teacher" stoppable bash "$ROOT/scripts/run_train_kd.sh" \
         --max_steps "$STUDENT_STEPS" --lrepochs "$(decay "$STUDENT_STEPS" "$samples" 3)" "${common[@]}"
-    student="$(newest_checkpoint "$dir/round_$ROUNDS/student")"
-    tested "$student" "$dir/test"
+    student="$(newest_checkpoint "$students/round_$ROUNDS/student")"
+    tested "$student" "$dir/test" "$TEST_READ_OUT"
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_scenes.py" --testpath "$data/test" --testlist "$data/test.txt" \
         --predictions "teacher=$teacher_dir/test" "student=$dir/test" --out "$dir/scores.json"
 }
