@@ -7,7 +7,7 @@
 #     bash scripts/run_benchmark.sh all                    every one
 #
 # Scenes are rendered once, teachers and students are trained once for all variants that share them, and what is finished
-# is skipped on a rerun. The table is $BENCH_DIR/table.md; see the README for its figures and the hours behind them.
+# is skipped on a rerun. The table is $BENCH_DIR/table.md, with curves in benchmark.html; the README has its figures.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -84,7 +84,7 @@ run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with
     student="$(newest_checkpoint "$students/round_$ROUNDS/student")"
     tested "$student" "$dir/test" "$TEST_READ_OUT"
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_scenes.py" --testpath "$data/test" --testlist "$data/test.txt" \
-        --predictions "teacher=$teacher_dir/test" "student=$dir/test" --out "$dir/scores.json"
+        --predictions "teacher=$teacher_dir/test" "student=$dir/test" --thresholds 0.5,1,2,4,8,16 --out "$dir/scores.json"
 }
 
 for seed in $SEEDS; do

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py                                    every section at 640x512
     python tools/benchmark.py --sections prediction --sizes 640x512,1152x864,1600x1184 --json benchmark.json
+    python tools/benchmark.py --sections curves --training_sizes 96x64 --rounds 1    500 steps in each precision
 
 Every alternative runs in a process of its own, the alternatives in turn; run nothing beside it. "plain" is the official
 program's way: float32, default layouts, each reference view by itself, the cost volume from torch's own operations.
@@ -31,6 +32,7 @@ from tools.flags import has_amx
 from tools.program import Formatter, positive_int, run_program
 
 SECTIONS = ("sweep", "prediction", "training", "labels", "fusion", "scoring", "roofline")
+LONG_SECTIONS = ("curves",)  # by name only
 
 
 def image_sizes(text: str) -> list[tuple[int, int]]:
@@ -47,9 +49,9 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
 def section_list(text: str) -> list[str]:
     """A flag such as `prediction,fusion`."""
     names = [name for name in text.split(",") if name]
-    unknown = set(names) - set(SECTIONS)
+    unknown = set(names) - {*SECTIONS, *LONG_SECTIONS}
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SECTIONS)}")
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join((*SECTIONS, *LONG_SECTIONS))}")
     return names
 
 
@@ -90,9 +92,13 @@ def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:
                 yield clouds.label_comparison(make_scan(folder, size, args.scan_views))
             elif section == "fusion":
                 yield clouds.fusion_comparison(make_scan(folder, size, args.fused_views))
-        for size in args.training_sizes if section == "training" else ():
+        for size in args.training_sizes if section in ("training", "curves") else ():
             for kind in ("teacher", "student"):
-                yield networks.training_comparison(make_scan(folder, size, 6), size, kind)
+                scans = make_scan(folder, size, 6)
+                if section == "training":
+                    yield networks.training_comparison(scans, size, kind)
+                else:
+                    yield networks.curves_comparison(scans, size, kind, args.curve_steps)
 
 
 def make_scan(folder: Path, size: tuple[int, int], views: int) -> Path:
@@ -140,6 +146,7 @@ def main() -> None:
     parser.add_argument("--sections", type=section_list, default=",".join(SECTIONS), help="what to measure")
     parser.add_argument("--sizes", type=image_sizes, default="640x512", help="image sizes, width x height")
     parser.add_argument("--training_sizes", type=image_sizes, default="160x128", help="image sizes of training steps")
+    parser.add_argument("--curve_steps", type=positive_int, default=500, help="steps of the loss curves")
     parser.add_argument("--num_view", type=positive_int, default=5, help="views of a depth map")
     parser.add_argument("--scan_views", type=positive_int, default=12, help="views of the scan that is predicted")
     parser.add_argument("--fused_views", type=positive_int, default=49, help="views of the scan that is fused")

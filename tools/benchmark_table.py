@@ -3,8 +3,9 @@
     python tools/benchmark_table.py --outdir outputs/benchmark
 
 Reads <outdir>/seed_*/<variant>/scores.json, which scripts/run_benchmark.sh leaves there, and what the trainings told of
-their length; writes table.md and table.json. Ratios are the student's errors over those of its own teacher, first per
-seed, then averaged; the smallest and the largest stand behind. "beyond 2" is the share of pixels off by over 2 mm.
+their length and losses; writes table.md, table.json, and benchmark.html with curves. Ratios are the student's errors
+over those of its own teacher, first per seed, then averaged; the smallest and the largest stand behind. "beyond 2" is
+the share of pixels off by over 2 mm.
 """
 
 import argparse
@@ -17,9 +18,11 @@ from typing import Any
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from datasets.event_reader import read_scalars
 from datasets.files import DataError, read_json, write_bytes, write_json
 from tools.benchmark import machine
 from tools.program import Formatter, run_program
+from tools.reports.benchmark_page import benchmark_page
 
 RATIOS = ("overall", "median", "beyond_2", "mean")
 ERRORS = ("overall", "median", "mean")
@@ -42,7 +45,9 @@ def table_row(seeds: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"seeds": len(seeds)}
     for network in ("teacher", "student"):
         row[network] = {
-            name: statistics.fmean(scores[network][name] for scores in seeds.values()) for name in (*ERRORS, "within_2")
+            name: statistics.fmean(scores[network][name] for scores in seeds.values())
+            for name in next(iter(seeds.values()))[network]
+            if name in ERRORS or name.startswith("within_")
         }
     ratios = {name: [scores["student"]["ratios"][name] for scores in seeds.values()] for name in RATIOS}
     row["ratios"] = {name: [statistics.fmean(values), min(values), max(values)] for name, values in ratios.items()}
@@ -55,21 +60,25 @@ def training_times(outdir: Path) -> list[dict[str, Any]]:
     return [{"training": str(path.parent.relative_to(outdir)), **read_json(path)} for path in paths]
 
 
-def markdown(rows: dict[str, dict[str, Any]], machine_text: str, times: list[dict[str, Any]]) -> str:
-    """The table as Markdown; errors in mm."""
+def table_cells(rows: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The table's head and its rows as text; errors in mm."""
     head = ["variant", "seeds", "overall", "median", "mean", "within 2 mm"]
     head += [f"{name.replace('_', ' ')} ratio" for name in RATIOS]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for variant, row in sorted(rows.items(), key=lambda item: item[0] != "best"):
+    body = []
+    for variant, row in rows.items():
         teacher, student = row["teacher"], row["student"]
         cells = [f"{teacher[name]:.2f} → {student[name]:.2f}" for name in ERRORS]
         cells.append(f"{teacher['within_2']:.1%} → {student['within_2']:.1%}")
         for mean, low, high in row["ratios"].values():
             cells.append(f"{mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if row["seeds"] > 1 else ""))
-        lines.append("| " + " | ".join([variant, str(row["seeds"]), *cells]) + " |")
-    hours = sum(time["steps"] * time["seconds_per_step"] for time in times) / 3600
-    lines += ["", f"{len(times)} trainings, {hours:.1f} hours in steps, on {machine_text}."]
-    return "\n".join(lines) + "\n"
+        body.append([variant, str(row["seeds"]), *cells])
+    return head, body
+
+
+def markdown(head: list[str], rows: list[list[str]], summary: str) -> str:
+    """The table as Markdown."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:], "", summary]) + "\n"
 
 
 def main() -> None:
@@ -78,11 +87,18 @@ def main() -> None:
     parser.add_argument("--outdir", type=Path, required=True, help="the benchmark's folder")
     args = parser.parse_args()
     rows = {variant: table_row(seeds) for variant, seeds in collect(args.outdir).items()}
+    rows = dict(sorted(rows.items(), key=lambda item: (item[0] != "best", item[0])))
     times, hardware = training_times(args.outdir), machine()
-    text = markdown(rows, ", ".join(f"{name} {value}" for name, value in hardware.items()), times)
+    hours = sum(time["steps"] * time["seconds_per_step"] for time in times) / 3600
+    summary = f"{len(times)} trainings, {hours:.1f} hours in steps"
+    head, body = table_cells(rows)
+    on_machine = ", ".join(f"{name} {value}" for name, value in hardware.items())
+    text = markdown(head, body, f"{summary}, on {on_machine}.")
     print(text)
+    losses = {time["training"]: read_scalars(args.outdir / time["training"]) for time in times}
     write_json(args.outdir / "table.json", {"variants": rows, "trainings": times, "machine": hardware})
     write_bytes(args.outdir / "table.md", text.encode())
+    write_bytes(args.outdir / "benchmark.html", benchmark_page(head, body, rows, losses, hardware, summary))
 
 
 if __name__ == "__main__":

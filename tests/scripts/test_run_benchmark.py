@@ -23,6 +23,7 @@ def test_two_variants_share_scenes_and_teacher(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "(1 of 18 steps)" not in first.stdout and first.stdout.count("trained 1 steps") == 3
     table = (tmp_path / "table.md").read_text()
+    assert "loss of teacher_per_pixel" in (tmp_path / "benchmark.html").read_text()
     assert "| best | 1 |" in table and "| kd_hard | 1 |" in table and "3 trainings" in table
     flags = {name: read_json(tmp_path / f"seed_1/{name}/round_1/student/flags.json") for name in ("best", "kd_hard")}
     assert (flags["best"]["loss"], flags["kd_hard"]["loss"]) == ("paper", "hard")
@@ -35,8 +36,9 @@ def test_two_variants_share_scenes_and_teacher(tmp_path):
 
 def scores(overall: float) -> dict:
     """Scores of a student `overall` times as far off as its teacher."""
-    teacher = {"overall": 2.0, "median": 2.0, "mean": 10.0, "within_2": 0.5}
+    teacher = {"overall": 2.0, "median": 2.0, "mean": 10.0, "within_2": 0.5, "within_8": 0.75}
     student = {"overall": 2 * overall, "median": 2 * overall, "mean": 10.0, "within_2": 1 - 0.5 * overall}
+    student["within_8"] = 0.875
     return {
         "teacher": teacher,
         "student": student | {"ratios": {"overall": overall, "median": overall, "beyond_2": overall, "mean": 1.0}},
@@ -53,6 +55,8 @@ def test_the_table_averages_over_seeds(tmp_path):
     out = succeed(run_program("tools/benchmark_table.py", "--outdir", tmp_path))
     assert "| best | 2 | 2.00 → 1.20 |" in out and "0.60 (0.50 to 0.70)" in out
     assert "2 trainings, 1.0 hours in steps" in out
+    page = (tmp_path / "benchmark.html").read_text()
+    assert "2.00 → 1.20" in page and 'aria-label="pixels within an error, % over' in page
     assert read_json(tmp_path / "table.json")["variants"]["best"]["ratios"]["overall"] == pytest.approx([0.6, 0.5, 0.7])
 
 

@@ -179,14 +179,33 @@ def training_comparison(scans: Path, size: tuple[int, int], kind: str) -> Compar
     return Comparison("training", f"{size[0]}x{size[1]}, {kind}, 5 views, batch 1", "step", cases)
 
 
-def train_plainly(scans: Path, size: tuple[int, int], kind: str) -> Figures:
+def curves_comparison(scans: Path, size: tuple[int, int], kind: str, steps: int) -> Comparison:
+    """Loss curves of trainings from one start, on the same samples in the same order: the precisions must learn alike.
+
+    What plain and float32 differ by is the noise: they compute the same but for the order of sums.
+    """
+    common = {"scans": scans, "size": size, "kind": kind, "steps": steps}
+    cases = (
+        Case("plain", train_plainly, common, PLAIN),
+        Case("float32", train, {**common, "amp": "off"}),
+        Case("bf16", train, {**common, "amp": "bf16"}),
+    )
+    return Comparison("curves", f"{size[0]}x{size[1]}, {kind}, {steps} steps, mean losses of its tenths", "step", cases)
+
+
+def train_plainly(scans: Path, size: tuple[int, int], kind: str, steps: int | None = None) -> Figures:
     """Steps in float32 with the convolutions that torch itself chooses, and Adam's plain loop."""
     with patch.object(blocks.Conv3d, "forward", nn.Conv3d.forward):
-        return train(scans, size, kind, "off", plain=True)
+        return train(scans, size, kind, "off", steps, plain=True)
 
 
-def train(scans: Path, size: tuple[int, int], kind: str, amp: str, plain: bool = False) -> Figures:
-    """Steps of the training loop on one sample, whose loss is logged: it must fall alike in all precisions."""
+def train(
+    scans: Path, size: tuple[int, int], kind: str, amp: str, steps: int | None = None, plain: bool = False
+) -> Figures:
+    """Steps of the training loop, whose loss is logged: it must fall alike in all precisions.
+
+    A few steps on one sample; with `steps`, so many on all samples in turn, with the losses' means in every tenth.
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         parser = training_parser("", epochs=1, lrepochs="6:2")
         data = ["--dataset", "general_eval", "--trainpath", str(scans), "--trainlist", "all", "--logdir", folder]
@@ -194,19 +213,21 @@ def train(scans: Path, size: tuple[int, int], kind: str, amp: str, plain: bool =
         args = parser.parse_args([*data, *limits, "--amp", amp])
         device = start_training(args)
         dataset, _ = open_training_sets(args)
-        sample = dataset[0]
+        samples = [dataset[i] for i in range(len(dataset) if steps else 1)]
         if not plain:
             keep_freed_memory()
-        compute_losses = _teacher_losses(args) if kind == "teacher" else _student_losses(args, dataset, sample)
+        compute_losses = _teacher_losses(args) if kind == "teacher" else _student_losses(args, dataset)
         trainer = Trainer(args, build_network(kind, args), compute_losses, dataset, None, device)
         trainer.model.train()
-        batch = move_to(default_collate([sample]), device)
-        losses = []
+        batches = [{**move_to(default_collate([sample]), device), "index": i} for i, sample in enumerate(samples)]
+        losses: list[float] = []
 
         def work() -> None:
-            losses.append(trainer.train_step(batch)[0]["total"])
+            losses.append(trainer.train_step(batches[len(losses) % len(batches)])[0]["total"])
 
-        return repeated(work, 4), {"losses": [round(loss, 4) for loss in losses], **_gpu_memory()}
+        seconds = repeated(work, (steps or 5) - 1)
+        shown = losses if steps is None else [np.mean(tenth) for tenth in np.array_split(losses, 10)]
+        return seconds, {"losses": [round(float(loss), 4) for loss in shown], **_gpu_memory()}
 
 
 def _teacher_losses(args: argparse.Namespace) -> Callable:
@@ -214,18 +235,18 @@ def _teacher_losses(args: argparse.Namespace) -> Callable:
     return lambda outputs, batch: loss(outputs, batch["imgs"], batch["proj_matrices"], args.dlossw)
 
 
-def _student_losses(args: argparse.Namespace, dataset: MVSDataset, sample: dict) -> Callable:
+def _student_losses(args: argparse.Namespace, dataset: MVSDataset) -> Callable:
     """Distillation from the exact depth, every pixel labelled."""
-    entry = dataset.entries[0]
-    depth = dataset.layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(0)[0].size)
-    mu = {stage: torch.from_numpy(level)[None] for stage, level in stage_maps(depth).items()}
-    sigma = {stage: torch.ones_like(level) for stage, level in mu.items()}
-    mask = {stage: level > 0 for stage, level in mu.items()}
+    labels = []
+    for index, entry in enumerate(dataset.entries):
+        depth = dataset.layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(index)[0].size)
+        mu = {stage: torch.from_numpy(level)[None] for stage, level in stage_maps(depth).items()}
+        sigma = {stage: torch.ones_like(level) for stage, level in mu.items()}
+        labels.append((mu, sigma, {stage: level > 0 for stage, level in mu.items()}))
     loss = DistillationLoss("official")
 
     def compute(outputs: dict, batch: dict) -> dict:
         device = batch["imgs"].device
-        labels = ({stage: level.to(device) for stage, level in maps.items()} for maps in (mu, sigma, mask))
-        return loss(outputs, *labels, args.dlossw)
+        return loss(outputs, *(move_to(maps, device) for maps in labels[batch["index"]]), args.dlossw)
 
     return compute
