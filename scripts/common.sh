@@ -62,7 +62,8 @@ need_data() { # need_data NAME FOLDER WHAT: one clear message when the data set 
         "section on data sets). To see everything work without any data: bash scripts/run_demo.sh"
 }
 
-newest_checkpoint() { # newest_checkpoint FOLDER: its last model_*.ckpt, or nothing
+best_checkpoint() { # best_checkpoint FOLDER: the one that --select kept there, else the last model_*.ckpt, or nothing
+    if [ -f "$1/model_best.ckpt" ]; then echo "$1/model_best.ckpt"; return; fi
     find "$1" -maxdepth 1 -name 'model_[0-9]*.ckpt' 2>/dev/null | sort | tail -n 1 || true # a missing folder is no failure
 }
 

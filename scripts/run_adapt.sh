@@ -51,9 +51,6 @@ echo "$scans" >"$TRAIN_LIST"
 export DATASET=general_eval DATASET_DIR TRAIN_LIST TEST_LIST='' EPOCHS=100000 AMP NUM_VIEW MAX_W MAX_H THRES_VIEW
 common=(--lr "$LR" --warmup_steps "$WARMUP_STEPS" --lrepochs 100000:1 --keep 2 --num_workers "$NUM_WORKERS" --augment
     --select --selectlist "$TRAIN_LIST" --select_thres_view "$THRES_VIEW" --loadckpt "$CKPT_FILE")
-best_checkpoint() { # best_checkpoint FOLDER: the selected one
-    if [ -f "$1/model_best.ckpt" ]; then echo "$1/model_best.ckpt"; else newest_checkpoint "$1"; fi
-}
 
 echo "== teacher: learning from the images of $folder"
 LOG_DIR="$ADAPT_DIR/teacher" LOSS=per_pixel stoppable bash "$ROOT/scripts/run_train_unsup.sh" \

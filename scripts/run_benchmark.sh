@@ -76,12 +76,12 @@ run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with
     echo "== seed $seed, $variant: teacher"
     LOG_DIR="$teacher_dir" LOSS="$TEACHER_LOSS" stoppable bash "$ROOT/scripts/run_train_unsup.sh" \
         --max_steps "$TEACHER_STEPS" --lrepochs "$(decay "$TEACHER_STEPS" "$samples" 3)" "${common[@]}"
-    teacher="$(newest_checkpoint "$teacher_dir")"
+    teacher="$(best_checkpoint "$teacher_dir")"
     tested "$teacher" "$teacher_dir/test"
     echo "== seed $seed, $variant: student"
     LOG_DIR="$students" CKPT_FILE="$teacher" stoppable bash "$ROOT/scripts/run_train_kd.sh" \
         --max_steps "$STUDENT_STEPS" --lrepochs "$(decay "$STUDENT_STEPS" "$samples" 3)" "${common[@]}"
-    student="$(newest_checkpoint "$students/round_$ROUNDS/student")"
+    student="$(best_checkpoint "$students/round_$ROUNDS/student")"
     tested "$student" "$dir/test" "$TEST_READ_OUT"
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_scenes.py" --testpath "$data/test" --testlist "$data/test.txt" \
         --predictions "teacher=$teacher_dir/test" "student=$dir/test" --thresholds 0.5,1,2,4,8,16 --out "$dir/scores.json"

@@ -35,13 +35,13 @@ minutes_left() { # minutes_left SHARE: a share of the time left, two minutes kep
 echo "== teacher: training without ground truth"
 LOG_DIR="$DEMO_DIR/teacher" LOSS=per_pixel EPOCHS=100 stoppable bash "$ROOT/scripts/run_train_unsup.sh" \
     --max_steps "$TEACHER_STEPS" --max_minutes "$(minutes_left 0.33)" "${short[@]}"
-teacher="$(newest_checkpoint "$DEMO_DIR/teacher")"
+teacher="$(best_checkpoint "$DEMO_DIR/teacher")"
 
 echo "== student: labels and distillation"
 LOG_DIR="$DEMO_DIR/kd" CKPT_FILE="$teacher" ROUNDS=1 LOSS=paper EPOCHS=100 THRES_VIEW=3 \
     stoppable bash "$ROOT/scripts/run_train_kd.sh" --max_steps "$STUDENT_STEPS" --lrepochs 1:3 \
     --max_minutes "$(minutes_left 0.65)" "${short[@]}"
-student="$(newest_checkpoint "$DEMO_DIR/kd/round_1/student")"
+student="$(best_checkpoint "$DEMO_DIR/kd/round_1/student")"
 
 for network in teacher student; do
     echo "== $network: depth and clouds of held-out scenes"

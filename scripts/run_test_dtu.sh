@@ -33,7 +33,7 @@ if [ -n "$EVAL_DIR" ] && { [ ! -d "$EVAL_DIR/Points/stl" ] || [ ! -d "$EVAL_DIR/
 fi
 if [ -z "$CKPT_FILE" ]; then
     last_round="$(find "$ROOT/outputs/kd" -maxdepth 1 -name 'round_*' 2>/dev/null | sort -V | tail -n 1)"
-    CKPT_FILE="$(newest_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
+    CKPT_FILE="$(best_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
 fi
 CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"

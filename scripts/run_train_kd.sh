@@ -34,7 +34,7 @@ DEPTH_DIFF="${DEPTH_DIFF:-0.005}"
 THRES_VIEW="${THRES_VIEW:-7}"
 
 need_data DATASET_DIR "$DATASET_DIR" "the DTU training data (folders Cameras, Rectified)"
-teacher="${CKPT_FILE:-$(newest_checkpoint "$ROOT/outputs/unsup")}"
+teacher="${CKPT_FILE:-$(best_checkpoint "$ROOT/outputs/unsup")}"
 [ -n "$teacher" ] || fail "no teacher in outputs/unsup: run scripts/run_train_unsup.sh first, or set CKPT_FILE"
 [ -f "$teacher" ] || fail "CKPT_FILE=$teacher: no such file"
 flags=()
@@ -57,6 +57,6 @@ for ((round = 1; round <= ROUNDS; round++)); do
     launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
         --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
         --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
-    teacher="$(newest_checkpoint "$student")"
+    teacher="$(best_checkpoint "$student")"
 done
 echo "student: $teacher"

@@ -22,4 +22,4 @@ if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testl
 
 launch train_unsup.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR" \
     --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --sync_bn --resume "${flags[@]}" "$@"
-echo "teacher: $(newest_checkpoint "$LOG_DIR")"
+echo "teacher: $(best_checkpoint "$LOG_DIR")"

@@ -35,7 +35,7 @@ stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$data" --outdir
 echo "== student of rendered scenes"
 launch train_kd.py "${student[@]}" --trainpath "$data" --trainlist "$data/scans.txt" --pseudopath "$labels" \
     --logdir "$WEIGHTS_DIR/rendered_student" --warmup_steps 100 --max_steps "$STEPS" --lrepochs "$(decay "$STEPS" "$per_epoch" 4)"
-result="$(newest_checkpoint "$WEIGHTS_DIR/rendered_student")"
+result="$(best_checkpoint "$WEIGHTS_DIR/rendered_student")"
 
 if [ -n "$REAL_DIR" ]; then
     need_data REAL_DIR "$REAL_DIR" "a folder of scans in the test layout (images/, cams/, pair.txt)"
@@ -70,6 +70,6 @@ if [ -n "$REAL_DIR" ]; then
     launch train_kd.py "${student[@]}" --trainpath "$mixed/scenes" --trainlist all --pseudopath "$mixed/labels" \
         --logdir "$WEIGHTS_DIR/student" --loadckpt "$result" --lr 0.0005 --warmup_steps 50 --max_steps "$REAL_STEPS" \
         --lrepochs "$(decay "$REAL_STEPS" "$samples" 4)"
-    result="$(newest_checkpoint "$WEIGHTS_DIR/student")"
+    result="$(best_checkpoint "$WEIGHTS_DIR/student")"
 fi
 stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" --out "$WEIGHTS_DIR/kdmvs.ckpt"
