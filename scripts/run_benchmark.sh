@@ -92,4 +92,9 @@ for seed in $SEEDS; do
         (run_variant "$seed" "$variant")
     done
 done
+echo "== score without ground truth against true errors"
+head -n 4 "$data/test.txt" >"$BENCH_DIR/ranked.txt"
+mapfile -t trained < <(find "$BENCH_DIR"/seed_* -name 'model_[0-9]*.ckpt' -printf '%h\n' | sort -u)
+stoppable "$PYTHON_BIN" "$ROOT/tools/rank_checkpoints.py" --logdir "${trained[@]}" --testpath "$data/test" \
+    --testlist "$BENCH_DIR/ranked.txt" --amp "$AMP" --out "$BENCH_DIR/ranking.json"
 stoppable "$PYTHON_BIN" "$ROOT/tools/benchmark_table.py" --outdir "$BENCH_DIR"

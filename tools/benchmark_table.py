@@ -60,6 +60,14 @@ def training_times(outdir: Path) -> list[dict[str, Any]]:
     return [{"training": str(path.parent.relative_to(outdir)), **read_json(path)} for path in paths]
 
 
+def ranking_text(ranking: dict[str, Any]) -> str:
+    """How well checkpoints are ranked without ground truth, from what tools/rank_checkpoints.py wrote."""
+    found = ranking["rank_correlation"]["score"]
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in found.items() if value is not None)
+    subject = f"score without ground truth against the errors of {len(ranking['checkpoints'])} checkpoints"
+    return f"rank correlation of the {subject}: {values or 'none'}"
+
+
 def table_cells(rows: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The table's head and its rows as text; errors in mm."""
     head = ["variant", "seeds", "overall", "median", "mean", "within 2 mm"]
@@ -91,6 +99,8 @@ def main() -> None:
     times, hardware = training_times(args.outdir), machine()
     hours = sum(time["steps"] * time["seconds_per_step"] for time in times) / 3600
     summary = f"{len(times)} trainings, {hours:.1f} hours in steps"
+    if (args.outdir / "ranking.json").exists():
+        summary += f"; {ranking_text(read_json(args.outdir / 'ranking.json'))}"
     head, body = table_cells(rows)
     on_machine = ", ".join(f"{name} {value}" for name, value in hardware.items())
     text = markdown(head, body, f"{summary}, on {on_machine}.")

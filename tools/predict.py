@@ -54,7 +54,7 @@ from tools.program import (
     return_freed_memory,
     run_program,
 )
-from tools.view_features import SeenView, ViewFeatures
+from tools.view_features import SeenView, ViewFeatures, order_of_reuse
 
 RESULTS = ("depth_est", "confidence", "cams", "images")
 RECORD = "prediction.json"
@@ -129,12 +129,12 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
             begin_results(outdir / scan, RECORD, record, RESULTS)
     distributed.barrier()
-    unfinished = _unfinished_batches(dataset, outdir, args.batch_size)
+    unfinished = unfinished_batches(dataset, outdir, args.batch_size)
     distributed.barrier()  # all processes have the same list before one of them finishes a view of it
     skipped = len(dataset) - sum(map(len, unfinished))
     if skipped > 0 and distributed.is_main():
         print(f"{skipped} views are finished already", flush=True)
-    batches = distributed.share_runs(unfinished)
+    batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, args.cache_gb))
     progress = Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main())
     for _ in _predicted(args, dataset, model, device, batches):
         progress.step()
@@ -207,7 +207,7 @@ def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 
 
-def _unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> list[list[int]]:
+def unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> list[list[int]]:
     """Index batches of one scan and image size each, without the views whose depth is there already."""
     groups = defaultdict(list)
     for index, entry in enumerate(dataset.entries):
@@ -215,6 +215,27 @@ def _unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> l
             size = dataset.view_keys(index)[0].size if batch_size > 1 else None
             groups[entry.scan, size].append(index)
     return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
+
+
+def _neighbours_together(
+    dataset: MVSDataset, batches: list[list[int]], model: CascadeMVSNet, cache_gb: float
+) -> list[list[int]]:
+    """The batches, scan by scan, in an order that uses features while they are held."""
+    if not batches:
+        return []
+    width, height = dataset.view_keys(batches[0][0])[0].size
+    stages = zip(model.feature.out_channels, STAGE_SCALES.values(), strict=True)
+    values = width * height * sum(channels / scale**2 for channels, scale in stages)
+    capacity = max(1, int(cache_gb * 1e9 / (values * next(model.buffers()).itemsize + 3 * width * height)))
+    scans = defaultdict(list)
+    for batch in batches:
+        scans[dataset.entries[batch[0]].scan].append(batch)
+    ordered = []
+    for of_scan in scans.values():
+        entries = [[dataset.entries[index] for index in batch] for batch in of_scan]
+        needs = [[view for entry in batch for view in (entry.reference, *entry.sources)] for batch in entries]
+        ordered += [of_scan[i] for i in order_of_reuse(needs, capacity)]
+    return ordered
 
 
 @torch.inference_mode()

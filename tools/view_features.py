@@ -2,7 +2,7 @@
 
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
@@ -68,6 +68,35 @@ class ViewFeatures:
         while self._bytes > self._budget and len(self._seen) > 1:
             self._bytes -= self._seen.popitem(last=False)[1].bytes
         return seen
+
+
+def order_of_reuse(needs: Sequence[Sequence[Hashable]], capacity: int) -> list[int]:
+    """An order of tasks, given by the views that each needs, in which a memory of the `capacity` views used last has to
+    read few of them twice: next comes the task that misses the fewest, and of those the one whose views the fewest of
+    the remaining ones need.
+    """
+    users: dict[Hashable, list[int]] = {}
+    for task, views in enumerate(needs):
+        for view in views:
+            users.setdefault(view, []).append(task)
+    remaining = {view: len(tasks) for view, tasks in users.items()}
+    left, kept, order = dict.fromkeys(range(len(needs))), OrderedDict[Hashable, None](), []
+
+    def cost(task: int) -> tuple[int, int, int]:
+        return sum(view not in kept for view in needs[task]), sum(remaining[view] for view in needs[task]), task
+
+    while left:
+        near = {task for view in kept for task in users[view] if task in left}
+        chosen = min(near, key=cost, default=next(iter(left)))
+        del left[chosen]
+        order.append(chosen)
+        for view in needs[chosen]:
+            remaining[view] -= 1
+            kept[view] = None
+            kept.move_to_end(view)
+        while len(kept) > capacity:
+            kept.popitem(last=False)
+    return order
 
 
 def _in_own_pages(tensor: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from datasets.mvs import LAYOUTS, MVSDataset, Settings, open_dataset
 from datasets.sample import View
 from models.plane_sweep import relative_projection, warp_to_hypotheses
 from tools.flags import add_depth_flags, add_size_flags
-from tools.predict import RECORD, RESULTS, view_path, write_prediction
+from tools.predict import RECORD, RESULTS, unfinished_batches, write_prediction
 from tools.program import Formatter, Progress, begin_results, positive_int, run_program
 
 # Added to variances of grey values in 0..1: a quarter of a grey level, squared. Keeps rounding out of flat windows.
@@ -172,11 +172,7 @@ def main() -> None:
     record = {"method": "zncc_sweep"} | {name: getattr(args, name) for name in names}
     for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
         begin_results(outdir / scan, RECORD, record, RESULTS)
-    unfinished = [
-        index
-        for index, entry in enumerate(dataset.entries)
-        if not view_path(outdir, entry.scan, "depth_est", entry.reference, ".pfm").exists()
-    ]
+    unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
     if len(unfinished) < len(dataset):
         print(f"{len(dataset) - len(unfinished)} views are finished already", flush=True)
     progress = Progress(len(unfinished), "plane sweep")

@@ -25,6 +25,7 @@ def test_two_variants_share_scenes_and_teacher(tmp_path):
     table = (tmp_path / "table.md").read_text()
     assert "loss of teacher_per_pixel" in (tmp_path / "benchmark.html").read_text()
     assert "| best | 1 |" in table and "| kd_hard | 1 |" in table and "3 trainings" in table
+    assert "of 3 checkpoints" in table
     flags = {name: read_json(tmp_path / f"seed_1/{name}/round_1/student/flags.json") for name in ("best", "kd_hard")}
     assert (flags["best"]["loss"], flags["kd_hard"]["loss"]) == ("paper", "hard")
     assert flags["best"]["read_out"] == "local" and flags["best"]["loadckpt"].endswith(
