@@ -82,6 +82,12 @@ def main() -> None:
     total = distributed.sum_over_ranks(torch.tensor([sum(kept), len(kept)], dtype=torch.float64))
     if distributed.is_main():
         print(f"kept {total[0] / total[1]:.2%} of the pixels, mean over {int(total[1])} views, in {args.outdir}")
+        if total[0] == 0:
+            print(
+                "warning: without a labelled pixel a student learns nothing. Train the teacher for longer, or loosen "
+                "the check (--thres_view, --conf)",
+                file=sys.stderr,
+            )
     distributed.finish()
 
 

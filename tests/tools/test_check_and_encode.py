@@ -108,6 +108,16 @@ def test_stricter_settings_keep_less(labels):
     assert share("--conf", "1") == 0
 
 
+def test_warns_of_labels_that_teach_nothing(labels, capsys):
+    """Where no pixel is kept, and only there."""
+    labels()
+    check_and_encode.main()  # a rerun, whose messages are looked at
+    assert capsys.readouterr().err == ""
+    labels("--conf", "1")
+    check_and_encode.main()
+    assert "learns nothing" in capsys.readouterr().err
+
+
 def test_finds_the_pair_file_of_every_layout(labels, tmp_path):
     pair = GOLDEN / "data" / "Cameras" / "pair.txt"
     line = labels(pairpath=pair)
