@@ -1,10 +1,12 @@
 """The training benchmark's driver and table, on scenes and budgets small enough for a test."""
 
+import numpy as np
 import pytest
 from helpers import run_program, succeed
 from test_drivers import run_driver
 
 from datasets.files import read_json, write_json
+from tools.reports.benchmark_page import benchmark_page
 
 
 def test_an_unknown_variant_is_refused_before_the_work(tmp_path):
@@ -23,7 +25,7 @@ def test_two_variants_share_scenes_and_teacher(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "(1 of 18 steps)" not in first.stdout and first.stdout.count("trained 1 steps") == 3
     table = (tmp_path / "table.md").read_text()
-    assert "loss of teacher_per_pixel" in (tmp_path / "benchmark.html").read_text()
+    assert "kd_hard" in (tmp_path / "benchmark.html").read_text()
     assert "| best | 1 |" in table and "| kd_hard | 1 |" in table and "3 trainings" in table
     assert "of 3 checkpoints" in table
     flags = {name: read_json(tmp_path / f"seed_1/{name}/round_1/student/flags.json") for name in ("best", "kd_hard")}
@@ -59,6 +61,18 @@ def test_the_table_averages_over_seeds(tmp_path):
     page = (tmp_path / "benchmark.html").read_text()
     assert "2.00 → 1.20" in page and 'aria-label="pixels within an error, % over' in page
     assert read_json(tmp_path / "table.json")["variants"]["best"]["ratios"]["overall"] == pytest.approx([0.6, 0.5, 0.7])
+
+
+def test_the_page_draws_the_losses_of_all_seeds_together():
+    """One chart for each training, a curve for each seed; and the errors' distributions of teacher and student."""
+    losses = {"train/total": np.array([[50.0, 9.0], [100.0, 7.0]])}
+    trainings = {"seed_1/teacher_per_pixel": losses, "seed_2/teacher_per_pixel": losses, "seed_1/best": {}}
+    page = benchmark_page(
+        ["variant"], [["best"]], {"best": scores(0.5)}, trainings, {"cores": 2}, "2 trainings"
+    ).decode()
+    assert page.count("loss of teacher_per_pixel over step") == 1 and "loss of best" not in page
+    assert "seed 1" in page and "seed 2" in page
+    assert page.count("<svg") == 2 and "pixels within an error" in page
 
 
 def test_a_folder_without_scores_is_named(tmp_path):
