@@ -226,7 +226,8 @@ def _neighbours_together(
     width, height = dataset.view_keys(batches[0][0])[0].size
     stages = zip(model.feature.out_channels, STAGE_SCALES.values(), strict=True)
     values = width * height * sum(channels / scale**2 for channels, scale in stages)
-    capacity = max(1, int(cache_gb * 1e9 / (values * next(model.buffers()).itemsize + 3 * width * height)))
+    view_bytes = values * next(model.buffers()).itemsize + 3 * width * height
+    capacity = max(1, int(cache_gb * 1e9 / max(1, view_bytes)))  # reading refuses images that are too small
     scans = defaultdict(list)
     for batch in batches:
         scans[dataset.entries[batch[0]].scan].append(batch)
