@@ -39,10 +39,8 @@ class FeatureNet(nn.Module):
         half = self.conv1(full)
         quarter = self.conv2(half)
         merged_half = over_views(_twice_as_large, quarter) + over_views(self.inner1, half)
-        finest = (
-            self._finest(merged_half, full) if torch.is_grad_enabled() else self._finest_in_slabs(merged_half, full)
-        )
-        return over_views(self.out1, quarter), over_views(self.out2, merged_half), finest
+        finest = self._finest if torch.is_grad_enabled() else self._finest_in_slabs
+        return over_views(self.out1, quarter), over_views(self.out2, merged_half), finest(merged_half, full)
 
     def _finest(self, merged_half: Tensor, full: Tensor) -> Tensor:
         """Features at the full resolution."""

@@ -38,17 +38,19 @@ def write_random_checkpoint(path: Path, kind: str = "student") -> None:
     path.write_bytes(checkpoint_bytes(model, torch.optim.Adam(model.parameters()), 0))
 
 
+def _precisions(plain: Callable[..., Figures], ours: Callable[..., Figures], common: dict) -> tuple[Case, ...]:
+    """The plain way, and the project's in float32 and in bf16, of work with `common` arguments."""
+    in_float32, in_bf16 = ({**common, "amp": amp} for amp in ("off", "bf16"))
+    return Case("plain", plain, common, PLAIN), Case("float32", ours, in_float32), Case("bf16", ours, in_bf16)
+
+
 # ---------------------------------------------------------------- prediction
 
 
 def prediction_comparison(scans: Path, checkpoint: Path, size: tuple[int, int], views: int) -> Comparison:
     """Depth and confidence of a whole scan, files read and written, at `size` (width, height) with `views` views."""
     common = {"scans": scans, "checkpoint": checkpoint, "size": size, "views": views}
-    cases = (
-        Case("plain", predict_plainly, common, PLAIN),
-        Case("float32", predict_scan, {**common, "amp": "off"}),
-        Case("bf16", predict_scan, {**common, "amp": "bf16"}),
-    )
+    cases = _precisions(predict_plainly, predict_scan, common)
     return Comparison("prediction", f"{size[0]}x{size[1]}, {views} views", "depth map", cases)
 
 
@@ -171,11 +173,7 @@ def _ring_of_cameras(views: int, width: int, height: int) -> torch.Tensor:
 def training_comparison(scans: Path, size: tuple[int, int], kind: str) -> Comparison:
     """One optimisation step of the teacher or the student, batch of one, on scans in the test layout."""
     common = {"scans": scans, "size": size, "kind": kind}
-    cases = (
-        Case("plain", train_plainly, common, PLAIN),
-        Case("float32", train, {**common, "amp": "off"}),
-        Case("bf16", train, {**common, "amp": "bf16"}),
-    )
+    cases = _precisions(train_plainly, train, common)
     return Comparison("training", f"{size[0]}x{size[1]}, {kind}, 5 views, batch 1", "step", cases)
 
 
@@ -185,11 +183,7 @@ def curves_comparison(scans: Path, size: tuple[int, int], kind: str, steps: int)
     What plain and float32 differ by is the noise: they compute the same but for the order of sums.
     """
     common = {"scans": scans, "size": size, "kind": kind, "steps": steps}
-    cases = (
-        Case("plain", train_plainly, common, PLAIN),
-        Case("float32", train, {**common, "amp": "off"}),
-        Case("bf16", train, {**common, "amp": "bf16"}),
-    )
+    cases = _precisions(train_plainly, train, common)
     return Comparison("curves", f"{size[0]}x{size[1]}, {kind}, {steps} steps, mean losses of its tenths", "step", cases)
 
 
