@@ -10,7 +10,7 @@ from models.checkpoint import load_model
 
 @pytest.mark.slow
 def test_rendered_scenes_then_rounds_of_real_ones(quick_python, tmp_path):
-    """The second round has the first one's student for a teacher, and the large scenes too; a rerun makes nothing anew."""
+    """The first round's student makes the labels of the second, which has large scenes; a rerun makes nothing anew."""
     made, real = tmp_path / "weights", own_scenes(tmp_path / "real", "garden")
     settings = {"WEIGHTS_DIR": made, "REAL_DIR": real, "AMP": "off", "PYTHON_BIN": quick_python}
     settings |= {"SCENES": 1, "LARGE_SCENES": 1, "STEPS": 1, "REAL_STEPS": "1 1", "REAL_SHARE": 2}
