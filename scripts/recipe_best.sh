@@ -10,5 +10,6 @@ case "$(basename "$0")" in
         THRES_VIEW="${THRES_VIEW:-3}"     # few views see each pixel in small scans
         START="${START:-teacher}"         # the student goes on from its teacher's weights
         READ_OUT="${READ_OUT:-local}"     # depth between the hypotheses
+        ROUNDS="${ROUNDS:-3}"             # each helps, by less and less
         ;;
 esac

@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--outdir", type=Path, required=True, help="the benchmark's folder")
     args = parser.parse_args()
     rows = {variant: table_row(seeds) for variant, seeds in collect(args.outdir).items()}
-    rows = dict(sorted(rows.items(), key=lambda item: (item[0] != "best", item[0])))
+    rows = dict(sorted(rows.items(), key=lambda item: (not item[0].startswith("rounds_"), item[0])))
     times, hardware = training_times(args.outdir), machine()
     hours = sum(time["steps"] * time["seconds_per_step"] for time in times) / 3600
     summary = f"{len(times)} trainings, {hours:.1f} hours in steps"
