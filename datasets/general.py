@@ -1,17 +1,33 @@
 """The test layout: DTU test, Tanks and Temples, own photos (specs: formats)."""
 
+import dataclasses
 import functools
 import re
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from datasets.files import DataError
 from datasets.io import Camera, read_depth_png, read_image_size, read_pfm, read_points
 from datasets.layouts import Layout, folder_names
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
+_NEIGHBOURS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfacePoints:
+    """Which points of a surface stand for the depth of a view.
+
+    cell: of the points in a cell of cell x cell pixels only the nearest to the camera; those behind it may be hidden.
+    isolated: this share of the points, those farthest from their nearest neighbours, is left out; triangulated points
+        are often wrong there.
+    """
+
+    cell: int = 8
+    isolated: float = 0.0
 
 
 class GeneralScans(Layout):
@@ -52,18 +68,17 @@ class GeneralScans(Layout):
         depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
         return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
 
-    def depth_of_points(self, scan: str, view: int, size: tuple[int, int], cell: int) -> np.ndarray | None:
-        """The depth [H, W] at `size` (width, height) of the scan's points that the view sees, 0 elsewhere.
-
-        Of the points in a cell of cell x cell pixels only the nearest is kept: those behind it may be hidden. None when
-        the scan has no points.
-        """
+    def depth_of_points(
+        self, scan: str, view: int, size: tuple[int, int], kept: SurfacePoints = SurfacePoints()
+    ) -> np.ndarray | None:
+        """The depth [H, W] at `size` (width, height) of the scan's points that the view sees and that are `kept`, 0
+        elsewhere; None when the scan has no points."""
         path = self.root / scan / "sparse_points.txt"
         if not path.exists():
             return None
         width, height = read_image_size(self.image_path(scan, view))
         camera = self.camera(scan, view).scaled(size[0] / width, size[1] / height)
-        return nearest_points(_read_points_once(str(path)), camera, size, cell)
+        return nearest_points(_read_points_once(str(path), kept.isolated), camera, size, kept.cell)
 
 
 class SingleScan(GeneralScans):
@@ -81,8 +96,18 @@ class SingleScan(GeneralScans):
 
 
 @functools.lru_cache(maxsize=2)
-def _read_points_once(path: str) -> np.ndarray:
-    return read_points(path)
+def _read_points_once(path: str, isolated: float) -> np.ndarray:
+    return without_isolated(read_points(path), isolated)
+
+
+def without_isolated(points: np.ndarray, share: float) -> np.ndarray:
+    """Points [N, 3] without the share of them whose nearest neighbours are the farthest, by their mean distance."""
+    neighbours = min(_NEIGHBOURS, len(points) - 1)
+    if share == 0 or neighbours < 1:
+        return points
+    distances, _ = cKDTree(points).query(points, neighbours + 1)  # the first is the point itself
+    order = np.argsort(distances[:, 1:].mean(axis=1), kind="stable")
+    return points[np.sort(order[: len(points) - int(share * len(points))])]
 
 
 def nearest_points(points: np.ndarray, camera: Camera, size: tuple[int, int], cell: int) -> np.ndarray:

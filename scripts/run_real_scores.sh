@@ -15,6 +15,7 @@ NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
 MAX_H="${MAX_H:-342}"
+ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
 
 [ -d "$DATA_DIR" ] || fail "DATA_DIR=$DATA_DIR: no such folder. Set it to a folder of scenes with known depth"
 has_truth() { [ -d "$1/gt" ] || [ -d "$1/depth" ] || [ -f "$1/sparse_points.txt" ]; }
@@ -38,5 +39,6 @@ same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"
 launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" --amp "$AMP" --filter_method none "$@"
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
-    --predictions zncc="$OUTDIR/zncc" network="$OUTDIR/network" --out "$OUTDIR/scores.json"
+    --isolated "$ISOLATED" --predictions zncc="$OUTDIR/zncc" network="$OUTDIR/network" \
+    --out "$OUTDIR/scores.json"
 echo "scores: $OUTDIR/scores.json"

@@ -11,7 +11,8 @@ error is the whole true depth; the share of such pixels is "missing".
 
 A scan without these maps may have sparse_points.txt, points of its surface (x y z a line, world units). They are
 projected into every view at the size of its prediction; of those in a cell of --cell x --cell pixels the one nearest to
-the camera counts, against the predicted depth of the pixel that is nearest to it.
+the camera counts, against the predicted depth of the pixel that is nearest to it. Triangulated points may be wrong:
+--isolated 0.2 leaves out the fifth of them that is farthest from its neighbours.
 
 --curve keeps the pixels of at least a confidence (NaN counts as 0) that have a predicted depth: the share of the true
 depths that is kept ("completeness"), and the errors of these.
@@ -28,15 +29,14 @@ if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import DataError, write_json
-from datasets.general import GeneralScans
+from datasets.general import GeneralScans, SurfacePoints
 from datasets.io import write_image
 from fusion.predictions import read_map
 from tools.pictures import depth_sheet
 from tools.predict import view_path
-from tools.program import Formatter, float_list, positive_int, run_program
+from tools.program import Formatter, float_list, positive_int, run_program, share
 
 CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
-CELL = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,21 +52,25 @@ class Pixels:
 
 
 def known_depth(
-    layout: GeneralScans, scan: str, view: int, size: tuple[int, int], cell: int = CELL
+    layout: GeneralScans, scan: str, view: int, size: tuple[int, int], kept: SurfacePoints = SurfacePoints()
 ) -> np.ndarray | None:
     """A view's true depth [H, W] at `size` (width, height), 0 where unknown: its map, else the scan's points."""
     truth = layout.ground_truth(scan, view, size)
-    return layout.depth_of_points(scan, view, size, cell) if truth is None else truth
+    return layout.depth_of_points(scan, view, size, kept) if truth is None else truth
 
 
 def read_pixels(
-    layout: GeneralScans, outdir: Path, scans: list[str], confidence: bool = False, cell: int = CELL
+    layout: GeneralScans,
+    outdir: Path,
+    scans: list[str],
+    confidence: bool = False,
+    kept: SurfacePoints = SurfacePoints(),
 ) -> Pixels:
     """The pixels of all views of the scans; raises DataError where no depth is known, or a map is missing."""
     parts = []
     for scan in scans:
         for view, sources in layout.pairs(scan):
-            part = _view_pixels(layout, outdir, scan, view, confidence, cell) if sources else None
+            part = _view_pixels(layout, outdir, scan, view, confidence, kept) if sources else None
             if part is not None:
                 parts.append(part)
     if sum(len(truth) for truth, *_ in parts) == 0:
@@ -76,10 +80,12 @@ def read_pixels(
     return Pixels(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _view_pixels(layout: GeneralScans, outdir: Path, scan: str, view: int, confidence: bool, cell: int) -> list | None:
+def _view_pixels(
+    layout: GeneralScans, outdir: Path, scan: str, view: int, confidence: bool, kept: SurfacePoints
+) -> list | None:
     """A view's truth, depth and, where wanted, confidence; None when its depth is not known."""
     depth = read_map(view_path(outdir, scan, "depth_est", view, ".pfm"))
-    truth = known_depth(layout, scan, view, depth.shape[::-1], cell)
+    truth = known_depth(layout, scan, view, depth.shape[::-1], kept)
     if truth is None:
         return None
     maps = [truth, np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))]
@@ -122,13 +128,13 @@ def depth_metrics(
     thresholds: tuple[float, ...],
     relative: tuple[float, ...] = (),
     curve: tuple[float, ...] = (),
-    cell: int = CELL,
+    kept: SurfacePoints = SurfacePoints(),
 ) -> dict:
     """The errors over all pixels of the scans, the number of pixels, and the share without a predicted depth.
 
     With confidence thresholds in `curve` also "curve": for each of them the errors of the pixels it keeps.
     """
-    pixels = read_pixels(layout, outdir, scans, bool(curve), cell)
+    pixels = read_pixels(layout, outdir, scans, bool(curve), kept)
     metrics = error_metrics(pixels, thresholds, relative)
     metrics |= {"pixels": len(pixels.truth), "missing": float((pixels.depth == 0).mean())}
     if curve:
@@ -195,7 +201,9 @@ def main() -> None:
     parser.add_argument(
         "--curve", type=float_list, nargs="?", const=CURVE, default="", help="confidence thresholds of the curve"
     )
-    parser.add_argument("--cell", type=positive_int, default=CELL, help="side of a cell of sparse points, pixels")
+    points = SurfacePoints()
+    parser.add_argument("--cell", type=positive_int, default=points.cell, help="side of a cell of points, pixels")
+    parser.add_argument("--isolated", type=share, default=points.isolated, help="share of points that is left out")
     parser.add_argument("--by_scan", action="store_true", help="a row for every scan and prediction")
     parser.add_argument("--out", help="write the numbers to this JSON file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")
@@ -203,7 +211,7 @@ def main() -> None:
     layout = GeneralScans(args.testpath)
     scans = layout.scans(args.testlist)
     predictions = dict(args.predictions)
-    settings = (args.thresholds, args.relative, args.curve, args.cell)
+    settings = (args.thresholds, args.relative, args.curve, SurfacePoints(args.cell, args.isolated))
     groups = {f"{scan} ": [scan] for scan in scans} if args.by_scan else {"": scans}
     rows = {
         name + label: depth_metrics(layout, folder, group, *settings)

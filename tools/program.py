@@ -131,6 +131,14 @@ def positive_float(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number from 0 on and below 1."""
+    value = finite_float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 on and below 1")
+    return value
+
+
 def positive_int(text: str) -> int:
     """A whole number from 1 on."""
     return _whole_number(text, 1)

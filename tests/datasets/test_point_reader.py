@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets.files import DataError
-from datasets.general import GeneralScans, nearest_points
+from datasets.general import GeneralScans, SurfacePoints, nearest_points, without_isolated
 from datasets.io import Camera, read_points
 from datasets.synthetic import write_test_layout
 
@@ -57,6 +57,15 @@ def test_of_points_in_a_cell_the_nearest_to_the_camera_is_kept():
     assert sorted(nearest_points(points, CAMERA, SIZE, 1).max(axis=0)[[17, 20, 23, 24]]) == [4, 5, 7, 9]
 
 
+def test_isolated_points_are_left_out():
+    """Of a grid and two points off it these go first; the order of the others stays, and a lone point does too."""
+    grid = np.stack(np.mgrid[:7, :7, :2], axis=-1).reshape(-1, 3).astype(float)
+    points = np.insert(grid, [20, 60], [[3, 3, 9], [20, 3, 0]], axis=0)
+    np.testing.assert_array_equal(without_isolated(points, 0.02), grid)
+    np.testing.assert_array_equal(without_isolated(points, 0), points)
+    assert len(without_isolated(points, 0.5)) == 50 and len(without_isolated(grid[:1], 0.5)) == 1
+
+
 def test_points_behind_the_camera_and_outside_the_image_are_left_out():
     """The first pixel's edges are half a pixel from its centre, as everywhere."""
     pixels = np.array([[-0.4, 0], [-0.6, 0], [31.4, 15], [31.6, 15], [16, 15.6]])
@@ -70,14 +79,14 @@ def test_depth_of_a_scans_points_at_another_size(tmp_path):
     """Points taken off a view's exact depth have it in that view, also where the image is scaled."""
     write_test_layout(tmp_path, {"scan1": 1}, width=64, height=64, views=3)
     layout = GeneralScans(tmp_path)
-    assert layout.depth_of_points("scan1", 0, (64, 64), 8) is None
+    assert layout.depth_of_points("scan1", 0, (64, 64)) is None
     truth, camera = layout.ground_truth("scan1", 0, (64, 64)), layout.camera("scan1", 0)
     y, x = np.mgrid[4:64:8, 4:64:8].reshape(2, -1)
     z = truth[y, x]
     in_world = np.linalg.inv(camera.projection()) @ np.stack([x * z, y * z, z, np.ones_like(z)])
     np.savetxt(tmp_path / "scan1" / "sparse_points.txt", in_world[:3].T)
-    depth = layout.depth_of_points("scan1", 0, (64, 64), 8)
+    depth = layout.depth_of_points("scan1", 0, (64, 64))
     np.testing.assert_allclose(depth[y, x], z, rtol=1e-5)
     assert (depth > 0).sum() == 64
-    half = layout.depth_of_points("scan1", 0, (32, 64), 1)
+    half = layout.depth_of_points("scan1", 0, (32, 64), SurfacePoints(cell=1))
     np.testing.assert_allclose(half[y, x // 2], z, rtol=1e-5)

@@ -8,7 +8,7 @@ from helpers import ROOT, run_program, succeed
 from PIL import Image
 
 from datasets.files import DataError, read_json
-from datasets.general import GeneralScans, SingleScan
+from datasets.general import GeneralScans, SingleScan, SurfacePoints
 from datasets.io import read_image_size, write_pfm
 from datasets.synthetic import write_test_layout
 from tools.eval_depth import depth_metrics, format_table
@@ -202,9 +202,10 @@ def test_points_of_the_surface(pointed):
     assert metrics["missing"] == metrics["mean_relative"] == 1 and metrics["within_10%"] == 0
 
 
-def test_larger_cells_keep_fewer_points(pointed):
+def test_larger_cells_and_leaving_out_isolated_points_keep_fewer(pointed):
     layout, out = pointed
-    assert depth_metrics(layout, out, ["scan1"], (2.0,), cell=16)["pixels"] == 16
+    assert depth_metrics(layout, out, ["scan1"], (2.0,), kept=SurfacePoints(cell=16))["pixels"] == 16
+    assert depth_metrics(layout, out, ["scan1"], (2.0,), kept=SurfacePoints(isolated=0.25))["pixels"] == 48
 
 
 def test_program_prints_a_row_for_every_scan(pointed, tmp_path):
