@@ -94,7 +94,9 @@ def over_views(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def _normalize_views(bn: nn.Module, x: Tensor) -> Tensor:
     """BatchNorm of views [B, N, C, H, W] with statistics per view; the running ones see the views one after another."""
-    if not bn.training or type(bn) is not nn.BatchNorm2d:  # SyncBatchNorm has its own way
+    if not bn.training:
+        return over_views(bn, x)
+    if type(bn) is not nn.BatchNorm2d:  # SyncBatchNorm has its own way
         return torch.stack([bn(view) for view in x.unbind(1)], dim=1)
     batch, views, channels, height, width = x.shape
     # Each channel of each view is a channel of its own.

@@ -1,6 +1,7 @@
 # What was measured to be better than the official settings, on scenes with exact depth (README, "Training benchmark").
 # Sourced by the drivers with RECIPE=best; whatever is set in the environment stays as it is.
 
+FREEZE_BN="${FREEZE_BN:-0.67}" # with few samples a step, running statistics are not those that the weights learned with
 case "$(basename "$0")" in
     run_train_unsup.sh)
         LOSS="${LOSS:-per_pixel}" # residuals per pixel, each stage counted once

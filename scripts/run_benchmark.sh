@@ -22,11 +22,11 @@ TEACHER_STEPS="${TEACHER_STEPS:-500}"                   # fewer than a student's
 STUDENT_STEPS="${STUDENT_STEPS:-1000}"                  # of every round
 AMP="${AMP:-$(default_amp)}"
 VARIANTS="rounds_1 rounds_2 rounds_3 official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch
-    read_out_official read_out_median no_product"
+    read_out_official read_out_median no_product no_freeze"
 
 settings_of() { # settings_of VARIANT: prints the settings in which it differs from rounds_1
     case "$1" in
-        official) echo "RECIPE=official TEACHER_LOSS=official THRES_VIEW=3" ;; # 7 views, as on DTU, are more than there are
+        official) echo "RECIPE=official TEACHER_LOSS=official FREEZE_BN=1 THRES_VIEW=3" ;; # there are not 7 views, as on DTU
         teacher_official) echo "TEACHER_LOSS=official" ;;
         kd_official) echo "LOSS=official" ;;
         kd_hard) echo "LOSS=hard" ;;
@@ -35,6 +35,7 @@ settings_of() { # settings_of VARIANT: prints the settings in which it differs f
         scratch) echo "START=scratch" ;;
         read_out_official | read_out_median) echo "TEST_READ_OUT=${1#read_out_}" ;;
         no_product) echo "CONFIDENCE=last" ;;
+        no_freeze) echo "FREEZE_BN=1" ;;
         rounds_[1-9]) echo "ROUNDS=${1#rounds_}" ;;
         *) fail "no variant $1; there are:" $VARIANTS ;;
     esac
@@ -68,12 +69,13 @@ tested() {
 
 run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with it
     local seed="$1" variant="$2" setting
-    export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1 TEST_READ_OUT=
+    export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1 FREEZE_BN= TEST_READ_OUT=
     for setting in $(settings_of "$variant"); do export "${setting?}"; done
     export DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
     local samples=$((TRAIN_SCENES * 18)) # of an epoch: views and lights
     local common=(--seed "$seed" --warmup_steps 50 --save_steps 500)
-    local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS" dir="$BENCH_DIR/seed_$seed/$variant" teacher student
+    local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS${FREEZE_BN:+_freeze_$FREEZE_BN}" teacher student
+    local dir="$BENCH_DIR/seed_$seed/$variant"
     local students="$BENCH_DIR/seed_$seed/$(trained_as "$variant")"
     echo "== seed $seed, $variant: teacher"
     LOG_DIR="$teacher_dir" LOSS="$TEACHER_LOSS" stoppable bash "$ROOT/scripts/run_train_unsup.sh" \

@@ -21,6 +21,7 @@ AMP="${AMP:-off}"                                       # off, bf16, fp16
 LOSS="${LOSS:-official}"                                # official, paper, hard
 START="${START:-scratch}"                               # a student's first weights: scratch, or teacher for its teacher's
 READ_OUT="${READ_OUT:-official}"                        # official, local, median: a student's depth
+FREEZE_BN="${FREEZE_BN:-1}"                             # share of the steps after which BatchNorm is as in prediction
 CONFIDENCE="${CONFIDENCE:-product}"                     # of the stages, or last: of stage 3 alone
 LIGHT_IDX="${LIGHT_IDX:-6}"                             # light whose images the labels are predicted from
 NUM_VIEW="${NUM_VIEW:-5}"
@@ -56,7 +57,8 @@ for ((round = 1; round <= ROUNDS; round++)); do
         --depth_diff "$DEPTH_DIFF" --thres_view "$THRES_VIEW"
     launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
         --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
-        --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
+        --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" --freeze_bn "$FREEZE_BN" \
+        "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
     teacher="$(best_checkpoint "$student")"
 done
 echo "student: $teacher"

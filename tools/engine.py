@@ -78,6 +78,7 @@ class Trainer:
         self.signals = StopSignals(at_once=False)
         self.stop_signal, self.late = 0, False  # what all processes agree on after each step
         self._restore()
+        self.norms = [part for part in self.network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
         self.buffers = list(self.network.buffers())
         self.good_buffers = [buffer.clone() for buffer in self.buffers]
         writes_events = distributed.is_main() and args.mode == "train"
@@ -254,15 +255,30 @@ class Trainer:
             self._agree(finite=True)  # in the place of the next step's: the other processes stop with it
 
     def _learning_rate(self) -> float:
-        args = self.args
-        steps_per_epoch = max(1, len(self.train_loader))
-        factor = learning_rate_factor(self.step, steps_per_epoch, args.warmup_steps, self.milestones, self.divisor)
-        return args.lr * factor
+        args, epoch = self.args, self._steps_per_epoch()
+        return args.lr * learning_rate_factor(self.step, epoch, args.warmup_steps, self.milestones, self.divisor)
+
+    def _steps_per_epoch(self) -> int:
+        return max(1, len(self.train_loader))
+
+    def _set_norms(self) -> None:
+        """BatchNorm's mode at this step.
+
+        Statistics of one sample differ from the running ones of prediction, and these depend on the last few samples;
+        after --freeze_bn the weights learn to go with the running ones as they are.
+        """
+        args, steps = self.args, self.args.epochs * self._steps_per_epoch()
+        if args.max_steps > 0:
+            steps = min(steps, args.max_steps)
+        training = args.freeze_bn == 1 or self.step < args.freeze_bn * steps
+        for norm in self.norms:
+            norm.train(training)
 
     def train_step(self, batch: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
         """One optimisation step; all processes skip it together when a loss or the gradient is not finite on any."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        self._set_norms()
         with torch.autocast(self.device.type, self.amp_type, enabled=self.amp_type is not None):
             outputs = self.model(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
         losses = self.compute_losses(outputs, batch)

@@ -56,6 +56,12 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument(
         "--warmup_steps", type=natural_int, default=500, help="steps from a third of the rate to all of it"
     )
+    parser.add_argument(
+        "--freeze_bn",
+        type=float,
+        default=1,
+        help="share of the steps after which BatchNorm uses its running statistics, as in prediction; 1: never",
+    )
     parser.add_argument("--wd", type=float, default=0.0001, help="weight decay")
     parser.add_argument("--nviews", type=int, default=5, help="views per sample: the reference and its sources")
     parser.add_argument("--dlossw", type=float_list, default="1,1,1", help="loss weight of each stage")
@@ -114,6 +120,8 @@ def check_flags(args: argparse.Namespace) -> None:
     for name in ("lr", "wd"):
         if not 0 <= getattr(args, name) < math.inf:
             raise DataError(f"--{name} {getattr(args, name):g}: must be a number from 0 on")
+    if not 0 <= args.freeze_bn <= 1:
+        raise DataError(f"--freeze_bn {args.freeze_bn:g}: must be a share of the training's steps, from 0 to 1")
     parse_milestones(args.lrepochs)
 
 

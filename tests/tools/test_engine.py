@@ -272,6 +272,21 @@ def test_a_single_bad_step_is_skipped(flags):
     trainer.log.close()
 
 
+def test_after_a_share_of_the_steps_batch_norm_is_as_in_prediction(flags):
+    """Half of two steps: its running statistics are those of one step, and the weights go on learning."""
+    log = Path(flags[flags.index("--logdir") + 1])
+    succeed(run_program("train_unsup.py", *flags, "--max_steps", 1))
+    before = torch.load(log / MODEL, weights_only=True)["model"]
+    shutil.rmtree(log)
+    succeed(run_program("train_unsup.py", *flags, "--freeze_bn", 0.5))
+    after = torch.load(log / MODEL, weights_only=True)["model"]
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    statistics = {
+        name for name in before if name.rsplit(".")[-1] in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert statistics and same == statistics
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -283,6 +298,7 @@ def test_a_single_bad_step_is_skipped(flags):
         (("--depth_inter_r", "4,1,0"), "--depth_inter_r 4.0,1.0,0.0: needs three positive numbers"),
         (("--interval_scale", "0"), "--interval_scale 0.0: must be positive"),
         (("--dlossw", "1,1"), "need three numbers, one per stage"),
+        (("--freeze_bn", "nan"), "--freeze_bn nan: must be a share of the training's steps, from 0 to 1"),
         (("--cr_base_chs", "8"), "need three numbers, one per stage"),
         (("--lrepochs", "soon"), "--lrepochs soon: write epochs and a divisor"),
         (("--nviews", "1"), "1 views are too few"),
