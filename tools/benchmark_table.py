@@ -70,15 +70,14 @@ def ranking_text(ranking: dict[str, Any]) -> str:
 
 def table_cells(rows: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The table's head and its rows as text; errors in mm."""
-    head = ["variant", "seeds", "overall", "median", "mean", "within 2 mm"]
+    head = ["variant", "seeds", *ERRORS]
     head += [f"{name.replace('_', ' ')} ratio" for name in RATIOS]
     body = []
     for variant, row in rows.items():
         teacher, student = row["teacher"], row["student"]
         cells = [f"{teacher[name]:.2f} → {student[name]:.2f}" for name in ERRORS]
-        cells.append(f"{teacher['within_2']:.1%} → {student['within_2']:.1%}")
         for mean, low, high in row["ratios"].values():
-            cells.append(f"{mean:.2f}" + (f" ({low:.2f} to {high:.2f})" if row["seeds"] > 1 else ""))
+            cells.append(f"{mean:.2f}" + (f" ({low:.2f}–{high:.2f})" if row["seeds"] > 1 else ""))
         body.append([variant, str(row["seeds"]), *cells])
     return head, body
 

@@ -58,7 +58,7 @@ def test_the_table_averages_over_seeds(tmp_path):
             tmp_path / f"seed_{seed}" / "teacher_per_pixel" / "training.json", {"steps": 3600, "seconds_per_step": 0.5}
         )
     out = succeed(run_program("tools/benchmark_table.py", "--outdir", tmp_path))
-    assert "| rounds_1 | 2 | 2.00 → 1.20 |" in out and "0.60 (0.50 to 0.70)" in out
+    assert "| rounds_1 | 2 | 2.00 → 1.20 |" in out and "0.60 (0.50–0.70)" in out
     assert "2 trainings, 1.0 hours in steps" in out
     page = (tmp_path / "benchmark.html").read_text()
     assert "2.00 → 1.20" in page and 'aria-label="pixels within an error, % over' in page
