@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # How the checkpoint that comes with the project (ckpt/kdmvs.ckpt) was made; the model card beside it tells what it scored.
 # A student learns from rendered scenes, whose depth is exact, and then, in rounds, also from the pseudo-labels of real
-# scans: what it predicts there itself and several views confirm. From the second round on larger rendered scenes are among
-# them. No measured depth is used. Interrupted, it goes on where it was.
-# Settings: edit here or set in the environment.
+# scans: what it predicts there itself and several views confirm. Further rounds have larger rendered scenes, too. No measured
+# depth is used. Interrupted, it goes on where it was. Settings: edit here or set in the environment.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -12,9 +11,9 @@ REAL_DIR="${REAL_DIR:-}"                                # real scans in the test
 REAL_LIST="${REAL_LIST:-all}"                           # names of those to learn from
 PHOTOGRAPHS="${PHOTOGRAPHS:-}"                          # folder of photographs that scenes are papered with; or none
 SCENES="${SCENES:-200}"                                 # rendered at 256x192
-LARGE_SCENES="${LARGE_SCENES:-100}"                     # rendered at 384x288, the size that real images are scaled to
+LARGE_SCENES="${LARGE_SCENES:-100}"                     # rendered at 384x288, as real images are, from the second round on
 STEPS="${STEPS:-1800}"                                  # on rendered scenes
-REAL_STEPS="${REAL_STEPS:-600 1000}"                    # on rendered and real ones, in each round
+REAL_STEPS="${REAL_STEPS:-600}"                         # on rendered and real ones; a number for each round
 REAL_SHARE="${REAL_SHARE:-6}"                           # times that a real scan comes up while a rendered scene does once
 AMP="${AMP:-$(default_amp)}"
 
