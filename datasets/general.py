@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from datasets.files import DataError
 from datasets.io import Camera, read_depth_png, read_image_size, read_pfm, read_points
@@ -105,6 +104,8 @@ def without_isolated(points: np.ndarray, share: float) -> np.ndarray:
     neighbours = min(_NEIGHBOURS, len(points) - 1)
     if share == 0 or neighbours < 1:
         return points
+    from scipy.spatial import cKDTree  # here: every program imports this module, few need this
+
     distances, _ = cKDTree(points).query(points, neighbours + 1)  # the first is the point itself
     order = np.argsort(distances[:, 1:].mean(axis=1), kind="stable")
     return points[np.sort(order[: len(points) - int(share * len(points))])]

@@ -87,6 +87,11 @@ class ConvBnReLU2d(nn.Module):
         return F.relu(_normalize_views(self.bn, over_views(self.conv, x)), inplace=True)
 
 
+def batch_norms(network: nn.Module) -> list[nn.Module]:
+    """All BatchNorm layers of a network, synchronised ones too."""
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
 def over_views(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a layer of maps [B, C, H, W] to them, or to all views [B, N, C, H, W] at once."""
     return layer(x) if x.ndim == 4 else layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])

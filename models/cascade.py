@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.blocks import batch_norms
 from models.features import FeatureNet
 from models.plane_sweep import variance_volume
 from models.regularization import CostRegNet, VarianceNet
@@ -223,7 +224,7 @@ def _entry_in_slabs(
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
     """Within it, passes through the network leave BatchNorm's running statistics alone."""
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = batch_norms(network)
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

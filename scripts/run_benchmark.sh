@@ -26,7 +26,7 @@ VARIANTS="rounds_1 rounds_2 rounds_3 official teacher_official kd_official kd_ha
 
 settings_of() { # settings_of VARIANT: prints the settings in which it differs from rounds_1
     case "$1" in
-        official) echo "RECIPE=official TEACHER_LOSS=official FREEZE_BN=1 THRES_VIEW=3" ;; # there are not 7 views, as on DTU
+        official) echo "RECIPE=official TEACHER_LOSS=official FREEZE_BN=1 THRES_VIEW=3" ;; # of 7 views on DTU
         teacher_official) echo "TEACHER_LOSS=official" ;;
         kd_official) echo "LOSS=official" ;;
         kd_hard) echo "LOSS=hard" ;;
@@ -41,7 +41,7 @@ settings_of() { # settings_of VARIANT: prints the settings in which it differs f
     esac
 }
 
-trained_as() { # trained_as VARIANT: prints the one whose students it tests; read-outs and further rounds have those of rounds_1
+trained_as() { # trained_as VARIANT: prints the one whose students it tests; read-outs and all rounds share rounds_1's
     case "$1" in read_out_* | rounds_*) echo rounds_1 ;; *) echo "$1" ;; esac
 }
 

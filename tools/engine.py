@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from datasets.files import DataError, write_bytes, write_json
 from datasets.mvs import MVSDataset
+from models.blocks import batch_norms
 from models.checkpoint import checkpoint_bytes, load_optimizer, load_start, load_weights, read_checkpoint
 from tools import distributed
 from tools.devices import move_to
@@ -78,7 +79,7 @@ class Trainer:
         self.signals = StopSignals(at_once=False)
         self.stop_signal, self.late = 0, False  # what all processes agree on after each step
         self._restore()
-        self.norms = [part for part in self.network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        self.norms = batch_norms(self.network)
         self.buffers = list(self.network.buffers())
         self.good_buffers = [buffer.clone() for buffer in self.buffers]
         writes_events = distributed.is_main() and args.mode == "train"
