@@ -32,7 +32,7 @@ CHECK="${CHECK:-normal}"                                # normal, dynamic
 CONF="${CONF:-0.05}"
 REPROJECT_DIST="${REPROJECT_DIST:-1}"
 DEPTH_DIFF="${DEPTH_DIFF:-0.005}"
-THRES_VIEW="${THRES_VIEW:-7}"
+THRES_VIEW="${THRES_VIEW:-7}"                           # sources that must agree: in every round, or "7 5 5" round by round
 
 need_data DATASET_DIR "$DATASET_DIR" "the DTU training data (folders Cameras, Rectified)"
 teacher="${CKPT_FILE:-$(best_checkpoint "$ROOT/outputs/unsup")}"
@@ -41,6 +41,7 @@ teacher="${CKPT_FILE:-$(best_checkpoint "$ROOT/outputs/unsup")}"
 flags=()
 if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 case "$START" in scratch | teacher) ;; *) fail "START=$START: must be scratch or teacher" ;; esac
+read -ra thres_views <<<"$THRES_VIEW"
 shared=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 
 for ((round = 1; round <= ROUNDS; round++)); do
@@ -54,7 +55,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
         --confidence "$CONFIDENCE" "${shared[@]}"
     launch tools/check_and_encode.py --testpath "$est" --pairpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
         --outdir "$labels" --check "$CHECK" --conf "$CONF" --reproject_dist "$REPROJECT_DIST" \
-        --depth_diff "$DEPTH_DIFF" --thres_view "$THRES_VIEW"
+        --depth_diff "$DEPTH_DIFF" --thres_view "${thres_views[round - 1]:-${thres_views[-1]}}"
     launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
         --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
         --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" --freeze_bn "$FREEZE_BN" \

@@ -130,9 +130,11 @@ def test_teacher_two_rounds_and_test(tmp_path):
     teacher = tmp_path / "teacher" / "model_000000.ckpt"
     assert teacher.exists()
 
-    rounds = {**settings, "LOG_DIR": tmp_path / "kd", "CKPT_FILE": teacher, "ROUNDS": 2, "THRES_VIEW": 1}
+    rounds = {**settings, "LOG_DIR": tmp_path / "kd", "CKPT_FILE": teacher, "ROUNDS": 2, "THRES_VIEW": "1 0"}
     result = run_driver("run_train_kd.sh", *short, **rounds)
     assert result.returncode == 0, result.stderr
+    records = [tmp_path / "kd" / f"round_{n}" / "labels" / "scan1" / "check_and_encode.json" for n in (1, 2)]
+    assert [json.loads(record.read_text())["required"] for record in records] == [[1], [0]]  # THRES_VIEW by round
     students = [tmp_path / "kd" / f"round_{n}" / "student" / "model_000000.ckpt" for n in (1, 2)]
     assert students[0].read_bytes() != students[1].read_bytes()
 
