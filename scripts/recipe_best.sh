@@ -8,7 +8,7 @@ case "$(basename "$0")" in
         ;;
     run_train_kd.sh)
         LOSS="${LOSS:-paper}"             # the label's Gaussian over the hypotheses, as the paper has it
-        THRES_VIEW="${THRES_VIEW:-3 2}"   # few views see each pixel in small scans; a better teacher needs fewer to agree
+        THRES_VIEW="${THRES_VIEW:-3 3 2}" # few views see each pixel in small scans; the best teachers need fewer to agree
         START="${START:-teacher}"         # the student goes on from its teacher's weights
         READ_OUT="${READ_OUT:-local}"     # depth between the hypotheses
         ROUNDS="${ROUNDS:-3}"             # each helps, by less and less

@@ -1,5 +1,6 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
+import json
 import os
 import shlex
 import shutil
