@@ -4,9 +4,11 @@
     python test.py --testpath_single_scene MY_SCENE --loadckpt model.ckpt --outdir OUT
     python test.py ... --skip_depth --filter_method dynamic        (fuse the depth maps in --outdir again)
     python test.py ... --skip_depth --bbox=-50,-50,400,50,50,900 --voxel 2 --normals        (crop, thin, add normals)
+    python test.py ... --refine 3                    (better depth at edges and in poor texture, from the other views')
 
 Clouds: <outdir>/gipuma_pcd/mvsnet%03d_l3.ply for scans named scan<number>, <outdir>/gipuma_pcd/<scan>.ply otherwise.
-A rerun predicts only the views that are missing. Under torchrun each process takes its share of views and scans.
+A rerun predicts only the views that are missing. With --refine depth_est/ holds the refined maps and depth_raw/ the
+network's. Under torchrun each process takes its share of views and scans.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from tools import distributed
 from tools.flags import SHIPPED_CHECKPOINT
 from tools.predict import add_prediction_flags, predict, prediction_settings
 from tools.program import Formatter, finite_float, float_list, natural_int, positive_float, run_program
+from tools.refine import refine
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--outdir", default="outputs", help="folder for the results")
     parser.add_argument("--skip_depth", action="store_true", help="fuse the depth maps that are in --outdir already")
     add_prediction_flags(parser, "4,1,0.4", 1152, 864)
+    parser.add_argument(
+        "--refine",
+        type=natural_int,
+        default=0,
+        help="passes in which pixels take the depth of those around them that the other views support most",
+    )
 
     group = parser.add_argument_group("fusion")
     group.add_argument(
@@ -133,7 +142,9 @@ def main() -> None:
     device = distributed.start(args.device)
     layout, scans = open_scans(args)
     if not args.skip_depth:
-        predict(args, MVSDataset(layout, scans, settings), device)
+        predict(args, MVSDataset(layout, scans, settings), device, refined=args.refine > 0)
+    if args.refine:
+        refine(Path(args.outdir), layout, scans, args.refine)
     if args.filter_method != "none":
         for scan in distributed.share(scans):
             points = fuse(args, layout, scan, options, device)

@@ -16,7 +16,7 @@ from fusion.predictions import DepthView
 from numba_cache import cached_njit
 
 # NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.
-_FASTMATH = {"contract", "nsz"}
+FASTMATH = {"contract", "nsz"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,14 +96,14 @@ def colour_difference(
     return difference
 
 
-@cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
 def _difference(ref_depth, image, source, src_T_ref, difference):
     """Fill the colour differences [H, W]; see colour_difference."""
     height, width = ref_depth.shape
     right, bottom = source.shape[1] - 1.0, source.shape[0] - 1.0
     for y in numba.prange(height):
         u, v = np.empty(width), np.empty(width)
-        _project_row(y, ref_depth[y], src_T_ref, u, v)
+        project_row(y, ref_depth[y], src_T_ref, u, v)
         for x in range(width):
             seen = ref_depth[y, x] > 0 and not (u[x] == -1 and v[x] == -1)
             column, row = min(max(u[x], 0.0), right), min(max(v[x], 0.0), bottom)
@@ -113,7 +113,7 @@ def _difference(ref_depth, image, source, src_T_ref, difference):
             difference[y, x] = total / (3 * 255.0) if seen else 1.0
 
 
-@cached_njit(fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _sample(image, u, v):
     """Bilinear value of image [H, W] at (u, v), zero outside; (u, v) must lie in (-1, W) x (-1, H)."""
     height, width = image.shape
@@ -133,7 +133,7 @@ def _sample(image, u, v):
     return value
 
 
-@cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
 def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sums):
     """Add one source's votes to counts [L, H, W] and its depth differences to sums [2, H, W].
 
@@ -143,13 +143,13 @@ def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sum
     height, width = ref_depth.shape
     for y in numba.prange(height):
         u, v, sampled = np.empty(width), np.empty(width), np.empty(width)
-        _project_row(y, ref_depth[y], src_T_ref, u, v)
+        project_row(y, ref_depth[y], src_T_ref, u, v)
         _sample_row(src_depth, u, v, sampled)
         _vote_row(y, ref_depth[y], u, v, sampled, ref_T_src, thresholds, counts[:, y], sums[:, y])
 
 
-@cached_njit(fastmath=_FASTMATH, error_model="numpy")
-def _project_row(y, ref_depth, src_T_ref, u, v):
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def project_row(y, ref_depth, src_T_ref, u, v):
     """Positions u, v [W] in the source; -1, which is outside, where there is no depth or it lies behind the source."""
     A = src_T_ref
     row0, row1, row2 = A[0, 1] * y + A[0, 2], A[1, 1] * y + A[1, 2], A[2, 1] * y + A[2, 2]
@@ -161,7 +161,7 @@ def _project_row(y, ref_depth, src_T_ref, u, v):
         v[x] = ((A[1, 0] * x + row1) * depth + A[1, 3]) / z if seen else -1.0
 
 
-@cached_njit(fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _sample_row(src_depth, u, v, sampled):
     """Depths [W] of the source at the positions, 0 outside."""
     height, width = src_depth.shape
@@ -185,7 +185,7 @@ def _sample_row(src_depth, u, v, sampled):
             sampled[x] = 0.0
 
 
-@cached_njit(fastmath=_FASTMATH, error_model="numpy")
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _vote_row(y, ref_depth, u, v, sampled, ref_T_src, thresholds, counts, sums):
     """Carry the samples back to the reference and add where they agree to counts [L, W] and sums [2, W]."""
     B = ref_T_src

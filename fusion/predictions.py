@@ -11,7 +11,11 @@ from datasets.files import DataError, PathLike, list_folder
 from datasets.io import Camera, Pairs, read_camera, read_image, read_image_size, read_pairs, read_pfm
 
 # Sources are near their reference in pair.txt, so a few dozen depth maps in memory spare most of the reading.
-_MAPS_IN_MEMORY = 50
+MAPS_IN_MEMORY = 50
+
+DEPTH_FOLDER = "depth_est"
+# In a scan folder: what its predictions were made with.
+PREDICTION_RECORD = "prediction.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +27,20 @@ class DepthView:
 
 
 class Predictions:
-    """Reads the views of one scan folder with depth_est/, confidence/, cams/ and images/.
+    """Reads the views of one scan folder with depth_est/ (or another folder of depth), confidence/, cams/ and images/.
 
     Every reader raises DataError naming the file that is missing, damaged or of another size than the depth map.
     """
 
-    def __init__(self, scan_dir: PathLike) -> None:
+    def __init__(self, scan_dir: PathLike, depth_folder: str = DEPTH_FOLDER) -> None:
         self.folder = Path(scan_dir)
+        self.depth_folder = depth_folder
         # Not a method: a cache that held its own object would keep the maps until Python looks for such circles.
-        self.view = functools.lru_cache(_MAPS_IN_MEMORY)(functools.partial(_read_view, self.folder))
+        self.view = functools.lru_cache(MAPS_IN_MEMORY)(functools.partial(_read_view, self.folder, depth_folder))
 
     def depth_path(self, view: int) -> Path:
         """The file that holds the depth of a view."""
-        return _depth_path(self.folder, view)
+        return _depth_path(self.folder, self.depth_folder, view)
 
     def has(self, view: int) -> bool:
         """Whether the view was predicted."""
@@ -43,7 +48,7 @@ class Predictions:
 
     @functools.cached_property
     def _depth_files(self) -> frozenset[str]:
-        return frozenset(list_folder(self.folder / "depth_est"))
+        return frozenset(list_folder(self.folder / self.depth_folder))
 
     def confidence(self, view: int) -> np.ndarray:
         """Photometric confidence float32 [H, W] of a view."""
@@ -110,12 +115,13 @@ class Predictions:
             )
 
 
-def _depth_path(folder: Path, view: int) -> Path:
-    return folder / "depth_est" / f"{view:08d}.pfm"
+def _depth_path(folder: Path, depth_folder: str, view: int) -> Path:
+    return folder / depth_folder / f"{view:08d}.pfm"
 
 
-def _read_view(folder: Path, view: int) -> DepthView:
-    return DepthView(read_map(_depth_path(folder, view)), read_camera(folder / "cams" / f"{view:08d}_cam.txt"))
+def _read_view(folder: Path, depth_folder: str, view: int) -> DepthView:
+    camera = read_camera(folder / "cams" / f"{view:08d}_cam.txt")
+    return DepthView(read_map(_depth_path(folder, depth_folder, view)), camera)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Depth of real images against what is known of it: a network beside a plain plane sweep that needs no training
-# (tools/zncc_sweep.py), in one table. Interrupted, it goes on where it was. Settings: edit here or set in the
-# environment; further flags of test.py may follow on the command line.
+# Depth of real images against what is known of it: a plain plane sweep that needs no training (tools/zncc_sweep.py), a
+# network, and the network's depth refined by the other views (test.py --refine), in one table. Interrupted, it goes on
+# where it was. Settings: edit here or set in the environment; further flags of test.py may follow on the command line.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -15,6 +15,7 @@ NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
 MAX_H="${MAX_H:-342}"
+REFINE="${REFINE:-3}"                                   # passes of the refinement
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
 
 [ -d "$DATA_DIR" ] || fail "DATA_DIR=$DATA_DIR: no such folder. Set it to a folder of scenes with known depth"
@@ -38,7 +39,10 @@ scans=(--testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
 same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"
 launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" --amp "$AMP" --filter_method none "$@"
+rm -rf "$OUTDIR/refined"
+cp -R "$OUTDIR/network" "$OUTDIR/refined"
+launch test.py "${scans[@]}" --outdir "$OUTDIR/refined" --skip_depth --refine "$REFINE" --filter_method none
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
     --isolated "$ISOLATED" --predictions zncc="$OUTDIR/zncc" network="$OUTDIR/network" \
-    --out "$OUTDIR/scores.json"
+    refined="$OUTDIR/refined" --out "$OUTDIR/scores.json"
 echo "scores: $OUTDIR/scores.json"

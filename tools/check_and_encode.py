@@ -25,7 +25,7 @@ from datasets.files import DataError, check_scan_name, list_folder, read_json, r
 from datasets.io import Pairs, colour_map, read_image, write_image, write_pfm
 from fusion.consistency import Check, dynamic_check, normal_check
 from fusion.filters import check_prediction
-from fusion.predictions import Predictions
+from fusion.predictions import PREDICTION_RECORD, Predictions
 from tools import distributed
 from tools.program import Formatter, Progress, begin_results, run_program
 
@@ -119,7 +119,7 @@ def find_pair_file(pairpath: Path, scan: str) -> Path:
 
 def label_settings(args: argparse.Namespace, check: Check, scan: str, pairs: Pairs) -> dict:
     """What the labels of a scan depend on. Predictions are told apart by their own record, else by where they are."""
-    record = args.testpath / scan / "prediction.json"
+    record = args.testpath / scan / PREDICTION_RECORD
     return {
         "check": args.check,
         "conf": args.conf,

@@ -29,10 +29,11 @@ if not __package__:  # run as a file: find the packages beside this folder
 from datasets.io import Camera, colour_map, write_camera, write_image, write_pfm
 from datasets.mvs import MVSDataset, Settings, open_dataset
 from datasets.sample import STAGE_SCALES, stage_projections
+from fusion.predictions import DEPTH_FOLDER, PREDICTION_RECORD
 from models.blocks import fold
 from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
-from tools import distributed
+from tools import distributed, refine
 from tools.devices import move_to
 from tools.flags import (
     AMP_TYPES,
@@ -49,6 +50,7 @@ from tools.program import (
     Formatter,
     Progress,
     begin_results,
+    has_results,
     keep_freed_memory,
     positive_int,
     return_freed_memory,
@@ -56,8 +58,7 @@ from tools.program import (
 )
 from tools.view_features import SeenView, ViewFeatures, order_of_reuse
 
-RESULTS = ("depth_est", "confidence", "cams", "images")
-RECORD = "prediction.json"
+_RESULTS = (DEPTH_FOLDER, "confidence", "cams", "images")
 
 # Memory for features of views that come up again.
 CACHE_GB = 0.35
@@ -118,8 +119,21 @@ def view_path(outdir: Path, scan: str, folder: str, view: int, suffix: str) -> P
     return outdir / scan / folder / f"{view:08d}{suffix}"
 
 
-def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device) -> None:
-    """Write depth and confidence of every reference view of the dataset that is not finished yet."""
+def begin_prediction(folder: Path, record: dict[str, Any], refined: bool = False) -> None:
+    """Let a rerun skip the views of a scan folder that are finished; stale results of another `record` are removed.
+
+    `refined`: refined depth of the same predictions may stay, else depth_est/ becomes the network's depth again.
+    """
+    if not (refined and refine.is_refined(folder) and has_results(folder, PREDICTION_RECORD, record)):
+        refine.restore(folder)
+    begin_results(folder, PREDICTION_RECORD, record, _RESULTS)
+
+
+def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device, refined: bool = False) -> None:
+    """Write depth and confidence of every reference view of the dataset that is not finished yet.
+
+    `refined`: scans whose depth is refined already (tools.refine) stay so.
+    """
     outdir = Path(args.outdir)
     model = load_for_prediction(args, device)
     if len(dataset):
@@ -127,7 +141,7 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device)
     if distributed.is_main():
         record = _record(args, dataset, device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-            begin_results(outdir / scan, RECORD, record, RESULTS)
+            begin_prediction(outdir / scan, record, refined)
     distributed.barrier()
     unfinished = unfinished_batches(dataset, outdir, args.batch_size)
     distributed.barrier()  # all processes have the same list before one of them finishes a view of it

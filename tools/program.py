@@ -200,18 +200,22 @@ class Progress:
             self._bar.close()
 
 
+def has_results(folder: Path, record: str, settings: dict[str, Any]) -> bool:
+    """Whether `folder/record` (JSON) says that the results there were made with these settings."""
+    with contextlib.suppress(DataError):
+        return (folder / record).exists() and read_json(folder / record) == settings
+    return False
+
+
 def begin_results(folder: Path, record: str, settings: dict[str, Any], results: Iterable[str]) -> None:
     """Let a rerun skip what is finished, and only that.
 
     `folder/record` (JSON) holds the settings that made the files in the subfolders `results`. Where it records others,
     those files are stale: they are removed, so that no result of two different settings stays side by side.
     """
-    path = folder / record
-    if path.exists():
-        with contextlib.suppress(DataError):
-            if read_json(path) == settings:
-                return
+    if has_results(folder, record, settings):
+        return
     for name in results:
         for stale in (folder / name).glob("*"):
             stale.unlink()
-    write_json(path, settings)
+    write_json(folder / record, settings)

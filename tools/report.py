@@ -27,9 +27,9 @@ from datasets.general import scan_number
 from datasets.io import read_ply, write_image
 from fusion.clouds import Points, thin
 from fusion.consistency import Check, dynamic_check, normal_check
+from fusion.predictions import PREDICTION_RECORD
 from tools.check_and_encode import find_scans
 from tools.pictures import depth_limits, render_cloud, sheet, turned_views
-from tools.predict import RECORD
 from tools.program import (
     Formatter,
     Progress,
@@ -231,7 +231,7 @@ def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
         kept += "within one pixel and 0.5\u00a0% of the depth."
     if args.testpath is None:
         kept += " Without --testpath every view is compared with its nearest."
-    records = {result.name: result.folder / RECORD for result in results}
+    records = {result.name: result.folder / PREDICTION_RECORD for result in results}
     predictions = {scan: _object(path) for scan, path in records.items() if path.exists()}
     settings = {"flags of this report": {name: value for name, value in vars(args).items() if value is not None}}
     if predictions and all(record == next(iter(predictions.values())) for record in predictions.values()):

@@ -27,8 +27,8 @@ from datasets.mvs import LAYOUTS, MVSDataset, Settings, open_dataset
 from datasets.sample import View
 from models.plane_sweep import relative_projection, warp_to_hypotheses
 from tools.flags import add_depth_flags, add_size_flags
-from tools.predict import RECORD, RESULTS, unfinished_batches, write_prediction
-from tools.program import Formatter, Progress, begin_results, positive_int, run_program
+from tools.predict import begin_prediction, unfinished_batches, write_prediction
+from tools.program import Formatter, Progress, positive_int, run_program
 
 # Added to variances of grey values in 0..1: a quarter of a grey level, squared. Keeps rounding out of flat windows.
 _FLAT = 1e-6
@@ -171,7 +171,7 @@ def main() -> None:
     names = ("num_view", "numdepth", "interval_scale", "max_w", "max_h", "light_idx", "hypotheses", "window", "best")
     record = {"method": "zncc_sweep"} | {name: getattr(args, name) for name in names}
     for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-        begin_results(outdir / scan, RECORD, record, RESULTS)
+        begin_prediction(outdir / scan, record)
     unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
     if len(unfinished) < len(dataset):
         print(f"{len(dataset) - len(unfinished)} views are finished already", flush=True)

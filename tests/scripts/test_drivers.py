@@ -68,7 +68,7 @@ def test_missing_ground_truth_shows_before_the_work(tmp_path):
 
 @pytest.mark.slow
 def test_real_scores(quick_python, tmp_path):
-    """One table of baseline and network, for a scene with depth maps and one with points; others are left out."""
+    """One table of baseline, network and refined depth, of scenes with depth maps or points; others are left out."""
     data = tmp_path / "real data"
     write_test_layout(data, {"garden": 3, "house": 4, "unknown": 5}, width=64, height=64, views=3)
     shutil.rmtree(data / "unknown" / "gt")
@@ -78,17 +78,18 @@ def test_real_scores(quick_python, tmp_path):
     settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt")}
     result = run_driver("run_real_scores.sh", *map(str, FAST), **settings)
     assert result.returncode == 0, result.stderr
-    scores = read_json(tmp_path / "out" / "scores.json")
-    assert list(scores) == ["garden network", "garden zncc", "house network", "house zncc"]
+    scores, labels = read_json(tmp_path / "out" / "scores.json"), ("network", "refined", "zncc")
+    assert list(scores) == [f"{scene} {label}" for scene in ("garden", "house") for label in labels]
     for name, metrics in scores.items():
         assert f"\n{name} " in result.stdout and metrics["pixels"] > 0
         assert f"{metrics['median_relative']:.2%}" in result.stdout
     assert scores["garden zncc"]["within_5%"] > scores["garden network"]["within_5%"]  # whose weights are random
 
-    files = change_times(tmp_path / "out", "*.pfm")
+    predicted = [tmp_path / "out" / label for label in ("network", "zncc")]
+    files = [change_times(folder, "*.pfm") for folder in predicted]
     assert run_driver("run_real_scores.sh", *map(str, FAST), **settings, SCENES="garden").returncode == 0
-    assert list(read_json(tmp_path / "out" / "scores.json")) == ["garden network", "garden zncc"]
-    assert files == change_times(tmp_path / "out", "*.pfm")
+    assert list(read_json(tmp_path / "out" / "scores.json")) == [f"garden {label}" for label in labels]
+    assert files == [change_times(folder, "*.pfm") for folder in predicted]
 
 
 def test_real_scores_say_what_is_missing(tmp_path):

@@ -1,0 +1,94 @@
+"""Depth that other views support: each pixel takes the depth of its neighbourhood that agrees best with them.
+
+A network's depth is off by a pixel or two at edges, where it mixes what lies before and behind, and in places of poor
+texture. The right depth is nearly always found a few pixels away, and the depth maps of the other views tell which it
+is. No new depths are made up: a pixel keeps its own or gets a neighbour's. This is not in the paper.
+"""
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+
+from fusion.consistency import FASTMATH, project_row
+from fusion.predictions import DepthView
+from numba_cache import cached_njit
+
+# Neighbours are the 5 x 5 pixels around one, `spacing` apart.
+_REACH = 2
+# A source that sees a surface within this share of a depth supports it, by its confidence times 1 - (difference /
+# tolerance)^2. Of 0.003 to 0.016 this had the most depths within 1 % on photographs and within 2 mm on rendered scenes.
+_TOLERANCE = 0.006
+# A source that sees through a point, to something clearly behind it, takes up to this share of its confidence back.
+_SEEN_THROUGH = 0.1
+# A neighbour's depth must have so many times the support of a pixel's own. At edges what lies behind is supported, too,
+# rightly, by sources that look past the edge. With 1 three passes moved 5 % of the pixels of exact depth maps by over
+# 5 %, with 1.5 half as many, and mended as many wrong ones.
+_OWN = 1.5
+
+
+def supported_depth(
+    reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray], spacing: int = 1
+) -> np.ndarray:
+    """The reference's depth [H, W] float32, at every pixel that of the 5 x 5 neighbours which the sources support most.
+
+    confidences are those of the sources, each [h, w] as its depth map, 0 to 1 (NaN counts as 0); maps of different
+    sizes may meet. Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support.
+    Depths that are not positive and finite neither support nor are supported.
+    """
+    depth = np.ascontiguousarray(reference.depth, np.float32)
+    chosen = depth.copy()
+    if not sources:
+        return chosen
+    height = max(source.depth.shape[0] for source in sources)
+    width = max(source.depth.shape[1] for source in sources)
+    seen = np.zeros((len(sources), height, width, 2), np.float32)  # depth, confidence: 0 beyond a smaller map
+    for target, source, confidence in zip(seen, sources, confidences, strict=True):
+        h, w = source.depth.shape
+        valid = np.isfinite(source.depth) & (source.depth > 0)
+        target[:h, :w, 0] = np.where(valid, source.depth, 0)
+        target[:h, :w, 1] = np.nan_to_num(confidence)
+    ref_inverse = np.linalg.inv(reference.camera.projection())
+    src_T_ref = np.stack([source.camera.projection() @ ref_inverse for source in sources])
+    _choose(depth, seen, src_T_ref, spacing, chosen)
+    return chosen
+
+
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
+def _choose(depth, seen, src_T_ref, spacing, chosen):
+    """Fill chosen [H, W] from depth [H, W], seen [S, h, w, 2] and src_T_ref [S, 4, 4]."""
+    height, width = depth.shape
+    for y in numba.prange(height):
+        u, v, support = np.empty(width), np.empty(width), np.empty(width)
+        most, candidate = np.empty(width), np.empty(width, np.float32)
+        _support_row(y, depth[y], seen, src_T_ref, u, v, most)
+        for x in range(width):
+            most[x] = max(most[x], _OWN * most[x])  # it may be negative
+        for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
+            for shift in range(-_REACH * spacing, _REACH * spacing + 1, spacing):
+                if row < 0 or row >= height or (row == y and shift == 0):
+                    continue
+                for x in range(width):
+                    candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
+                _support_row(y, candidate, seen, src_T_ref, u, v, support)
+                for x in range(width):
+                    if support[x] > most[x] and 0 < candidate[x] < np.inf:
+                        most[x] = support[x]
+                        chosen[y, x] = candidate[x]
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _support_row(y, depth, seen, src_T_ref, u, v, support):
+    """How much the sources support depths [W] in row y of the reference; u, v [W] are scratch."""
+    height, width = seen.shape[1:3]
+    support[:] = 0
+    for s in range(len(seen)):
+        A = src_T_ref[s]
+        project_row(y, depth, A, u, v)
+        for x in range(len(depth)):
+            column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1  # the nearest pixel: edges are not blurred
+            if 0 <= column < width and 0 <= row < height and seen[s, row, column, 0] > 0:
+                z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
+                share = (seen[s, row, column, 0] - z) / (_TOLERANCE * z)
+                agreement = max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
+                support[x] += seen[s, row, column, 1] * agreement
