@@ -1,4 +1,4 @@
-"""Speed and memory, side by side with the plain definition: prediction, training, labels, fusion, scoring.
+"""Speed and memory, side by side with the plain definition: prediction, training, labels, refinement, fusion, scoring.
 
     python tools/benchmark.py                                    every section at 640x512
     python tools/benchmark.py --sections prediction --sizes 640x512,1152x864,1600x1184 --json benchmark.json
@@ -31,7 +31,7 @@ from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process
 from tools.flags import has_amx
 from tools.program import Formatter, positive_int, run_program
 
-SECTIONS = ("sweep", "prediction", "training", "labels", "fusion", "scoring", "roofline")
+SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion", "scoring", "roofline")
 LONG_SECTIONS = ("curves",)  # by name only
 
 
@@ -90,6 +90,8 @@ def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:
                 yield networks.prediction_comparison(scans, checkpoint, size, args.num_view)
             elif section == "labels":
                 yield clouds.label_comparison(make_scan(folder, size, args.scan_views))
+            elif section == "refinement":
+                yield clouds.refinement_comparison(make_scan(folder, size, args.scan_views))
             elif section == "fusion":
                 yield clouds.fusion_comparison(make_scan(folder, size, args.fused_views))
         for size in args.training_sizes if section in ("training", "curves") else ():

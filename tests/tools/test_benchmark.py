@@ -81,6 +81,16 @@ def test_plain_check_agrees(scan):
     assert (np.abs(sigma - ours.sigma)[both] < 0.1).mean() > 0.98
 
 
+def test_plain_refinement_agrees(scan):
+    """The NumPy way chooses the depths that fusion/consensus.py chooses."""
+    views = clouds.read_depth_views(scan)
+    arguments = views[0], views[1:], [np.ones_like(view.depth) for view in views[1:]]
+    ours, plain = clouds.supported_depth(*arguments), clouds.supported_depth_with_arrays(*arguments)
+    moved = (ours != views[0].depth) | (plain != views[0].depth)
+    assert moved.mean() > 0.01
+    assert (ours == plain)[moved].mean() > 0.97  # a projection may lie half-way between two pixels
+
+
 def test_plain_prediction_agrees(scan, tmp_path, monkeypatch):
     """What is timed as plain writes the depth maps that the project's way writes."""
     checkpoint = tmp_path / "student.ckpt"

@@ -1,7 +1,9 @@
-"""Labels, fusion and scoring of clouds."""
+"""Labels, refinement, fusion and scoring of clouds."""
 
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ from scipy.io import savemat
 from datasets.general import GeneralScans
 from datasets.io import Camera, read_image_size, write_ply
 from fusion.builtin import fuse_views
+from fusion.consensus import supported_depth
 from fusion.consistency import check_view, normal_check
 from fusion.predictions import DepthView
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
@@ -87,6 +90,70 @@ def _transfer(a: Camera, b: Camera, u: np.ndarray, v: np.ndarray, depth: np.ndar
     points = np.vstack([rays * depth.reshape(-1), np.ones((1, depth.size))])
     x, y, z = b.K @ (b.cam_T_world @ np.linalg.inv(a.cam_T_world) @ points)[:3]
     return tuple(values.reshape(depth.shape) for values in (x / z, y / z, z))
+
+
+# ---------------------------------------------------------------- refinement
+
+
+def refinement_comparison(scans: Path) -> Comparison:
+    """One pass over one reference view with ten sources, in memory."""
+    common = {"scans": scans}
+    cases = (Case("plain", refine_plainly, common), Case("compiled", refine, common))
+    return Comparison("refinement", f"{SOURCES} sources", "reference view", cases)
+
+
+def refine(scans: Path) -> Figures:
+    """fusion/consensus.py."""
+    return _refinement(scans, supported_depth, 5)
+
+
+def refine_plainly(scans: Path) -> Figures:
+    """The same with whole arrays in NumPy."""
+    return _refinement(scans, supported_depth_with_arrays, 1)
+
+
+def _refinement(scans: Path, choose: Callable, repetitions: int) -> Figures:
+    views = read_depth_views(scans)
+    reference, sources = views[0], views[1 : SOURCES + 1]
+    confidences = [np.ones_like(source.depth) for source in sources]
+    moved = (choose(reference, sources, confidences) != reference.depth).mean()
+    seconds = repeated(lambda: choose(reference, sources, confidences), repetitions)
+    return seconds, {"moved": round(float(moved), 4), "size": "x".join(map(str, reference.depth.shape[::-1]))}
+
+
+def supported_depth_with_arrays(
+    reference: DepthView, sources: list[DepthView], confidences: list[np.ndarray]
+) -> np.ndarray:
+    """What fusion.consensus.supported_depth does, for depths that are all positive and finite."""
+    depth = reference.depth
+    chosen, most = depth.copy(), _support(reference, depth, sources, confidences)
+    most = np.maximum(most, 1.5 * most)
+    for row, column in product(range(-2, 3), repeat=2):
+        if row or column:
+            padded = np.pad(depth, 2, mode="constant")
+            candidate = padded[2 + row :, 2 + column :][: depth.shape[0], : depth.shape[1]]
+            support = _support(reference, candidate, sources, confidences)
+            better = (candidate > 0) & (support > most)
+            chosen, most = np.where(better, candidate, chosen), np.where(better, support, most)
+    return chosen
+
+
+def _support(
+    reference: DepthView, depth: np.ndarray, sources: list[DepthView], confidences: list[np.ndarray]
+) -> np.ndarray:
+    """How much the sources support depths [H, W]."""
+    x, y = np.meshgrid(np.arange(depth.shape[1]), np.arange(depth.shape[0]))
+    total = np.zeros(depth.shape)
+    for source, confidence in zip(sources, confidences, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u, v, z = _transfer(reference.camera, source.camera, x, y, depth)
+        u, v = (np.nan_to_num(np.floor(position + 0.5), nan=-1, posinf=-1, neginf=-1) for position in (u, v))
+        seen = (depth > 0) & (z > 0) & (u >= 0) & (v >= 0) & (u < depth.shape[1]) & (v < depth.shape[0])
+        column, row = np.where(seen, u, 0).astype(int), np.where(seen, v, 0).astype(int)
+        share = (source.depth[row, column] - z) / (0.006 * np.where(seen, z, 1))
+        agreement = np.where(share < 1, np.maximum(0, 1 - share**2), -0.1 * np.minimum(1, share - 1))
+        total += np.where(seen, confidence[row, column] * agreement, 0)
+    return total
 
 
 # ---------------------------------------------------------------- fusion
