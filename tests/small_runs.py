@@ -51,7 +51,10 @@ def command(name: str, data: Path, folder: Path) -> list[object]:
         ),
         "tools/predict.py": ("--testpath", data / "training", *weights, *FAST, "--outdir", folder),
         "tools/check_and_encode.py": (*labels, "--outdir", folder),
-        "test.py": ("--testpath", data / "test", *weights, *FAST, "--disp_threshold", 2, "--outdir", folder),
+        "test.py": (
+            *("--testpath", data / "test", *weights, *FAST),
+            *("--disp_threshold", 2, "--refine", 2, "--outdir", folder),
+        ),
         "scripts/run_train_kd.sh": ("--save_steps", 1, "--num_workers", 0),
     }
     return [name, *flags[name]]

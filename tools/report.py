@@ -40,6 +40,8 @@ from tools.program import (
     positive_int,
     run_program,
 )
+from tools.refine import RECORD as REFINE_RECORD
+from tools.refine import is_refined
 from tools.reports.cloud import viewer_data
 from tools.reports.index_page import Training, index_page
 from tools.reports.measures import ScanMeasures, error_limit, measure, pooled
@@ -233,6 +235,9 @@ def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
         kept += " Without --testpath every view is compared with its nearest."
     records = {result.name: result.folder / PREDICTION_RECORD for result in results}
     predictions = {scan: _object(path) for scan, path in records.items() if path.exists()}
+    for result in results:
+        if result.name in predictions and is_refined(result.folder):
+            predictions[result.name] |= {"refine": _object(result.folder / REFINE_RECORD).get("passes")}
     settings = {"flags of this report": {name: value for name, value in vars(args).items() if value is not None}}
     if predictions and all(record == next(iter(predictions.values())) for record in predictions.values()):
         settings["settings of the prediction"] = next(iter(predictions.values()))

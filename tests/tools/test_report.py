@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -146,6 +147,15 @@ def test_only_predictions_are_needed(report, tmp_path):
     assert "nearest" in scan.text and "median" not in scan.text and not scan.all("canvas")
     assert len([picture for picture in scan.all("img") if picture["alt"]]) == 4 * VIEWS
     assert not index.all("svg") and "no cloud" in index.text
+
+
+def test_refined_depth_is_told(report, tmp_path):
+    """The settings of the prediction have the passes of its refinement."""
+    _, outdir = report
+    shutil.copytree(outdir / "scan7", tmp_path / "garden")
+    write_json(tmp_path / "garden" / "refine.json", {"passes": 3})
+    succeed(run_program("tools/report.py", "--outdir", tmp_path))
+    assert re.search(r"refine\s*3\b", Page(tmp_path / "report" / "garden.html").text)
 
 
 def test_mistakes_are_one_line(report, tmp_path):
