@@ -45,8 +45,6 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
         folder = outdir / scan
         if distributed.is_main():
             restore(folder)
-            for number in range(1, passes + 1):
-                shutil.rmtree(folder / _pass_folder(number), ignore_errors=True)
         distributed.barrier()
         for number in range(1, passes + 1):
             _run_pass(folder, pairs[scan], number, progress)
@@ -61,6 +59,8 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
 def restore(folder: Path) -> None:
     """Make the network's depth maps a scan folder's depth_est/ again where they were put aside."""
     (folder / RECORD).unlink(missing_ok=True)
+    for unfinished in folder.glob(_pass_folder("*")):
+        shutil.rmtree(unfinished)
     if (folder / RAW_FOLDER).is_dir():
         shutil.rmtree(folder / DEPTH_FOLDER, ignore_errors=True)
         (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
@@ -93,7 +93,7 @@ def _replace_depth(folder: Path, passes: int) -> None:
         shutil.rmtree(folder / _pass_folder(number))
 
 
-def _pass_folder(number: int) -> str:
+def _pass_folder(number: int | str) -> str:
     return f"depth_pass_{number}"
 
 

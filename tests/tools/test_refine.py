@@ -1,11 +1,12 @@
 """Refinement of a scan's files: what it improves, what it keeps, and that nothing is lost when it is cut off."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from exact_results import HEIGHT, UNSURE_ROWS, VIEWS, WIDTH, write_exact_result
-from helpers import FAST, change_times, run_program, succeed, write_checkpoint
+from helpers import FAST, change_times, run_process, run_program, succeed, write_checkpoint
 
 from datasets.files import DataError
 from datasets.general import GeneralScans
@@ -131,3 +132,19 @@ def test_program(tmp_path):
     other = write_checkpoint(tmp_path / "model.ckpt", seed=62)
     succeed(run_program("test.py", *flags, "--refine", 1, "--loadckpt", other))
     assert (np.stack(depth_files(folder, RAW_FOLDER)) != np.stack(raw)).any()
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_views(noisy):
+    """torchrun with two gloo processes makes the files of one."""
+    layout, outdir = noisy
+    two = outdir.with_name("two")
+    shutil.copytree(outdir, two)
+    refine(outdir, layout, list(SCANS), 2)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    flags = ("--testpath", layout.root, "--outdir", two, "--skip_depth", "--refine", 2, "--filter_method", "none")
+    succeed(run_process(*launcher, "test.py", *flags, "--device", "cpu"))
+    for scan in SCANS:
+        names = sorted(path.relative_to(outdir) for path in (outdir / scan).rglob("*.*"))
+        assert names == sorted(path.relative_to(two) for path in (two / scan).rglob("*.*"))
+        np.testing.assert_array_equal(depth_files(two / scan), depth_files(outdir / scan))
