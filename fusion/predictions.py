@@ -120,8 +120,8 @@ def _depth_path(folder: Path, depth_folder: str, view: int) -> Path:
 
 
 def _read_view(folder: Path, depth_folder: str, view: int) -> DepthView:
-    camera = read_camera(folder / "cams" / f"{view:08d}_cam.txt")
-    return DepthView(read_map(_depth_path(folder, depth_folder, view)), camera)
+    depth = read_map(_depth_path(folder, depth_folder, view))
+    return DepthView(depth, read_camera(folder / "cams" / f"{view:08d}_cam.txt"))
 
 
 def _size(shape: tuple[int, ...]) -> str:
