@@ -203,7 +203,7 @@ class Progress:
 def has_results(folder: Path, record: str, settings: dict[str, Any]) -> bool:
     """Whether `folder/record` (JSON) says that the results there were made with these settings."""
     with contextlib.suppress(DataError):
-        return (folder / record).exists() and read_json(folder / record) == settings
+        return read_json(folder / record) == settings
     return False
 
 

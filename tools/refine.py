@@ -47,7 +47,7 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
             restore(folder)
         distributed.barrier()
         for number in range(1, passes + 1):
-            _run_pass(folder, pairs[scan], number, progress)
+            _run_pass(folder, pairs[scan], number, number == passes, progress)
             distributed.barrier()
         if distributed.is_main():
             _replace_depth(folder, passes)
@@ -71,8 +71,8 @@ def is_refined(folder: Path) -> bool:
     return (folder / RECORD).exists()
 
 
-def _run_pass(folder: Path, pairs: Pairs, number: int, progress: Progress) -> None:
-    """Write this process's views of a pass."""
+def _run_pass(folder: Path, pairs: Pairs, number: int, last: bool, progress: Progress) -> None:
+    """Write this process's views of a pass, with previews when it is the last."""
     before = Predictions(folder, DEPTH_FOLDER if number == 1 else _pass_folder(number - 1))
     confidence = functools.lru_cache(MAPS_IN_MEMORY)(before.confidence)
     for reference, sources in distributed.share(pairs):
@@ -80,7 +80,8 @@ def _run_pass(folder: Path, pairs: Pairs, number: int, progress: Progress) -> No
         confidences = [confidence(source) for source in sources]
         depth = supported_depth(before.view(reference), views, confidences, spacing=number)
         path = folder / _pass_folder(number) / f"{reference:08d}.pfm"
-        write_image(path.with_suffix(".png"), colour_map(depth))
+        if last:
+            write_image(path.with_suffix(".png"), colour_map(depth))
         write_pfm(path, depth)
         progress.step()
 

@@ -1,6 +1,5 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
-import json
 import os
 import shlex
 import shutil
@@ -136,7 +135,7 @@ def test_teacher_two_rounds_and_test(tmp_path):
     result = run_driver("run_train_kd.sh", *short, **rounds)
     assert result.returncode == 0, result.stderr
     records = [tmp_path / "kd" / f"round_{n}" / "labels" / "scan1" / "check_and_encode.json" for n in (1, 2)]
-    assert [json.loads(record.read_text())["required"] for record in records] == [[1], [0]]  # THRES_VIEW by round
+    assert [read_json(record)["required"] for record in records] == [[1], [0]]  # THRES_VIEW by round
     students = [tmp_path / "kd" / f"round_{n}" / "student" / "model_000000.ckpt" for n in (1, 2)]
     assert students[0].read_bytes() != students[1].read_bytes()
 
