@@ -17,19 +17,20 @@ from pathlib import Path
 import torch
 
 from datasets.files import DataError
-from datasets.general import SingleScan, cloud_name
-from datasets.layouts import Layout
+from datasets.layouts.base import Layout
+from datasets.layouts.general import SingleScan
 from datasets.mvs import LAYOUTS, MVSDataset
+from datasets.results import cloud_path
 from fusion.builtin import fuse_scan
 from fusion.clouds import CloudOptions
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter
 from fusion.fusibile import check_program, fuse_scan_with_binary
-from tools import distributed
-from tools.flags import SHIPPED_CHECKPOINT
-from tools.predict import add_prediction_flags, predict, prediction_settings
-from tools.program import Formatter, finite_float, float_list, natural_int, positive_float, run_program
-from tools.refine import refine
+from tools.prediction.predictor import add_prediction_flags, predict, prediction_settings
+from tools.prediction.refine import refine
+from tools.runtime import distributed
+from tools.runtime.flags import SHIPPED_CHECKPOINT
+from tools.runtime.program import Formatter, finite_float, float_list, natural_int, positive_float, run_program
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -103,11 +104,6 @@ def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
         raise DataError("--testpath or --testpath_single_scene must say where the scans are")
     layout = LAYOUTS[args.dataset](args.testpath)
     return layout, layout.scans(args.testlist)
-
-
-def cloud_path(outdir: Path, scan: str) -> Path:
-    """Where a scan's cloud is written (specs: formats)."""
-    return outdir / "gipuma_pcd" / cloud_name(scan)
 
 
 def fuse(args: argparse.Namespace, layout: Layout, scan: str, options: CloudOptions, device: torch.device) -> int:

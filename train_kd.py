@@ -9,12 +9,12 @@ from pathlib import Path
 
 from datasets.files import DataError
 from datasets.mvs import MVSDataset
+from fusion.labels import RECORD
 from models.losses import DistillationLoss
-from tools import distributed
-from tools.check_and_encode import RECORD
-from tools.engine import run_training
-from tools.program import run_program
-from tools.training import build_network, open_training_sets, start_training, training_parser
+from tools.runtime import distributed
+from tools.runtime.program import run_program
+from tools.training.setup import build_network, open_training_sets, start_training, training_parser
+from tools.training.trainer import run_training
 
 
 def labels_version(labels: Path, dataset: MVSDataset) -> str:

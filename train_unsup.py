@@ -6,10 +6,10 @@ Own scenes:           python train_unsup.py --dataset general_eval --trainpath S
 """
 
 from models.losses import UnsupervisedLoss
-from tools import distributed
-from tools.engine import run_training
-from tools.program import run_program
-from tools.training import build_network, open_training_sets, start_training, training_parser
+from tools.runtime import distributed
+from tools.runtime.program import run_program
+from tools.training.setup import build_network, open_training_sets, start_training, training_parser
+from tools.training.trainer import run_training
 
 
 def main() -> None:

@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datasets.blended import BlendedScenes
-from datasets.dtu import DtuTraining
+from datasets.camera import Camera
 from datasets.files import DataError, PathLike
-from datasets.general import GeneralScans
-from datasets.io import Camera, read_image_size, read_pfm
-from datasets.layouts import Layout, folder_names
+from datasets.formats.images import read_image_size
+from datasets.formats.pfm import read_pfm
+from datasets.layouts.base import Layout, folder_names
+from datasets.layouts.blended import BlendedScenes
+from datasets.layouts.dtu import DtuTraining
+from datasets.layouts.general import GeneralScans
+from datasets.layouts.tanks import TanksScans
 from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
-from datasets.tanks import TanksScans
 
 LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans, "blended": BlendedScenes, "tanks": TanksScans}
 _LABEL_KINDS = ("checked_depth", "fused_sigma")  # folders of mu and sigma

@@ -13,8 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datasets.camera import Camera
 from datasets.files import DataError, PathLike
-from datasets.io import Camera, read_image
+from datasets.formats.images import read_image
 
 SIZE_STEP = 32
 STAGE_SCALES = {"stage1": 4, "stage2": 2, "stage3": 1}

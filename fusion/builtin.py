@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from datasets.camera import Camera
 from datasets.files import PathLike
-from datasets.io import Camera
+from datasets.results import Predictions
 from fusion.builtin_numba import numba_fuser
 from fusion.builtin_torch import torch_fuser
 from fusion.clouds import CloudOptions, Points, write_cloud
 from fusion.normals import depth_normals
-from fusion.predictions import Predictions
 
 # Added to positions in pixels before they are rounded down: far below float32's resolution of a position, far above
 # float64's. So a position that is whole by construction (rectified cameras) does not depend on rounding errors.

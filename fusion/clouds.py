@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from datasets.files import DataError, PathLike
-from datasets.io import ply_writer
+from datasets.formats.ply import ply_writer
 
 
 @dataclasses.dataclass(frozen=True)

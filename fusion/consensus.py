@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
+from datasets.results import DepthView
 from fusion.consistency import FASTMATH, project_row
-from fusion.predictions import DepthView
 from numba_cache import cached_njit
 
 # Neighbours are the 5 x 5 pixels around one, `spacing` apart.

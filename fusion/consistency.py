@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numba
 import numpy as np
 
-from datasets.io import Camera
-from fusion.predictions import DepthView
+from datasets.camera import Camera
+from datasets.results import DepthView
 from numba_cache import cached_njit
 
 # NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.

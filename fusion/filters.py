@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from datasets.camera import Camera
 from datasets.files import PathLike
-from datasets.io import Camera
+from datasets.results import Predictions
 from fusion.clouds import CloudOptions, Points, write_cloud
 from fusion.consistency import Agreement, Check, check_view
 from fusion.normals import depth_normals
-from fusion.predictions import Predictions
 
 
 def check_prediction(predictions: Predictions, reference: int, sources: list[int], check: Check) -> Agreement:

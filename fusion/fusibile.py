@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.files import DataError, PathLike, read_bytes, write_bytes
-from datasets.io import read_ply, write_dmb
+from datasets.formats.ply import read_ply
+from datasets.io import write_dmb
+from datasets.results import Predictions
 from fusion.clouds import CloudOptions, Points, write_cloud
-from fusion.predictions import Predictions
 
 _NORMAL = np.float32(1 / 1.732050808)
 _LONGEST_WAIT = 2e6  # seconds; the operating system counts milliseconds with 32 bits

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.io import Camera
+from datasets.camera import Camera
 
 # A side of a pixel belongs to its surface when its depth step is at most this factor times the other side's ...
 _STEP_FACTOR = 2.0

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from models.threads import pieces, run_on
+from models.cpu.threads import pieces, run_on
 
 # oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
 # (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; specs: platform).
@@ -182,13 +182,13 @@ class FoldedConv(nn.Module):
 
 
 class FoldedScoreConv(FoldedConv):
-    """A 3x3x3 convolution to one channel, without bias: on CPUs a kernel of its own (models.score_kernels)."""
+    """A 3x3x3 convolution to one channel, without bias: on CPUs a kernel of its own (models.cpu.score_kernels)."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
         if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
             return super().forward(x)
-        from models.score_kernels import score_rows
+        from models.cpu.score_kernels import score_rows
 
         batch, channels, depths, height, width = x.shape
         volume = x.permute(0, 2, 3, 4, 1).contiguous()  # no copy of a channels-last tensor

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.blocks import batch_norms
+from models.cpu.slabs import slabs, with_neighbours
 from models.features import FeatureNet
-from models.plane_sweep import variance_volume
+from models.plane_sweep.definition import variance_volume
 from models.regularization import CostRegNet, VarianceNet
-from models.slabs import slabs, with_neighbours
 
 STAGES = ("stage1", "stage2", "stage3")
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d
-from models.slabs import slabs
+from models.cpu.slabs import slabs
 
 
 class CostRegNet(nn.Module):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.io import read_camera, read_image_size
+from datasets.formats.images import read_image_size
+from datasets.io import read_camera
 
 MODEL_NUMBERS = {
     "SIMPLE_PINHOLE": 0,

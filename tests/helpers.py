@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from datasets.io import read_pfm, write_pfm
+from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.sample import View, make_sample, stage_maps
-from datasets.synthetic import Scene
+from datasets.synthetic.scans import Scene
 from models import build_model
 from models.checkpoint import checkpoint_bytes
 

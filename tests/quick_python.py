@@ -25,14 +25,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = (
-    "tools.engine",
-    "tools.training",
+    "tools.training.trainer",
+    "tools.training.setup",
     "tools.predict",
     "tools.check_and_encode",
     "models.losses",
     "fusion.filters",
 )
-PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.general", "tensorboardX", "torchvision.transforms")
+PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.layouts.general", "tensorboardX", "torchvision.transforms")
 
 
 @contextlib.contextmanager

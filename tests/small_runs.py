@@ -5,8 +5,11 @@ from pathlib import Path
 from helpers import FAST, run_program, succeed, write_checkpoint
 
 from datasets.files import read_json
-from datasets.io import read_camera, read_image, read_pfm, read_ply
-from datasets.synthetic import write_test_layout, write_training_layout
+from datasets.formats.images import read_image
+from datasets.formats.pfm import read_pfm
+from datasets.formats.ply import read_ply
+from datasets.io import read_camera
+from datasets.synthetic.scans import write_test_layout, write_training_layout
 from models.checkpoint import read_checkpoint
 
 READERS = {

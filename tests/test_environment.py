@@ -12,7 +12,7 @@ import pytest
 from helpers import FAST, ROOT, end_process, run_program, start_process, succeed
 from small_runs import command, driver_settings, result
 
-from datasets.synthetic import write_scan_list
+from datasets.synthetic.scans import write_scan_list
 
 ODD_NAME = "Größe [1] & 日本's $HOME"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")

@@ -12,7 +12,7 @@ from helpers import FAST, end_process, start_process, succeed, write_checkpoint
 
 from datasets.io import write_pairs
 from datasets.mvs import Settings, open_dataset
-from datasets.synthetic import write_scan_list, write_test_layout
+from datasets.synthetic.scans import write_scan_list, write_test_layout
 
 SCANS, VIEWS, LIGHTS = 1000, 49, 7
 SCANS_TO_RUN = int(os.environ.get("LOAD_SCANS", 25))  # of the test of programs; 200 take half a minute

@@ -5,11 +5,11 @@ import pytest
 import torch
 from helpers import ROOT, run_program, succeed
 
-from datasets.general import GeneralScans
-from datasets.io import read_pfm
-from datasets.synthetic import Look, write_test_layout
+from datasets.formats.pfm import read_pfm
+from datasets.layouts.general import GeneralScans
+from datasets.synthetic.scans import Look, write_test_layout
 from models.checkpoint import load_model, network_kind
-from tools.flags import SHIPPED_CHECKPOINT
+from tools.runtime.flags import SHIPPED_CHECKPOINT
 
 
 def test_the_file_is_small_and_official():

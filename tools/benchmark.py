@@ -10,8 +10,6 @@ program's way: float32, default layouts, each reference view by itself, the cost
 
 import argparse
 import dataclasses
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,16 +18,12 @@ from pathlib import Path
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numba
-import numpy as np
-import torch
 
 from datasets.files import write_json
-from datasets.synthetic import write_test_layout
+from datasets.synthetic.scans import write_test_layout
 from tools.benchmarks import clouds, networks, roofline
-from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process
-from tools.flags import has_amx
-from tools.program import Formatter, positive_int, run_program
+from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process, machine
+from tools.runtime.program import Formatter, positive_int, run_program
 
 SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion", "scoring", "roofline")
 LONG_SECTIONS = ("curves",)  # by name only
@@ -53,26 +47,6 @@ def section_list(text: str) -> list[str]:
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join((*SECTIONS, *LONG_SECTIONS))}")
     return names
-
-
-def machine() -> dict[str, str | int]:
-    """Hardware, thread counts and versions."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((line.split(":")[1].strip() for line in info.open() if line.startswith("model name")), cpu)
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count() or 1,
-        "instructions": torch.backends.cpu.get_cpu_capability() + (" AMX" if has_amx() else ""),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "torch_threads": torch.get_num_threads(),
-        "numba_threads": numba.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numba": numba.__version__,
-        "numpy": np.__version__,
-    }
 
 
 def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:

@@ -7,7 +7,7 @@ For every view the depths of the other views that agree with it become a mean (m
 Writes per scan checked_depth/ (mu, PFM), fused_sigma/ (sigma, PFM), previews of both (PNG) and
 mask/*_{photo,geo,final}.png; mu and sigma are 0 where a pixel is not kept. Views that are finished are skipped on a
 rerun, so an interrupted run continues; other settings or predictions start anew. Uses all cores of a machine, and
-several machines with torchrun (tools.distributed).
+several machines with torchrun (tools.runtime.distributed).
 """
 
 import argparse
@@ -15,22 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.files import DataError, check_scan_name, list_folder, read_json, read_scan_list
-from datasets.io import Pairs, colour_map, read_image, write_image, write_pfm
+from datasets.files import read_json
+from datasets.io import Pairs
+from datasets.results import PREDICTION_RECORD, Predictions, find_pair_file, find_scans
 from fusion.consistency import Check, dynamic_check, normal_check
-from fusion.filters import check_prediction
-from fusion.predictions import PREDICTION_RECORD, Predictions
-from tools import distributed
-from tools.program import Formatter, Progress, begin_results, run_program
-
-RECORD = "check_and_encode.json"
-RESULT_FOLDERS = ("checked_depth", "fused_sigma", "mask")
+from fusion.labels import RECORD, RESULT_FOLDERS, finished_share, write_labels
+from tools.runtime import distributed
+from tools.runtime.program import Formatter, Progress, run_program
+from tools.runtime.records import begin_results
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,30 +88,9 @@ def main() -> None:
     distributed.finish()
 
 
-def find_scans(testpath: Path, testlist: str) -> list[str]:
-    """Scan names of the list file, or of every folder with predictions."""
-    if testlist != "all":
-        return read_scan_list(testlist)
-    scans = [name for name in list_folder(testpath) if (testpath / name / "depth_est").is_dir()]
-    if not scans:
-        raise DataError(f"{testpath}: has no folder with predictions (<scan>/depth_est); predict first")
-    return [check_scan_name(scan, testpath) for scan in scans]
-
-
 def read_scan_pairs(args: argparse.Namespace, scan: str) -> Pairs:
     """The scan's views and their sources, all of them predicted."""
     return Predictions(args.testpath / scan).checked_pairs(find_pair_file(args.pairpath, scan))
-
-
-def find_pair_file(pairpath: Path, scan: str) -> Path:
-    """The pair file itself, or that of the DTU training, the test or the BlendedMVS layout (specs: formats)."""
-    if pairpath.is_file():
-        return pairpath
-    names = ("Cameras/pair.txt", f"{scan}/pair.txt", f"{scan}/cams/pair.txt")
-    for name in names:
-        if (pairpath / name).is_file():
-            return pairpath / name
-    raise DataError(f"{pairpath}: is no pair file and holds none ({', '.join(names)})")
 
 
 def label_settings(args: argparse.Namespace, check: Check, scan: str, pairs: Pairs) -> dict:
@@ -129,38 +105,6 @@ def label_settings(args: argparse.Namespace, check: Check, scan: str, pairs: Pai
         "pairs": [[reference, sources] for reference, sources in pairs],
         "predictions": read_json(record) if record.exists() else str(record.parent.resolve()),
     }
-
-
-def depth_label_path(folder: Path, view: int) -> Path:
-    """The file that is written last, so that it marks a finished view."""
-    return folder / "checked_depth" / f"{view:08d}.pfm"
-
-
-def finished_share(folder: Path, view: int) -> float | None:
-    """Kept share of the pixels of a finished view, from its small mask; None when it is not finished."""
-    mask = folder / "mask" / f"{view:08d}_final.png"
-    if depth_label_path(folder, view).exists() and mask.exists():
-        return float((read_image(mask)[..., 0] > 0).mean())
-    return None
-
-
-def write_labels(
-    predictions: Predictions, reference: int, sources: list[int], check: Check, conf: float, folder: Path
-) -> float:
-    """Check one view, write its files, return the kept share of its pixels."""
-    agreement = check_prediction(predictions, reference, sources, check)
-    confident = predictions.confidence(reference) > conf
-    kept = agreement.passed & confident
-    name = f"{reference:08d}"
-    for kind, mask in (("photo", confident), ("geo", agreement.passed), ("final", kept)):
-        write_image(folder / "mask" / f"{name}_{kind}.png", mask.astype(np.uint8) * 255)
-    mu = np.where(kept, agreement.mean, np.float32(0))
-    sigma = np.where(kept, agreement.sigma, np.float32(0))
-    write_image(folder / "checked_depth" / f"{name}.png", colour_map(mu))
-    write_image(folder / "fused_sigma" / f"{name}.png", colour_map(sigma))
-    write_pfm(folder / "fused_sigma" / f"{name}.pfm", sigma)
-    write_pfm(depth_label_path(folder, reference), mu)
-    return float(kept.mean())
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import read_json, write_json
-from datasets.general import GeneralScans
-from datasets.io import read_camera, read_image, read_ply, write_image
-from tools.eval_depth import depth_metrics, format_table
-from tools.pictures import depth_sheet, render_cloud
-from tools.predict import view_path
-from tools.program import Formatter, run_program
+from datasets.formats.images import read_image, write_image
+from datasets.formats.ply import read_ply
+from datasets.io import read_camera
+from datasets.layouts.general import GeneralScans
+from datasets.results import view_path
+from tools.evaluation.depth import depth_metrics, format_table
+from tools.reports.pictures import depth_sheet, render_cloud
+from tools.runtime.program import Formatter, run_program
 
 THRESHOLDS = (2.0, 4.0, 8.0)
 

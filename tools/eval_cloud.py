@@ -14,15 +14,14 @@ import sys
 from pathlib import Path
 
 import numba
-import numpy as np
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.files import DataError, write_json
-from fusion.clouds import CloudOptions, Points, crop, merge_voxels
-from tools.cloud_metrics import compare_clouds, read_points
-from tools.program import Formatter, float_list, run_program
+from fusion.clouds import CloudOptions
+from tools.evaluation.clouds import compare_clouds, read_cloud
+from tools.runtime.program import Formatter, float_list, run_program
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,19 +42,6 @@ def parse_args() -> argparse.Namespace:
         if value == () or not all(0 < value < math.inf for value in values):
             raise DataError(f"--{name} {','.join(map(str, values))}: must be positive")
     return args
-
-
-def read_cloud(path: str, options: CloudOptions) -> np.ndarray:
-    """The finite points [N, 3] of a PLY inside the box, thinned by voxels; raises DataError when there is none."""
-    points, dropped = read_points(path)
-    if dropped:
-        print(f"{path}: dropped {dropped} points that are not finite")
-    cloud = Points(points, np.zeros_like(points, np.uint8))
-    if options.bbox is not None:
-        cloud = next(crop([cloud], options.bbox))
-        if not len(cloud):
-            raise DataError(f"{path}: has no point inside --bbox {','.join(f'{x:g}' for x in options.bbox)}")
-    return cloud.xyz if options.voxel is None else next(merge_voxels([cloud], options.voxel)).xyz
 
 
 def format_report(result: dict) -> str:

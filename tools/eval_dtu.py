@@ -13,30 +13,25 @@ the scans asked for ("mean_of"), null until all of them are scored.
 """
 
 import argparse
-import contextlib
 import math
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Any
-
-import numba
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.files import DataError, list_folder, read_json, read_scan_list, write_json
-from datasets.general import cloud_name, scan_number
-from datasets.io import read_ply_count
-from tools.dtu_score import SEARCH_BLOCK, ScanFiles, scan_files, score_scan
-from tools.jobs import Job, run_jobs
-from tools.program import Formatter, Progress, natural_int, positive_int, run_program
-
-METRICS = ("acc", "comp", "overall", "acc_median", "comp_median")
-
-# About the peak of an evaluation: the program, and per point of either cloud (measured: 1.4 GB for 10 + 5 million).
-_BYTES, _BYTES_PER_POINT = 8e8, 100
+from datasets.files import DataError
+from tools.evaluation.dtu import (
+    SEARCH_BLOCK,
+    files_of,
+    finished_scores,
+    format_table,
+    parse_scans,
+    score_missing,
+    write_scores,
+)
+from tools.runtime.program import Formatter, natural_int, positive_int, run_program
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,110 +55,6 @@ def parse_args() -> argparse.Namespace:
     if not args.memory_gb > 0:
         raise DataError(f"--memory_gb {args.memory_gb}: must be positive")
     return args
-
-
-def parse_scans(text: str, ply_dir: Path) -> list[int]:
-    """The numbers of the scans that --scans asks for, each once."""
-    if text == "all":
-        matches = [re.fullmatch(r"mvsnet([0-9]{3,9})_l3\.ply", name) for name in list_folder(ply_dir)]
-        scans = [int(match[1]) for match in matches if match]
-        if not scans:
-            raise DataError(f"{ply_dir}: holds no cloud named like {cloud_name('scan1')}")
-        return scans
-    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
-        return list(dict.fromkeys(int(word) for word in text.split(",")))
-    scans = []
-    for name in read_scan_list(text):
-        number = scan_number(name)
-        if number is None:
-            raise DataError(f"{text}: {name!r} is not a DTU scan; the list must name scans as scan1, scan4, ...")
-        scans.append(number)
-    return scans
-
-
-def made_from(args: argparse.Namespace, files: ScanFiles) -> dict:
-    """What a scan's score depends on, as it is recorded beside the score."""
-    stats = {str(path.resolve()): path.stat() for path in files}
-    settings = {name: getattr(args, name) for name in ("seed", "dst", "max_dist")}
-    return settings | {"files": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}}
-
-
-def files_of(args: argparse.Namespace, scan: int) -> ScanFiles:
-    """The scan's files; raises DataError naming one that is missing."""
-    return scan_files(args.data_dir, args.ply_dir / cloud_name(f"scan{scan}"), scan)
-
-
-def finished_scores(args: argparse.Namespace) -> dict[int, dict]:
-    """The scores in --out, of whichever scans, that were made with the same settings and from the same files."""
-    if args.out is None or not args.out.exists():
-        return {}
-    content = read_json(args.out)
-    recorded = content.get("scans") if isinstance(content, dict) else None
-    if not isinstance(recorded, dict):
-        raise DataError(f"{args.out}: exists and is no result of this program; give another --out")
-    scores = {}
-    for name, score in recorded.items():
-        number = scan_number(f"scan{name}")
-        with contextlib.suppress(DataError):  # its files are gone
-            if number is None or not _is_score(score):
-                continue
-            if score["made_from"] == made_from(args, files_of(args, number)):
-                scores[number] = score
-    return scores
-
-
-def _is_score(score: Any) -> bool:
-    """Whether a recorded score has what is shown of it."""
-    return isinstance(score, dict) and "made_from" in score and all(type(score.get(name)) is float for name in METRICS)
-
-
-def write_scores(args: argparse.Namespace, scans: list[int], scores: dict[int, dict]) -> None:
-    """Write --out, where asked for."""
-    if args.out is not None:
-        means = mean_scores(scores, scans) if scores.keys() >= set(scans) else None
-        recorded = {str(scan): score for scan, score in scores.items()}
-        write_json(args.out, {"scans": recorded, "mean": means, "mean_of": scans})
-
-
-def mean_scores(scores: dict[int, dict], scans: list[int]) -> dict[str, float]:
-    """The mean of each metric over the scans."""
-    return {metric: math.fsum(scores[scan][metric] for scan in scans) / len(scans) for metric in METRICS}
-
-
-def format_table(scores: dict[int, dict], scans: list[int]) -> str:
-    """The metrics of the scans as an aligned table, one row per scan, and their mean."""
-    rows = {str(scan): scores[scan] for scan in scans} | {"mean": mean_scores(scores, scans)}
-    lines = ["scan".ljust(8) + "".join(metric.replace("_", " ").rjust(13) for metric in METRICS)]
-    for name, row in rows.items():
-        lines.append(name.ljust(8) + "".join(f"{row[metric]:13.4f}" for metric in METRICS))
-    return "\n".join(lines)
-
-
-def score_missing(args: argparse.Namespace, files: dict[int, ScanFiles], scores: dict[int, dict]) -> list[DataError]:
-    """Score the scans that are not in `scores`, add them to it and write them; returns what failed."""
-    missing = [scan for scan in files if scan not in scores]
-    workers = max(1, min(args.jobs, len(missing)))
-    threads = max(1, numba.get_num_threads() // workers)
-    jobs, records = {}, {}
-    for scan in missing:
-        points = read_ply_count(files[scan].cloud) + read_ply_count(files[scan].truth)
-        arguments = (files[scan], args.dst, args.max_dist, args.seed, threads)
-        jobs[scan] = Job(score_scan, arguments, _BYTES + _BYTES_PER_POINT * points)
-        records[scan] = made_from(args, files[scan])  # before the files are read: a later change makes it stale
-    failures = []
-    progress = Progress(len(missing), "score", unit="scan", every=0)
-    for scan, result in run_jobs(jobs, workers, args.memory_gb * 1e9):
-        if isinstance(result, DataError):
-            failures.append(result)
-            progress.step(f"scan {scan} failed: {result}")
-            continue
-        if result["n_not_finite"]:
-            progress.message(f"scan {scan}: dropped {result['n_not_finite']} points that are not finite")
-        scores[scan] = result | {"made_from": records[scan]}
-        write_scores(args, list(files), scores)
-        progress.step(f"scan {scan} overall {result['overall']:.4f}")
-    progress.close()
-    return failures
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ if not __package__:  # run as a file: find the packages beside this folder
 
 from datasets.files import write_bytes
 from models.checkpoint import load_model, read_checkpoint
-from tools.program import Formatter, run_program
+from tools.runtime.program import Formatter, run_program
 
 
 def main() -> None:

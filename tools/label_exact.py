@@ -11,33 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.files import DataError, check_scan_name
-from datasets.io import write_pfm
-from datasets.mvs import MVSDataset, Settings, open_dataset
-from tools.check_and_encode import depth_label_path
-from tools.flags import add_dataset_flag, add_size_flags
-from tools.program import Formatter, Progress, positive_float, run_program
-
-
-def write_exact_labels(dataset: MVSDataset, sigma: float, outdir: Path) -> None:
-    """Labels of every reference view of the dataset; raises DataError where a view's depth is not known."""
-    progress = Progress(len(dataset), "exact labels")
-    for index, entry in enumerate(dataset.entries):
-        depth = dataset.layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(index)[0].size)
-        if depth is None:
-            raise DataError(f"{dataset.layout.root}: {entry.scan} has no exact depth for view {entry.reference}")
-        interval = dataset.layout.camera(entry.scan, entry.reference).depth_line[1]
-        spread = np.where(depth > 0, np.float32(sigma * interval), np.float32(0))
-        path = depth_label_path(outdir / entry.scan, entry.reference)
-        write_pfm(outdir / entry.scan / "fused_sigma" / path.name, spread)
-        write_pfm(path, depth)
-        progress.step()
-    progress.close()
+from datasets.files import check_scan_name
+from datasets.mvs import Settings, open_dataset
+from fusion.labels import write_exact_labels
+from tools.runtime.flags import add_dataset_flag, add_size_flags
+from tools.runtime.program import Formatter, positive_float, run_program
 
 
 def main() -> None:

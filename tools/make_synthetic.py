@@ -14,10 +14,10 @@ from pathlib import Path
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.synthetic import LIGHTS, Look, write_scan_list, write_test_layout, write_training_layout
-from datasets.synthetic_pictures import load_pictures
-from datasets.synthetic_rig import RIGS
-from tools.program import Formatter, Progress, int_list, positive_int, run_program
+from datasets.synthetic.pictures import load_pictures
+from datasets.synthetic.rig import RIGS
+from datasets.synthetic.scans import LIGHTS, Look, write_scan_list, write_test_layout, write_training_layout
+from tools.runtime.program import Formatter, Progress, int_list, positive_int, run_program
 
 
 def parse_flags() -> argparse.Namespace:

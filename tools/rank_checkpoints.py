@@ -1,4 +1,4 @@
-"""How well the score without ground truth (tools.selection) ranks a training's checkpoints by their true errors.
+"""How well the score without ground truth (--select) ranks a training's checkpoints by their true errors.
 
     python tools/rank_checkpoints.py --logdir LOG --testpath SCENES --testlist all --out ranking.json
 
@@ -9,83 +9,18 @@ correlation of each part with each error, of all checkpoints: -1 is a perfect ra
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import scipy.stats
-import torch
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.files import DataError, write_json
-from tools import distributed
-from tools.eval_depth import Pixels, error_metrics
-from tools.flags import add_dataset_flag
-from tools.predict import add_prediction_flags, load_for_prediction, prediction_settings
-from tools.program import Formatter, Progress, keep_freed_memory, positive_float, positive_int, run_program
-from tools.selection import Selection, open_selection, score_of
-
-SCORES = ("score", "survived", "residual")
-
-
-def checkpoints(folders: Sequence[str]) -> list[Path]:
-    """Every epoch's checkpoint in the folders; raises DataError where there is none."""
-    paths = []
-    for folder in folders:
-        found = sorted(Path(folder).glob("model_[0-9]*.ckpt"))
-        if not found:
-            raise DataError(f"--logdir {folder}: holds no model_*.ckpt; name the --logdir of a training")
-        paths += found
-    return paths
-
-
-def measure(selection: Selection, args: argparse.Namespace, threshold: float) -> dict[str, float]:
-    """The score of the checkpoint --loadckpt with its parts, and its true errors: mean, median, share off by more."""
-    model = load_for_prediction(args, selection.device)
-    sums, parts = torch.zeros(4, dtype=torch.float64), []
-    for scan in selection.scans:
-        views = selection.predict(model, scan)
-        sums += sum(selection.scan_sums(scan, views))
-        for number, view in views.items():
-            truth = selection.layout.ground_truth(scan, number, view.depth.shape[::-1])
-            if truth is not None:
-                parts.append((truth[truth > 0], view.depth[truth > 0]))
-    if sum(len(truth) for truth, _ in parts) == 0:
-        raise DataError(f"{selection.layout.root}: no ground truth to compare with")
-    errors = error_metrics(Pixels(*map(np.concatenate, zip(*parts, strict=True))), (threshold,))
-    off = 1 - errors.pop(f"within_{threshold:g}")
-    return {**score_of(sums)._asdict(), **errors, f"off_by_{threshold:g}": off}
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Spearman's, ties sharing their mean rank; None for fewer than three values, or where all are equal."""
-    ranks = [scipy.stats.rankdata(values) for values in (a, b)]
-    if len(a) < 3 or min(map(np.ptp, ranks)) == 0:
-        return None
-    return float(np.corrcoef(ranks)[0, 1])
-
-
-def correlations(rows: Sequence[dict[str, float]], errors: Sequence[str]) -> dict[str, dict[str, float | None]]:
-    """For each of SCORES its rank correlation with each error; a good residual is low, so it correlates above 0."""
-    return {
-        score: {error: rank_correlation(*([row[name] for row in rows] for name in (score, error))) for error in errors}
-        for score in SCORES
-    }
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Named rows of equal columns, aligned; numbers with four significant digits, "-" for None."""
-    columns = list(next(iter(rows.values())))
-    cells = [["", *columns]]
-    for name, row in rows.items():
-        cells.append([name, *("-" if row[column] is None else f"{row[column]:.4g}" for column in columns)])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in cells
-    )
+from datasets.files import write_json
+from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table
+from tools.prediction.predictor import add_prediction_flags, prediction_settings
+from tools.runtime import distributed
+from tools.runtime.flags import add_dataset_flag
+from tools.runtime.program import Formatter, Progress, keep_freed_memory, positive_float, positive_int, run_program
+from tools.training.selection import open_selection
 
 
 def main() -> None:

@@ -10,27 +10,20 @@ tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures 
 """
 
 import argparse
-import importlib.metadata
-import platform
-import subprocess
 import sys
 from pathlib import Path
-
-import numpy as np
 
 if not __package__:  # run as a file: find the packages beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.event_reader import read_scalars
-from datasets.files import DataError, read_json, write_bytes
-from datasets.general import scan_number
-from datasets.io import read_ply, write_image
-from fusion.clouds import Points, thin
-from fusion.consistency import Check, dynamic_check, normal_check
-from fusion.predictions import PREDICTION_RECORD
-from tools.check_and_encode import find_scans
-from tools.pictures import depth_limits, render_cloud, sheet, turned_views
-from tools.program import (
+from datasets.files import DataError, write_bytes
+from datasets.results import find_scans
+from fusion.consistency import dynamic_check, normal_check
+from tools.evaluation.scan_results import ScanResult
+from tools.reports.index_page import index_page
+from tools.reports.measures import error_limit, measure, pooled
+from tools.reports.report import describe_run, read_scores, read_training, write_scan
+from tools.runtime.program import (
     Formatter,
     Progress,
     finite_float,
@@ -40,20 +33,6 @@ from tools.program import (
     positive_int,
     run_program,
 )
-from tools.refine import RECORD as REFINE_RECORD
-from tools.refine import is_refined
-from tools.reports.cloud import viewer_data
-from tools.reports.index_page import Training, index_page
-from tools.reports.measures import ScanMeasures, error_limit, measure, pooled
-from tools.reports.parts import Run, page_name
-from tools.reports.scan_page import scan_page
-from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, view_tiles
-from tools.scan_results import ScanResult
-
-_PACKAGES = ("torch", "numpy", "opencv-python", "numba", "scipy", "pillow", "tensorboardX")
-_CARD_SIZE = (400, 300)
-_CARD_POINTS = 100_000
-_TURN = 25.0  # degrees between the views of a cloud
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -107,162 +86,10 @@ def main() -> None:
 # ---------------------------------------------------------------- a scan
 
 
-def write_scan(
-    args: argparse.Namespace,
-    run: Run,
-    result: ScanResult,
-    measured: ScanMeasures,
-    check: Check,
-    largest_error: float,
-    neighbours: tuple[str | None, str | None],
-) -> list[np.ndarray]:
-    """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
-    views = evenly(result.views, args.max_views)
-    scales = make_scales(_depth_limits(result, views), largest_error, args.unit)
-    tiles = {view: view_tiles(result, view, scales, check, args.conf, args.picture_size) for view in views}
-    points, cloud = read_cloud(result), None
-    if points is not None and len(points):
-        cloud = viewer_data(points, {view: result.predictions.view(view) for view in result.views}, args.max_points)
-    folder = args.outdir / "report"
-    write_bytes(folder / page_name(result.name), scan_page(run, measured, tiles, scales, cloud, neighbours))
-    if args.png:
-        write_image(folder / f"{result.name}_views.png", contact_sheet(tiles, scales))
-        if points is not None:
-            pictures = cloud_pictures(result, points, args.picture_size)
-            write_image(folder / f"{result.name}_cloud.png", np.hstack(pictures))
-    return [tiles[views[0]][0].picture, card_picture(result, points, tiles[views[0]][1].picture)]
-
-
-def evenly(views: list[int], most: int) -> list[int]:
-    """At most so many of the views, from the first to the last."""
-    return [views[i] for i in np.linspace(0, len(views) - 1, min(most, len(views))).round().astype(int)]
-
-
-def _depth_limits(result: ScanResult, views: list[int]) -> tuple[float, float]:
-    """The range of the views' true depths, of the predicted ones where these are not known."""
-    truths = {view: result.truth(view) for view in views}
-    maps = [result.depth(view) if truth is None else truth for view, truth in truths.items()]
-    return depth_limits(np.concatenate([depth[depth > 0] for depth in maps]))
-
-
-def read_cloud(result: ScanResult) -> Points | None:
-    """The scan's cloud without what is not finite, grey where it has no colours; None when it was not fused."""
-    if not result.cloud_path.exists():
-        return None
-    xyz, colors = read_ply(result.cloud_path)
-    colors = np.full(xyz.shape, 128, np.uint8) if colors is None else colors
-    return Points(xyz, colors)[np.isfinite(xyz).all(axis=1)]
-
-
 # ---------------------------------------------------------------- pictures
 
 
-def contact_sheet(tiles: dict[int, list[Tile]], scales: Scales) -> np.ndarray:
-    """RGB uint8 sheet with a row per view, and the colour scales under it."""
-    rows = []
-    for view, row in tiles.items():
-        titles = [f"view {view}", *(tile.title if not rows else "" for tile in row[1:])]
-        rows.append([(title, tile.picture) for title, tile in zip(titles, row, strict=True)])
-    pictures = sheet(rows)
-    used = {tile.scale for row in tiles.values() for tile in row}
-    named = {"depth": scales.depth, "error": scales.error, "confidence": scales.confidence}
-    bar = legend_bar({name: scale for name, scale in named.items() if name in used}, pictures.shape[1])
-    return np.vstack([pictures, bar])
-
-
-def cloud_pictures(result: ScanResult, points: Points, width: int) -> list[np.ndarray]:
-    """Views of the cloud from beside the first camera, from it, and from its other side."""
-    first = result.predictions.view(result.views[0])
-    scale = width / first.depth.shape[1]
-    size = (width, round(scale * first.depth.shape[0]))
-    splat = max(2, round(scale) + 1)
-    return turned_views(points.xyz, points.colors, first.camera.scaled(scale, scale), size, _TURN, splat)
-
-
-def card_picture(result: ScanResult, points: Points | None, depth: np.ndarray) -> np.ndarray:
-    """A small view of the cloud through the first camera, or the picture of the depth where there is no cloud."""
-    if points is None or not len(points):
-        return depth
-    few = next(thin([points], _CARD_POINTS, 0))
-    first = result.predictions.view(result.views[0])
-    scale = max(size / side for size, side in zip(_CARD_SIZE, first.depth.shape[::-1], strict=True))
-    width, height = (round(scale * side) for side in first.depth.shape[::-1])
-    return render_cloud(few.xyz, few.colors, first.camera.scaled(scale, scale), (width, height), splat=4)
-
-
 # ---------------------------------------------------------------- what the files say
-
-
-def read_training(folder: Path) -> Training:
-    """The curves of a log folder, its flags and its times."""
-    facts: dict[str, object] = {"folder": folder}
-    for name in ("training.json", "flags.json"):
-        if (folder / name).exists():
-            facts |= _object(folder / name)
-    return Training("/".join(folder.resolve().parts[-2:]), read_scalars(folder), facts)
-
-
-def read_scores(outdir: Path) -> dict[str, dict[str, float]]:
-    """Accuracy, completeness and overall of scans, where tools/eval_dtu.py has written them beside the results."""
-    path = outdir / "dtu_score.json"
-    if not path.exists():
-        return {}
-    scans = _object(path).get("scans")
-    if not isinstance(scans, dict):
-        raise DataError(f"{path}: is no result of tools/eval_dtu.py; move it away")
-    return {
-        f"scan{number}": {name: value for name, value in score.items() if type(value) is float}
-        for number, score in scans.items()
-        if scan_number(f"scan{number}") is not None and isinstance(score, dict)
-    }
-
-
-def _object(path: Path) -> dict[str, object]:
-    """A JSON file that holds names and values."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds no names and values; move it away")
-    return content
-
-
-def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
-    """What all pages say."""
-    kept = f"Kept are pixels of more than {args.conf:g} confidence that the dynamic cross-view check confirms."
-    if args.check == "normal":
-        kept = f"Kept are pixels of more than {args.conf:g} confidence that {args.thres_view} other views confirm, "
-        kept += "within one pixel and 0.5\u00a0% of the depth."
-    if args.testpath is None:
-        kept += " Without --testpath every view is compared with its nearest."
-    records = {result.name: result.folder / PREDICTION_RECORD for result in results}
-    predictions = {scan: _object(path) for scan, path in records.items() if path.exists()}
-    for result in results:
-        if result.name in predictions and is_refined(result.folder):
-            predictions[result.name] |= {"refine": _object(result.folder / REFINE_RECORD).get("passes")}
-    settings = {"flags of this report": {name: value for name, value in vars(args).items() if value is not None}}
-    if predictions and all(record == next(iter(predictions.values())) for record in predictions.values()):
-        settings["settings of the prediction"] = next(iter(predictions.values()))
-    else:
-        settings |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
-    return Run(args.outdir.resolve().name, args.thresholds, args.unit, kept, versions(), settings)
-
-
-def versions() -> dict[str, object]:
-    """Of what made the report."""
-    found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    root = Path(__file__).resolve().parents[1]
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
-        found["project"] = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass  # no git, or no checkout
-    return found
 
 
 if __name__ == "__main__":

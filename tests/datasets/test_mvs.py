@@ -9,11 +9,14 @@ import pytest
 from torch.utils.data import default_collate
 
 from datasets.files import DataError
-from datasets.general import SingleScan, scan_number
-from datasets.io import read_camera, read_image, read_pairs, read_pfm, write_image, write_pairs, write_pfm
+from datasets.formats.images import read_image, write_image
+from datasets.formats.pfm import read_pfm, write_pfm
+from datasets.io import read_camera, read_pairs, write_pairs
+from datasets.layouts.general import SingleScan
 from datasets.mvs import MVSDataset, Settings, open_dataset
+from datasets.results import scan_number
 from datasets.sample import STAGE_SCALES, fitted_size, stage_maps
-from datasets.synthetic import write_test_layout, write_training_layout
+from datasets.synthetic.scans import write_test_layout, write_training_layout
 
 WIDTH, HEIGHT, VIEWS = 96, 64, 4
 SIZES = {"stage1": (16, 24), "stage2": (32, 48), "stage3": (64, 96)}

@@ -14,10 +14,12 @@ from fusion_scenes import GOLDEN, camera, plane_depth, write_scan
 from plyfile import PlyData
 
 from datasets.files import DataError
-from datasets.io import read_ply, write_image, write_pfm
+from datasets.formats.images import write_image
+from datasets.formats.pfm import write_pfm
+from datasets.formats.ply import read_ply
+from datasets.results import Predictions
 from fusion.builtin import fuse_scan, fuse_views, read_views
 from fusion.clouds import CloudOptions
-from fusion.predictions import Predictions
 
 SIZE = (24, 32)
 

@@ -7,7 +7,7 @@ import pytest
 from plyfile import PlyData
 
 from datasets.files import DataError
-from datasets.io import read_ply
+from datasets.formats.ply import read_ply
 from fusion.clouds import CloudOptions, Points, merge_voxels, thin, write_cloud
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fusion_scenes import camera, plane_depth
 
+from datasets.results import DepthView
 from fusion.consensus import supported_depth
-from fusion.predictions import DepthView
 
 SIZE = (24, 32)
 CAMERAS = [camera(), camera((40, 0, 0)), camera((-40, 0, 0)), camera((0, 40, 0))]

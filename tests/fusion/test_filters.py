@@ -6,7 +6,10 @@ from fusion_scenes import camera, plane_depth, write_scan
 from plyfile import PlyData
 
 from datasets.files import DataError
-from datasets.io import read_pfm, read_ply, write_image, write_pairs, write_pfm
+from datasets.formats.images import write_image
+from datasets.formats.pfm import read_pfm, write_pfm
+from datasets.formats.ply import read_ply
+from datasets.io import write_pairs
 from fusion.clouds import CloudOptions
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter, lift

@@ -10,11 +10,14 @@ import pytest
 from fusion_scenes import GOLDEN, camera, plane_depth, write_scan
 
 from datasets.files import DataError
-from datasets.io import read_dmb, read_ply, write_image, write_pfm, write_ply
+from datasets.formats.images import write_image
+from datasets.formats.pfm import write_pfm
+from datasets.formats.ply import read_ply, write_ply
+from datasets.io import read_dmb
+from datasets.results import Predictions
 from fusion.clouds import CloudOptions
 from fusion.filters import lift
 from fusion.fusibile import convert, fuse_scan_with_binary
-from fusion.predictions import Predictions
 
 # Lifts every pixel of positive depth of the views, and writes an older result that must not be taken.
 STAND_IN = """

@@ -24,29 +24,21 @@ from plyfile import PlyData, PlyElement
 from scipy.io import savemat
 from torch import nn
 
-from datasets.colmap_reader import read_cameras, read_images
-from datasets.colmap_reader import read_points as read_colmap_points
-from datasets.event_reader import read_event_file
 from datasets.files import DataError, read_json, read_scan_list
-from datasets.image_reader import read_photo
-from datasets.io import (
-    read_camera,
-    read_depth_png,
-    read_dmb,
-    read_image,
-    read_image_size,
-    read_mat,
-    read_pairs,
-    read_pfm,
-    read_ply,
-    read_ply_count,
-    read_points,
-)
-from datasets.pose_files import read_middlebury, read_transforms
-from datasets.posed_photos import Lens, PosedPhotos
+from datasets.formats.colmap import read_cameras, read_images
+from datasets.formats.colmap import read_points as read_colmap_points
+from datasets.formats.events import read_event_file
+from datasets.formats.images import read_depth_png, read_image, read_image_size, read_photo
+from datasets.formats.mat import read_mat
+from datasets.formats.pfm import read_pfm
+from datasets.formats.ply import read_ply, read_ply_count
+from datasets.formats.points import read_points
+from datasets.formats.poses import read_middlebury, read_transforms
+from datasets.io import read_camera, read_dmb, read_pairs
+from datasets.photos.posed import Lens, PosedPhotos
 from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
-from tools.dtu_score import read_observed_space
-from tools.log import EventLog
+from tools.evaluation.dtu import read_observed_space
+from tools.training.log import EventLog
 
 
 @dataclasses.dataclass(frozen=True)

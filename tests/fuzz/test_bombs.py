@@ -14,9 +14,13 @@ from fuzz_readers import REFUSALS, pickle_of, with_pickle
 from PIL import Image
 from scipy.io import savemat
 
-from datasets import mat_reader
 from datasets.files import DataError
-from datasets.io import read_depth_png, read_dmb, read_image, read_image_size, read_mat, read_pfm, read_ply
+from datasets.formats import mat
+from datasets.formats.images import read_depth_png, read_image, read_image_size
+from datasets.formats.mat import read_mat
+from datasets.formats.pfm import read_pfm
+from datasets.formats.ply import read_ply
+from datasets.io import read_dmb
 from models.checkpoint import read_checkpoint
 
 
@@ -108,7 +112,7 @@ def test_compressed_matlab_variables(tmp_path, monkeypatch):
     savemat(path, {"mask": np.zeros((200, 200, 200), np.uint8)}, do_compression=True)
     assert path.stat().st_size < 10_000
     assert read_mat(path, ("mask",))["mask"].shape == (200, 200, 200)
-    monkeypatch.setattr(mat_reader, "_MOST_BYTES", 7_000_000)
+    monkeypatch.setattr(mat, "_MOST_BYTES", 7_000_000)
     with pytest.raises(DataError, match="expands to more than 7000000 bytes"), limits(path.stat().st_size):
         read_mat(path, ("mask",))
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from helpers import GOLDEN, golden_inputs, golden_network, share_within
 
-from models import build_model, slabs
+from models import build_model
 from models.cascade import first_hypotheses, refined_hypotheses
+from models.cpu import slabs
 from models.features import FeatureNet
 
 # 1e-3 mm everywhere for the teacher; the student's most probable hypothesis may flip on near ties.

@@ -8,7 +8,7 @@ import torch
 from helpers import GOLDEN, golden_inputs, golden_network, scene_sample
 
 from datasets.sample import STAGE_SCALES
-from datasets.synthetic import render_scene
+from datasets.synthetic.scans import render_scene
 from models.cascade import STAGES
 from models.losses import DistillationLoss, UnsupervisedLoss
 

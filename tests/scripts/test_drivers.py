@@ -12,7 +12,7 @@ import pytest
 from helpers import FAST, GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
 
 from datasets.files import read_json
-from datasets.synthetic import write_test_layout, write_training_layout
+from datasets.synthetic.scans import write_test_layout, write_training_layout
 from models.checkpoint import load_model
 
 

@@ -7,8 +7,9 @@ import subprocess
 import pytest
 from helpers import ROOT, change_times, write_checkpoint
 
-from datasets.io import read_ply_count, write_image
-from datasets.synthetic import Look, render_scene
+from datasets.formats.images import write_image
+from datasets.formats.ply import read_ply_count
+from datasets.synthetic.scans import Look, render_scene
 
 needs_pycolmap = pytest.mark.skipif(
     importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed (requirements-photos.txt)"

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.io import read_image, read_pfm, write_pairs, write_pfm
+from datasets.formats.images import read_image
+from datasets.formats.pfm import read_pfm, write_pfm
+from datasets.io import write_pairs
 from tools import check_and_encode
-from tools.program import run_program
+from tools.runtime.program import run_program
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "labels"

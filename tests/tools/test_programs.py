@@ -23,8 +23,11 @@ from helpers import (
 )
 from plyfile import PlyData
 
-from datasets.general import GeneralScans
-from datasets.io import read_image, read_ply, write_image, write_pairs, write_pfm
+from datasets.formats.images import read_image, write_image
+from datasets.formats.pfm import write_pfm
+from datasets.formats.ply import read_ply
+from datasets.io import write_pairs
+from datasets.layouts.general import GeneralScans
 from fusion.clouds import CloudOptions
 
 CLI = GOLDEN / "cli"

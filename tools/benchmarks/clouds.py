@@ -11,14 +11,16 @@ import numba
 import numpy as np
 from scipy.io import savemat
 
-from datasets.general import GeneralScans
-from datasets.io import Camera, read_image_size, write_ply
+from datasets.camera import Camera
+from datasets.formats.images import read_image_size
+from datasets.formats.ply import write_ply
+from datasets.layouts.general import GeneralScans
+from datasets.results import DepthView
 from fusion.builtin import fuse_views
 from fusion.consensus import supported_depth
 from fusion.consistency import check_view, normal_check
-from fusion.predictions import DepthView
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
-from tools.dtu_score import ScanFiles, score_scan
+from tools.evaluation.dtu import ScanFiles, score_scan
 
 SOURCES = 10
 
@@ -193,7 +195,7 @@ def scoring_comparison(cloud_millions: float) -> Comparison:
 
 
 def score(cloud_millions: float) -> Figures:
-    """tools/dtu_score.py on a wavy surface of a DTU scan's extent, the cloud with 0.3 mm of noise and outliers."""
+    """tools/evaluation/dtu.py on a wavy surface of a DTU scan's extent, the cloud with 0.3 mm of noise and outliers."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         files = ScanFiles(*(Path(folder) / name for name in ("cloud.ply", "truth.ply", "mask.mat", "plane.mat")))

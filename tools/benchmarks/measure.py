@@ -7,15 +7,22 @@ and figures of its own by name.
 import dataclasses
 import multiprocessing
 import os
+import platform
 import resource
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numba
+import numpy as np
+import torch
+
 from datasets.files import DataError
+from tools.runtime.flags import has_amx
 
 Figures = tuple[list[float], dict[str, Any]]
 
@@ -133,3 +140,23 @@ def repeated(work: Callable[[], Any], repeats: int, per: float = 1.0) -> list[fl
         work()
         seconds.append((time.perf_counter() - started) / per)
     return seconds
+
+
+def machine() -> dict[str, str | int]:
+    """Hardware, thread counts and versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((line.split(":")[1].strip() for line in info.open() if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count() or 1,
+        "instructions": torch.backends.cpu.get_cpu_capability() + (" AMX" if has_amx() else ""),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "torch_threads": torch.get_num_threads(),
+        "numba_threads": numba.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+    }

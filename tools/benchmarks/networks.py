@@ -20,13 +20,13 @@ from models import blocks
 from models.cascade import STAGES, build_model
 from models.checkpoint import checkpoint_bytes, load_model
 from models.losses import DistillationLoss, UnsupervisedLoss
-from models.plane_sweep import IMPLEMENTATION_VARIABLE, variance_volume
+from models.plane_sweep.definition import IMPLEMENTATION_VARIABLE, variance_volume
 from tools import predict as prediction
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
-from tools.devices import move_to
-from tools.engine import Trainer
-from tools.program import keep_freed_memory
-from tools.training import build_network, open_training_sets, start_training, training_parser
+from tools.runtime.devices import move_to
+from tools.runtime.program import keep_freed_memory
+from tools.training.setup import build_network, open_training_sets, start_training, training_parser
+from tools.training.trainer import Trainer
 
 PLAIN = {IMPLEMENTATION_VARIABLE: "plain"}
 

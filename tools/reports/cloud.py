@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from datasets.results import DepthView
 from fusion.clouds import Points, crop, thin
-from fusion.predictions import DepthView
 
 _SEED = 0
 # The cloud's middle part in percentiles along each axis; the box reaches further by its extent on every side.

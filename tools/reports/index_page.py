@@ -6,8 +6,8 @@ import urllib.parse
 
 import numpy as np
 
-from datasets.event_reader import Scalars
-from tools.eval_depth import Pixels, metric_cell
+from datasets.formats.events import Scalars
+from tools.evaluation.depth import Pixels, metric_cell
 from tools.reports.curves import Series, chart
 from tools.reports.html import Html, details, element, facts, page, section, table
 from tools.reports.measures import ScanMeasures, metrics, pooled

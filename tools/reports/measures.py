@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from datasets.io import read_ply_count
+from datasets.formats.ply import read_ply_count
 from fusion.consistency import Check
-from tools.eval_depth import Pixels, error_metrics
+from tools.evaluation.depth import Pixels, error_metrics
+from tools.evaluation.scan_results import ScanResult
 from tools.reports.curves import Series, nice_above
-from tools.scan_results import ScanResult
 
 # The error scale ends where errors are plainly wrong rather than inexact: at so many times the median error.
 _MEDIANS = 4.0

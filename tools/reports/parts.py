@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from datasets.io import encode_image
-from tools.eval_depth import Pixels, metric_cell
+from datasets.formats.images import encode_image
+from tools.evaluation.depth import Pixels, metric_cell
 from tools.reports.curves import chart
 from tools.reports.html import Html, details, element, facts, section
 from tools.reports.measures import error_limit, error_shares, errors_by_confidence, metrics

@@ -3,7 +3,7 @@
 import urllib.parse
 from typing import Any
 
-from tools.eval_depth import metric_cell
+from tools.evaluation.depth import metric_cell
 from tools.reports.html import Html, data_block, element, join, page, section, table
 from tools.reports.measures import ScanMeasures, metrics, pooled
 from tools.reports.parts import (

@@ -5,10 +5,10 @@ import dataclasses
 import cv2
 import numpy as np
 
-from datasets.io import colour_map
+from datasets.formats.images import colour_map
 from fusion.consistency import Check
-from tools.pictures import write_words
-from tools.scan_results import ScanResult
+from tools.evaluation.scan_results import ScanResult
+from tools.reports.pictures import write_words
 
 # What the check says of a pixel, and its colour.
 CHECK_COLOURS = {

@@ -1,0 +1,1 @@
+"""Photos with known poses: straightening, view selection, depth ranges."""

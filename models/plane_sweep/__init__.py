@@ -1,0 +1,1 @@
+"""The plane sweep: its definition in plain PyTorch, and fused kernels for CPUs and for GPUs."""

@@ -1,0 +1,237 @@
+"""tools/photos_to_poses.py: which photos register and where, and a line for what is wrong with them."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ROOT, change_times, end_process, error_line, run_program, start_process, succeed, wait_until
+from PIL import Image
+
+from datasets.formats.colmap import read_colmap
+from datasets.formats.images import read_image_size, write_image
+from datasets.io import read_camera
+from datasets.synthetic.scans import Look, render_scene
+from tools.photos.poses import prepare_photos
+
+needs_pycolmap = pytest.mark.skipif(
+    importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed (requirements-photos.txt)"
+)
+HERZ_JESUS = ROOT.parent / "shared" / "data" / "herz_jesus"
+ORIENTATION, EXIF_IFD, FOCAL_35MM = 0x0112, 0x8769, 0xA405
+
+
+def find_poses(folder: Path, outdir: Path, *flags: object):
+    return run_program("tools/photos_to_poses.py", "--photos", folder, "--outdir", outdir, *flags)
+
+
+def noise(height: int = 48, width: int = 64) -> np.ndarray:
+    """A photo of nothing."""
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save(path: Path, image: np.ndarray, orientation: int = 1, focal_35mm: int = 0) -> None:
+    """Write a photo with EXIF data."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    if focal_35mm:
+        exif.get_ifd(EXIF_IFD)[FOCAL_35MM] = focal_35mm
+    Image.fromarray(image).save(path, exif=exif, quality=95)
+
+
+def alignment_errors(centres: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Distances [N] of camera centres to the given ones after the best similarity, in lengths of the given's extent.
+
+    Umeyama, PAMI 1991.
+    """
+    a, b = centres - centres.mean(axis=0), given - given.mean(axis=0)
+    U, sizes, Vt = np.linalg.svd(b.T @ a)
+    signs = np.array([1, 1, np.sign(np.linalg.det(U @ Vt))])
+    scale = (sizes * signs).sum() / (a**2).sum()
+    rotated = scale * a @ (U @ np.diag(signs) @ Vt).T
+    return np.linalg.norm(rotated - b, axis=1) / np.linalg.norm(np.ptp(given, axis=0))
+
+
+# ---------------------------------------------------------------- rendered photos
+
+FIRST, SECOND = 9, 5  # photos of two scenes that have nothing in common
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    """Two unconnected scenes and a photo of nothing; of the first scene one is a larger PNG, one lies on its side."""
+    root = tmp_path_factory.mktemp("mixture")
+    (root / "photos").mkdir()
+    look = Look(rich=True, rig="arc")  # a few degrees apart, as photos are taken
+    first, second = (render_scene(seed, 320, 256, n, look=look) for seed, n in ((1, FIRST), (2, SECOND)))
+    for k, image in enumerate(first.images[3]):
+        if k == 1:
+            image = np.asarray(Image.fromarray(image).resize((400, 320), Image.Resampling.BICUBIC))
+            write_image(root / "photos" / "first_1.png", image)
+        elif k == 2:
+            save(root / "photos" / "first_2.jpg", np.rot90(image), orientation=6)
+        else:
+            save(root / "photos" / f"first_{k}.jpg", image)
+    for k, image in enumerate(second.images[3]):
+        save(root / "photos" / f"second_{k}.jpg", image)
+    save(root / "photos" / "nothing.jpg", noise(256, 320))
+    output = succeed(find_poses(root / "photos", root / "poses"))
+    return root, first, output
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_the_larger_group_is_used(mixture):
+    """All of the first scene, of whatever size and orientation; its poses are right."""
+    root, first, output = mixture
+    assert f"poses: {FIRST} of {FIRST + SECOND + 1} photos" in output
+    scene = read_colmap(root / "poses")
+    names = [photo.name for photo in scene.photos]
+    assert names == [f"first_{k}.{'png' if k == 1 else 'jpg'}" for k in range(FIRST)]
+    given = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in first.cameras])
+    errors = alignment_errors(np.array([photo.centre for photo in scene.photos]), given)
+    assert errors.max() < 0.03  # at 320x256 and without a known focal length
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_what_is_left_out_is_named(mixture):
+    """The group that does not connect, and the photo that fits nowhere, each in a line that says what to do."""
+    lines = mixture[2].splitlines()
+    (group,) = [line for line in lines if "does not connect" in line]
+    assert all(f"second_{k}.jpg" in group for k in range(SECOND)) and "take photos between" in group
+    (alone,) = [line for line in lines if "without a pose" in line]
+    assert "nothing.jpg" in alone and "second" not in alone and "take photos between" in alone
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_the_poses_can_be_imported(mixture, tmp_path):
+    """One step further: a scan in the test layout, of the larger group only."""
+    succeed(run_program("tools/import_colmap.py", "--model", mixture[0] / "poses", "--outdir", tmp_path / "scan"))
+    assert len(list((tmp_path / "scan" / "cams").iterdir())) == FIRST
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_a_rerun_does_nothing(mixture):
+    """As long as photos and settings are the same."""
+    root = mixture[0]
+    times = change_times(root / "poses", "*")
+    assert "are there already" in succeed(find_poses(root / "photos", root / "poses"))
+    assert change_times(root / "poses", "*") == times
+
+
+@needs_pycolmap
+def test_photos_that_do_not_fit_together(tmp_path):
+    """One line, with what to do; no model."""
+    (tmp_path / "photos").mkdir()
+    for k in range(3):
+        image = np.random.default_rng(k).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+        save(tmp_path / "photos" / f"{k}.jpg", image)
+    line = error_line(find_poses(tmp_path / "photos", tmp_path / "poses"))
+    assert "no photos of these fit together; take more" in line
+    assert not (tmp_path / "poses" / "sparse").exists()
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_a_signal_ends_it(tmp_path):
+    """While COLMAP computes: soon, in one line, with the usual status."""
+    (tmp_path / "photos").mkdir()
+    for k in range(6):
+        save(tmp_path / "photos" / f"{k}.png", noise(900, 1200))
+    flags = ("--photos", tmp_path / "photos", "--outdir", tmp_path / "poses")
+    process = start_process(sys.executable, "tools/photos_to_poses.py", *flags)
+    wait_until((tmp_path / "poses" / "database.db").exists)
+    process.terminate()
+    result = end_process(process)
+    assert result.returncode == 143 and result.stderr == "stopped by SIGTERM\n"
+
+
+@needs_pycolmap
+@pytest.mark.slow
+@pytest.mark.skipif(not HERZ_JESUS.is_dir(), reason=f"{HERZ_JESUS} is not there")
+def test_herz_jesus(tmp_path):
+    """25 photos without their calibration: all register, within half a percent of the given poses. Two minutes."""
+    shutil.copytree(HERZ_JESUS / "images", tmp_path / "photos")
+    assert "poses: 25 of 25 photos" in succeed(find_poses(tmp_path / "photos", tmp_path / "poses"))
+    cameras = [read_camera(path) for path in sorted((HERZ_JESUS / "cams").iterdir())]
+    given = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in cameras])
+    centres = np.array([photo.centre for photo in read_colmap(tmp_path / "poses").photos])
+    assert alignment_errors(centres, given).max() < 0.005
+
+
+# ---------------------------------------------------------------- preparation
+
+
+def test_photos_are_grouped_by_size_camera_and_focal_length(tmp_path):
+    """After turning and scaling; a focal length of EXIF data is in pixels of the image that is used."""
+    for name, size, orientation, focal in (
+        ("a.jpg", (60, 80), 1, 36),
+        ("b.jpg", (60, 80), 3, 36),
+        ("c.jpg", (60, 80), 6, 36),
+        ("d.jpg", (60, 80), 1, 50),
+        ("e.jpg", (60, 80), 1, 0),
+        ("f.jpg", (30, 40), 1, 0),
+    ):
+        save(tmp_path / name, noise(*size), orientation, focal)
+    groups = prepare_photos(tmp_path, [f"{letter}.jpg" for letter in "abcdef"], tmp_path / "out", max_side=40)
+    assert [(group.names, group.size) for group in groups] == [
+        (["a.jpg", "b.jpg"], (40, 30)),
+        (["c.jpg"], (30, 40)),
+        (["d.jpg"], (40, 30)),
+        (["e.jpg", "f.jpg"], (40, 30)),
+    ]
+    assert groups[0].focal == pytest.approx(36 / 43.2666 * 50, abs=0.01) == groups[1].focal
+    assert groups[3].focal is None
+    assert read_image_size(tmp_path / "out" / "c.jpg") == (30, 40)
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_no_photos(tmp_path):
+    """Not a folder, an empty one, one photo, and formats that are not read: each in a line."""
+    assert "cannot list this folder" in error_line(find_poses(tmp_path / "nowhere", tmp_path / "out"))
+    (tmp_path / "photos").mkdir()
+    line = error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    assert "holds no photos" in line and "put at least three overlapping ones there" in line
+    save(tmp_path / "photos" / "a.JPG", noise())
+    assert "holds only one photo" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    (tmp_path / "photos" / "b.HEIC").touch()
+    assert "save b.HEIC as JPEG" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@needs_pycolmap
+def test_an_unreadable_photo(tmp_path):
+    """It is named, and nothing is computed."""
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save(tmp_path / "photos" / name, noise())
+    path = tmp_path / "photos" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:400])
+    line = error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    assert str(path) in line and "is not a readable image" in line and "remove" in line
+    assert not (tmp_path / "out" / "database.db").exists()
+
+
+def test_without_pycolmap(tmp_path, monkeypatch):
+    """It says what to install."""
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / name, noise())
+    line = error_line(find_poses(tmp_path, tmp_path / "out"))
+    assert "pip install -r requirements-photos.txt" in line and not (tmp_path / "out").exists()
+
+
+def test_somebodys_photos_are_not_removed(tmp_path):
+    """An output folder that has an `images` of its own, perhaps the very photos."""
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / "images" / name, noise())
+    assert "that this program did not make" in error_line(find_poses(tmp_path / "images", tmp_path))
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["a.jpg", "b.jpg"]

@@ -1,0 +1,1 @@
+"""Scores of depth maps, clouds and checkpoints."""

@@ -1,0 +1,70 @@
+"""One scan of a result: which views there are, what they are compared with, and where they can be trusted."""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+
+from datasets.files import DataError, list_folder
+from datasets.io import Pairs
+from datasets.layouts.general import GeneralScans
+from datasets.results import Predictions, cloud_name, find_pair_file
+from fusion.consistency import Check
+from fusion.filters import check_prediction
+from tools.evaluation.depth import known_depth
+
+# Without a pair file a view is compared with so many others.
+_NEAREST = 10
+
+
+class ScanResult:
+    """A scan folder in an --outdir of test.py or tools/predict.py, with the data it was made from where that is known.
+
+    `testpath` holds the scan's pair file and, maybe, its true depth (the test layout). Without it every view is
+    compared with those whose cameras stand nearest. Raises DataError when no view was predicted.
+    """
+
+    def __init__(self, outdir: Path, scan: str, testpath: Path | None) -> None:
+        self.name, self.folder, self.testpath = scan, outdir / scan, testpath
+        self.cloud_path = outdir / "gipuma_pcd" / cloud_name(scan)
+        self.predictions = Predictions(self.folder)
+        names = list_folder(self.folder / "depth_est")
+        self.views = [int(name[:8]) for name in names if re.fullmatch(r"[0-9]{8}\.pfm", name)]
+        if not self.views:
+            raise DataError(f"{self.folder / 'depth_est'}: holds no depth map; predict this scan first")
+
+    @functools.cached_property
+    def pairs(self) -> Pairs:
+        """(view, its source views) of every predicted view; only predicted sources."""
+        if self.testpath is None:
+            return self._nearest_views()
+        pairs = dict(self.predictions.checked_pairs(find_pair_file(self.testpath, self.name)))
+        return [(view, pairs.get(view, [])) for view in self.views]
+
+    def _nearest_views(self) -> Pairs:
+        cameras = [self.predictions.view(view).camera for view in self.views]
+        centers = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in cameras])
+        pairs = []
+        for i, view in enumerate(self.views):
+            order = np.argsort(np.linalg.norm(centers - centers[i], axis=1), kind="stable")
+            pairs.append((view, [self.views[j] for j in order if j != i][:_NEAREST]))
+        return pairs
+
+    def truth(self, view: int) -> np.ndarray | None:
+        """The view's true depth [H, W] at the size of its depth map, 0 where unknown; None when there is none."""
+        if self.testpath is None:
+            return None
+        height, width = self.predictions.view(view).depth.shape
+        truth = known_depth(GeneralScans(self.testpath), self.name, view, (width, height))
+        return truth if truth is not None and (truth > 0).any() else None
+
+    def depth(self, view: int) -> np.ndarray:
+        """The view's depth [H, W], 0 where it has none."""
+        depth = self.predictions.view(view).depth
+        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+
+    def trusted(self, view: int, check: Check, conf: float) -> tuple[np.ndarray, np.ndarray]:
+        """Two masks [H, W]: pixels that the sources confirm, and pixels of more than a confidence."""
+        confirmed = check_prediction(self.predictions, view, dict(self.pairs)[view], check).passed
+        return confirmed & (self.depth(view) > 0), self.predictions.confidence(view) > conf

@@ -1,0 +1,1 @@
+"""From photos to a scan, and on to other programs."""

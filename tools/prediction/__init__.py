@@ -1,0 +1,1 @@
+"""Depth maps: from a network, refined, or by a plain plane sweep."""

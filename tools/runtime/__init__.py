@@ -1,0 +1,1 @@
+"""What every program shares: errors, flags, records, signals, jobs, processes."""
