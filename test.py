@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 from datasets.files import DataError
+from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
 from datasets.layouts.general import SingleScan
-from datasets.mvs import LAYOUTS, MVSDataset
+from datasets.mvs import MVSDataset
 from datasets.results import cloud_path
 from fusion.builtin import fuse_scan
 from fusion.clouds import CloudOptions

@@ -13,14 +13,10 @@ from datasets.camera import Camera
 from datasets.files import DataError, PathLike
 from datasets.formats.images import read_image_size
 from datasets.formats.pfm import read_pfm
+from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout, folder_names
-from datasets.layouts.blended import BlendedScenes
-from datasets.layouts.dtu import DtuTraining
-from datasets.layouts.general import GeneralScans
-from datasets.layouts.tanks import TanksScans
 from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
 
-LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans, "blended": BlendedScenes, "tanks": TanksScans}
 _LABEL_KINDS = ("checked_depth", "fused_sigma")  # folders of mu and sigma
 
 

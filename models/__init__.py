@@ -1,5 +1,13 @@
-"""Networks and losses of KD-MVS; they know tensors, not files."""
+"""Networks and losses of KD-MVS; they know tensors, not files. Names are loaded when they are first used."""
 
-from models.cascade import CascadeMVSNet, build_model
+import importlib
+from typing import Any
 
-__all__ = ["CascadeMVSNet", "build_model"]
+_HOMES = {"CascadeMVSNet": "models.cascade", "build_model": "models.cascade", "NetworkSettings": "models.settings"}
+__all__ = ["CascadeMVSNet", "NetworkSettings", "build_model"]  # noqa: F822: __getattr__ finds them
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

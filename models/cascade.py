@@ -7,67 +7,42 @@ from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.blocks import batch_norms
 from models.cpu.slabs import slabs, with_neighbours
 from models.features import FeatureNet
+from models.hypotheses import first_hypotheses, refined_hypotheses
 from models.plane_sweep.definition import variance_volume
 from models.regularization import CostRegNet, VarianceNet
-
-STAGES = ("stage1", "stage2", "stage3")
-
-READ_OUTS = ("official", "local", "median")
+from models.settings import STAGES, NetworkSettings
 
 # Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].
 Views = Tensor | Sequence[Tensor]
 
 
 class CascadeMVSNet(nn.Module):
-    """Three-stage cascade. `kind` "teacher" (expected depth, log-variance) or "student" (most probable depth).
+    """Three-stage cascade; `settings` say what it computes.
 
     Called with imgs [B, N, 3, H, W] in 0..1 (view 0 is the reference; H and W multiples of 32), proj_matrices
     {"stage1": [B, N, 2, 4, 4], ...} (slot 0 extrinsic, slot 1 intrinsic) and depth_values [B, K]; each sample keeps its
-    own depth range. `read_out` is how the student's depth follows from its probabilities: "official", the most probable
-    hypothesis; "local", the expected depth over it and its neighbours; "median", where half of the probability is
-    nearer. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence" [B, h, w],
-    "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and "features"
-    [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
-    `checkpoint_stages` computes cost volumes and 3D U-Nets again in the backward pass instead of storing what it needs,
-    which takes less memory and more time. `extra_input_conv`: whether the 3D U-Nets have the student's first layer; by
-    default the student's alone. A teacher that starts from a student's weights has it too.
+    own depth range. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
+    [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
+    "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        ndepths: Sequence[int] = (48, 32, 8),
-        depth_interval_ratios: Sequence[float] = (4, 1, 0.5),
-        share_cr: bool = False,
-        grad_method: str = "detach",
-        cr_base_chs: Sequence[int] = (8, 8, 8),
-        checkpoint_stages: bool = False,
-        read_out: str = "official",
-        extra_input_conv: bool | None = None,
-    ) -> None:
+    def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
-        _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs, read_out)
-        self.kind = kind
-        self.ndepths = tuple(ndepths)
-        self.depth_interval_ratios = tuple(depth_interval_ratios)
-        self.detach = grad_method == "detach"
-        self.checkpoint_stages = checkpoint_stages
-        self.read_out = read_out
+        self.settings = settings
         self.feature = FeatureNet(8)
         self.cost_regularization = nn.ModuleList(
-            CostRegNet(channels, base, kind == "student" if extra_input_conv is None else extra_input_conv)
-            for channels, base in zip(self.feature.out_channels, cr_base_chs, strict=True)
+            CostRegNet(channels, base, settings.has_input_conv)
+            for channels, base in zip(self.feature.out_channels, settings.cr_base_chs, strict=True)
         )
-        if share_cr:
+        if settings.share_cr:
             self._share_regularization()
-        if kind == "teacher":
+        if settings.kind == "teacher":
             self.var_regression = nn.ModuleList(VarianceNet(channels) for channels in self.feature.out_channels)
 
     def _share_regularization(self) -> None:
@@ -107,15 +82,22 @@ class CascadeMVSNet(nn.Module):
                 hypotheses = self._next_hypotheses(i + 1, features, depth, depth_values)
         return depth, confidences
 
+    @property
+    def kind(self) -> str:
+        """ "teacher" or "student"."""
+        return self.settings.kind
+
     def _first_hypotheses(self, features: Sequence[Views], depth_values: Tensor) -> Tensor:
-        return first_hypotheses(depth_values, self.ndepths[0], _map_size(features[0]))
+        settings = self.settings
+        return first_hypotheses(depth_values, settings.ndepths[0], _map_size(features[0]), settings.spacing)
 
     def _next_hypotheses(self, index: int, features: Sequence[Views], depth: Tensor, depth_values: Tensor) -> Tensor:
         """Hypotheses of stage `index` around the previous stage's depth."""
-        interval = (depth_values[:, -1] - depth_values[:, 0]) / depth_values.shape[1]
-        step = self.depth_interval_ratios[index] * interval
-        depth = depth.detach() if self.detach else depth
-        return refined_hypotheses(depth, self.ndepths[index], step, _map_size(features[-1]), _map_size(features[index]))
+        settings = self.settings
+        depth = depth.detach() if settings.grad_method == "detach" else depth
+        count, ratio = settings.ndepths[index], settings.depth_interval_ratios[index]
+        sizes = _map_size(features[-1]), _map_size(features[index])
+        return refined_hypotheses(depth, count, ratio, depth_values, *sizes, settings.spacing)
 
     def extract_features(self, imgs: Tensor) -> Sequence[Tensor]:
         """Features of all views, one [B, N, C, h, w] per stage.
@@ -133,7 +115,7 @@ class CascadeMVSNet(nn.Module):
 
     def _run_stage(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> dict[str, Tensor]:
         """One stage's outputs, with all that the losses need."""
-        if self.checkpoint_stages and torch.is_grad_enabled():
+        if self.settings.checkpoint_stages and torch.is_grad_enabled():
             again = partial(_statistics_kept, self.cost_regularization[index])
             inputs = (index, features, proj_matrices, hypotheses)
             probability = checkpoint(
@@ -168,9 +150,9 @@ class CascadeMVSNet(nn.Module):
         confidence, best = probability.max(dim=1)
         if self.kind == "teacher":
             return (probability * hypotheses).sum(dim=1), confidence
-        if self.read_out == "local":
+        if self.settings.read_out == "local":
             return _local_expectation(probability, hypotheses, best), confidence
-        if self.read_out == "median":
+        if self.settings.read_out == "median":
             return _median_depth(probability, hypotheses), confidence
         return hypotheses.gather(1, best[:, None]).squeeze(1), confidence
 
@@ -189,14 +171,15 @@ def _local_expectation(probability: Tensor, hypotheses: Tensor, best: Tensor) ->
 def _median_depth(probability: Tensor, hypotheses: Tensor) -> Tensor:
     """Depth [B, h, w] with half of the probability [B, D, h, w] on either side.
 
-    Each hypothesis's probability counts as spread evenly over its spacing. Of all depths this has the least expected
-    absolute error, also where there are two modes.
+    Each hypothesis's probability counts as spread evenly over the spacing around it. Of all depths this has the least
+    expected absolute error, also where there are two modes.
     """
     nearer = probability.cumsum(dim=1)
     middle = (nearer < 0.5 * nearer[:, -1:]).sum(dim=1, keepdim=True).clamp(max=hypotheses.shape[1] - 1)
     own = probability.gather(1, middle).clamp(min=1e-12)
     share = 0.5 - (nearer.gather(1, middle) - 0.5 * nearer[:, -1:]) / own  # of the middle one's, beyond its depth
-    spacing = (hypotheses[:, -1:] - hypotheses[:, :1]) / (hypotheses.shape[1] - 1)
+    before, after = (middle - 1).clamp(min=0), (middle + 1).clamp(max=hypotheses.shape[1] - 1)
+    spacing = (hypotheses.gather(1, after) - hypotheses.gather(1, before)) / (after - before)
     return (hypotheses.gather(1, middle) + share * spacing).squeeze(1)
 
 
@@ -248,48 +231,6 @@ def _computing_type(network: nn.Module, device_type: str) -> torch.dtype:
     return next(chain(network.parameters(), network.buffers())).dtype
 
 
-def _evenly_spaced(low: Tensor, high: Tensor, count: int) -> Tensor:
-    """`count` values from low to high [B, 1, h, w] inclusive: [B, count, h, w]."""
-    k = torch.arange(count, dtype=low.dtype, device=low.device)[:, None, None]
-    return low + k * ((high - low) / (count - 1))
-
-
-def first_hypotheses(depth_values: Tensor, count: int, size: Sequence[int]) -> Tensor:
-    """`count` depths evenly spaced over each sample's range, the same at every pixel: [B, count, h, w]."""
-    low, high = (depth_values[:, i, None, None, None] for i in (0, -1))
-    return _evenly_spaced(low, high, count).expand(-1, -1, *size)
-
-
-def refined_hypotheses(
-    depth: Tensor, count: int, step: Tensor, full_size: Sequence[int], size: Sequence[int]
-) -> Tensor:
-    """`count` depths around the previous stage's depth [B, h', w'], spanning count * step [B]: [B, count, h, w].
-
-    The official code spans the hypotheses at full size and resamples that volume; they are affine in the depth, so
-    resampling the depth map alone gives the same values.
-    """
-    depth = F.interpolate(depth[:, None], full_size, mode="bilinear", align_corners=False)
-    depth = F.interpolate(depth, size, mode="bilinear", align_corners=False)
-    half_span = 0.5 * count * step[:, None, None, None]
-    return _evenly_spaced(depth - half_span, depth + half_span, count)
-
-
-def _check_settings(kind, ndepths, depth_interval_ratios, share_cr, grad_method, cr_base_chs, read_out) -> None:
-    if kind not in ("teacher", "student"):
-        raise ValueError(f"kind {kind!r} is neither 'teacher' nor 'student'")
-    if grad_method not in ("detach", "undetach"):
-        raise ValueError(f"grad_method {grad_method!r} is neither 'detach' nor 'undetach'")
-    if read_out not in READ_OUTS:
-        raise ValueError(f"read_out {read_out!r} is none of {', '.join(READ_OUTS)}")
-    lengths = {len(ndepths), len(depth_interval_ratios), len(cr_base_chs)}
-    if lengths != {len(STAGES)}:
-        raise ValueError("ndepths, depth_interval_ratios and cr_base_chs need three numbers each, one per stage")
-    if any(count < 8 or count % 8 for count in ndepths):
-        raise ValueError(f"ndepths {tuple(ndepths)} must be multiples of 8 (three halvings in the 3D U-Net)")
-    if share_cr and len(set(cr_base_chs)) > 1:
-        raise ValueError("share_cr needs the same cr_base_chs at every stage")
-
-
 def build_model(kind: str, **settings: Any) -> CascadeMVSNet:
-    """The teacher or the student; see `CascadeMVSNet` for the settings."""
-    return CascadeMVSNet(kind, **settings)
+    """A network of a kind, "teacher" or "student", with other `NetworkSettings` than the official ones by name."""
+    return CascadeMVSNet(NetworkSettings(kind, **settings))

@@ -18,9 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.cascade import STAGES, CascadeMVSNet, build_model
+from models.cascade import CascadeMVSNet
+from models.errors import CheckpointError
+from models.settings import STAGES, NetworkSettings, stored_settings
 
 _EXAMPLES = 3
+
+OFFICIAL_RATIOS = NetworkSettings().depth_interval_ratios
 
 # What the pickles of a checkpoint may name: containers, tensors, and their types.
 _HARMLESS_NAMES = {
@@ -38,10 +42,6 @@ _HARMLESS_NAMES = {
     *("torch BoolStorage", "torch.storage UntypedStorage", "torch.storage TypedStorage"),
 }
 _LEGACY_PICKLES = 5  # one after the other in files of torch before 1.6
-
-
-class CheckpointError(Exception):
-    """A checkpoint file that cannot be used; the message is one line: the file, what is wrong, what to do."""
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
@@ -207,44 +207,53 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | os.
         raise CheckpointError(f"{path}: cannot be resumed from; its optimizer state does not fit")
 
 
-def load_model(
-    path: str | os.PathLike,
-    ndepths: Sequence[int] = (48, 32, 8),
-    depth_interval_ratios: Sequence[float] = (4, 1, 0.5),
-    share_cr: bool = False,
-    read_out: str | None = None,
-) -> CascadeMVSNet:
+def load_model(path: str | os.PathLike, ratios: Sequence[float] = OFFICIAL_RATIOS, **settings: Any) -> CascadeMVSNet:
     """The network of a checkpoint file, teacher or student, in evaluation mode.
 
-    The base channels of the 3D U-Nets are read off the weights; without `read_out` the one of the training is taken,
-    "official" where the file tells of none. Raises CheckpointError.
+    `settings` are fields of `NetworkSettings`. Those that are missing or None are the file's own; what it does not tell
+    either is read off the weights or official. `ratios` stand in for depth_interval_ratios that are the training's
+    official ones: the official test program has others. Raises CheckpointError.
     """
     content = read_checkpoint(path)
+    chosen = checkpoint_settings(content, path) | {name: value for name, value in settings.items() if value is not None}
+    if "depth_interval_ratios" not in chosen or (
+        settings.get("depth_interval_ratios") is None and tuple(chosen["depth_interval_ratios"]) == OFFICIAL_RATIOS
+    ):
+        chosen["depth_interval_ratios"] = ratios
+    state = content["model"]
+    try:
+        network = NetworkSettings(**chosen)
+        with torch.device("meta"):  # no memory for a network that is larger than the file's
+            check_weights(CascadeMVSNet(network), state, path)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: does not go with these settings: {error}") from None
+    model = CascadeMVSNet(network)
+    model.load_state_dict(state)
+    # About twice as fast as the default layout on CPUs.
+    model.cost_regularization.to(memory_format=torch.channels_last_3d)
+    return model.eval()
+
+
+def checkpoint_settings(content: dict[str, Any], path: str | os.PathLike) -> dict[str, Any]:
+    """The fields of NetworkSettings that a checkpoint's content tells or its weights show; raises CheckpointError."""
     state = content["model"]
     kind = network_kind(state)
     widths = [state.get(f"cost_regularization.{i}.conv1.conv.weight") for i in range(len(STAGES))]
     if kind is None or any(weight is None or weight.ndim != 5 for weight in widths):
         raise CheckpointError(f"{path}: is of another network: neither a teacher's nor a student's keys")
-    settings = {"ndepths": ndepths, "depth_interval_ratios": depth_interval_ratios, "share_cr": share_cr}
-    settings["read_out"] = read_out or content.get("read_out", "official")
-    settings["cr_base_chs"] = [max(1, weight.shape[0] // 2) for weight in widths]
-    settings["extra_input_conv"] = has_input_conv(state)
     try:
-        with torch.device("meta"):  # no memory for a network that is larger than the file's
-            check_weights(build_model(kind, **settings), state, path)
+        stored = stored_settings(content)
     except ValueError as error:
-        raise CheckpointError(f"{path}: does not go with these settings: {error}") from None
-    model = build_model(kind, **settings)
-    model.load_state_dict(state)
-    # About twice as fast as the default layout on CPUs (specs: platform).
-    model.cost_regularization.to(memory_format=torch.channels_last_3d)
-    return model.eval()
+        raise CheckpointError(f"{path}: {error}") from None
+    seen = {"cr_base_chs": tuple(max(1, weight.shape[0] // 2) for weight in widths)}
+    return {"kind": kind, **stored, **seen, "extra_input_conv": has_input_conv(state)}
 
 
-def checkpoint_bytes(model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, **extra: Any) -> bytes:
-    """A checkpoint file's content in the official format, with `extra` entries beside the official ones."""
+def checkpoint_bytes(model: CascadeMVSNet, optimizer: torch.optim.Optimizer, epoch: int, **extra: Any) -> bytes:
+    """A checkpoint file's content in the official format; beside it what the network is, and `extra` entries."""
     buffer = io.BytesIO()
-    content = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), **extra}
+    content = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    content |= {"network": model.settings.stored(), **extra}
     torch.save(content, buffer)
     return buffer.getvalue()
 

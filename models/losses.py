@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.cascade import STAGES
 from models.plane_sweep.definition import full_projection, project_pixels, relative_projection, sampling_grid
+from models.settings import STAGES
 
 _INVALID = 1e4  # added to the residual of a source that does not see the pixel
 _BEST_SOURCES = 3

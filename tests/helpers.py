@@ -118,6 +118,7 @@ def run_program(program: str, *flags: object) -> subprocess.CompletedProcess:
     out, err, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", command)
+        patch.syspath_prepend(str((ROOT / program).parent))  # as python does
         try:
             runpy.run_path(str(ROOT / program), run_name="__main__")
         except SystemExit as stop:

@@ -142,6 +142,7 @@ def watch_changes(folder: str | None, kill_at: int, calls: int) -> list[str]:
 
 def run_program(path: str) -> int:
     """The exit status of a program, its trace printed as Python does."""
+    sys.path[0] = str(Path(path).resolve().parent)  # as python does
     try:
         runpy.run_path(path, run_name="__main__")
     except SystemExit as end:

@@ -112,7 +112,7 @@ GROWTH = """
 import runpy, sys
 from pathlib import Path
 
-from tools import program
+from tools.runtime import program
 
 levels = []
 

@@ -10,14 +10,11 @@ program's way: float32, default layouts, each reference view by itself, the cost
 
 import argparse
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import _checkout  # noqa: F401
 
 from datasets.files import write_json
 from datasets.synthetic.scans import write_test_layout

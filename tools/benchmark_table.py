@@ -9,11 +9,9 @@ the share of pixels off by over 2 mm.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import read_json, write_bytes, write_json
 from datasets.formats.events import read_scalars

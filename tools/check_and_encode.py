@@ -17,8 +17,7 @@ from pathlib import Path
 
 import torch
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import read_json
 from datasets.io import Pairs

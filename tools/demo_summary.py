@@ -4,11 +4,9 @@ python tools/demo_summary.py --outdir outputs/demo
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import read_json, write_json
 from datasets.formats.images import read_image, write_image

@@ -10,13 +10,10 @@ Everything is in the clouds' unit. Points that are not finite are dropped, and t
 
 import argparse
 import math
-import sys
-from pathlib import Path
 
 import numba
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_json
 from fusion.clouds import CloudOptions

@@ -19,11 +19,8 @@ depths that is kept ("completeness"), and the errors of these.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import write_json
 from datasets.formats.images import write_image

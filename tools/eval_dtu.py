@@ -15,11 +15,9 @@ the scans asked for ("mean_of"), null until all of them are scored.
 import argparse
 import math
 import os
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from tools.evaluation.dtu import (

@@ -10,11 +10,8 @@ evaluation. A scan without a cloud counts as --max_dist. "ratio" rows compare ea
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import write_json
 from datasets.layouts.general import GeneralScans

@@ -8,13 +8,10 @@ predicts the same and can start another training (--loadckpt), but not be resume
 
 import argparse
 import io
-import sys
-from pathlib import Path
 
 import torch
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import write_bytes
 from models.checkpoint import load_model, read_checkpoint
@@ -29,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     load_model(args.loadckpt)  # raises for a file that cannot predict
     content = read_checkpoint(args.loadckpt)
-    kept = {name: content[name] for name in ("epoch", "model", "read_out") if name in content}
+    kept = {name: content[name] for name in ("epoch", "model", "network", "read_out") if name in content}
     buffer = io.BytesIO()
     torch.save(kept, buffer)
     write_bytes(args.out, buffer.getvalue())

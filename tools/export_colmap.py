@@ -11,11 +11,9 @@ points are drawn from the geometric depth maps: COLMAP finds overlapping images 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from datasets.results import find_scans

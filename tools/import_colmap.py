@@ -13,11 +13,9 @@ and a half times the distance to the point that all cameras look at, unless --de
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from tools.photos.importing import Options, import_scan, read_posed_photos

@@ -8,11 +8,9 @@ both programs alike, so give both the same sizes.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import check_scan_name
 from datasets.mvs import Settings, open_dataset

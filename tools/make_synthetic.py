@@ -8,11 +8,9 @@ Scene k is called scan<first_seed + k> and is made from that seed, so the same n
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.synthetic.pictures import load_pictures
 from datasets.synthetic.rig import RIGS

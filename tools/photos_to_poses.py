@@ -11,11 +11,9 @@ and settings does nothing. Needs pycolmap (requirements-photos.txt).
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model

@@ -5,13 +5,10 @@
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 import numpy as np
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.formats.images import write_image
 from datasets.formats.ply import read_ply

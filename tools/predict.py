@@ -7,11 +7,8 @@ cams/, images/. A rerun skips the views that are finished; under torchrun each p
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.mvs import open_dataset
 from tools.prediction.predictor import add_prediction_flags, predict, prediction_settings

@@ -8,11 +8,8 @@ correlation of each part with each error, of all checkpoints: -1 is a perfect ra
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import write_json
 from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table

@@ -10,11 +10,9 @@ tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_bytes
 from datasets.results import find_scans

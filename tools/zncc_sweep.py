@@ -11,16 +11,15 @@ are finished.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
-if not __package__:  # run as a file: find the packages beside this folder
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from datasets.files import DataError
-from datasets.mvs import LAYOUTS, MVSDataset, Settings, open_dataset
+from datasets.layouts import LAYOUTS
+from datasets.mvs import MVSDataset, Settings, open_dataset
 from tools.prediction.predictor import begin_prediction, unfinished_batches, write_prediction
 from tools.prediction.zncc import inverse_depths, sweep
 from tools.runtime.flags import add_depth_flags, add_size_flags

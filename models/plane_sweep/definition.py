@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
+
 # Sampling positions are kept within a few image widths: far outside is zero in any case, and F.grid_sample wants
 # finite, bounded positions on the CPU.
 _FAR_OUTSIDE = 4.0
 _MIN_DEPTH = 1e-6
 
-IMPLEMENTATIONS = ("auto", "plain", "streamed", "numba", "triton")
-IMPLEMENTATION_VARIABLE = "KDMVS_PLANE_SWEEP"
 _KERNEL_DTYPES = (torch.float32, torch.bfloat16)
 
 

@@ -36,7 +36,8 @@ from datasets.formats.points import read_points
 from datasets.formats.poses import read_middlebury, read_transforms
 from datasets.io import read_camera, read_dmb, read_pairs
 from datasets.photos.posed import Lens, PosedPhotos
-from models.checkpoint import CheckpointError, checkpoint_bytes, load_weights, read_checkpoint
+from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
+from models.errors import CheckpointError
 from tools.evaluation.dtu import read_observed_space
 from tools.training.log import EventLog
 

@@ -6,9 +6,10 @@ import torch
 from helpers import GOLDEN, golden_inputs, golden_network, share_within
 
 from models import build_model
-from models.cascade import first_hypotheses, refined_hypotheses
 from models.cpu import slabs
 from models.features import FeatureNet
+from models.hypotheses import first_hypotheses, refined_hypotheses
+from models.settings import SPACINGS
 
 # 1e-3 mm everywhere for the teacher; the student's most probable hypothesis may flip on near ties.
 DEPTH_SHARE = {"student": 0.995, "teacher": 1.0}
@@ -70,10 +71,42 @@ def test_each_sample_has_its_own_depth_range():
     torch.testing.assert_close(hypotheses[1, :, 1, 2], torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0]))
 
     depth = torch.stack([torch.full((2, 3), 500.0), torch.full((2, 3), 2.0)])
-    refined = refined_hypotheses(depth, 5, torch.tensor([8.0, 0.2]), (8, 12), (4, 6))
+    refined = refined_hypotheses(depth, 5, 0.12, depth_values, (8, 12), (4, 6))  # 0.12 of 200/3 and of 2/3
     assert refined.shape == (2, 5, 4, 6)
     torch.testing.assert_close(refined[0, :, 0, 0], torch.tensor([480.0, 490.0, 500.0, 510.0, 520.0]))
     torch.testing.assert_close(refined[1, :, 3, 5], torch.tensor([1.5, 1.75, 2.0, 2.25, 2.5]))
+
+
+def test_inverse_spacing():
+    """Steps are equal in inverse depth, and grow and shrink with the depth; "auto" chooses by each sample's range."""
+    depth_values = torch.tensor([[1.0, 2.0, 10.0], [400.0, 500.0, 600.0]])
+    linear, inverse, auto = (first_hypotheses(depth_values, 5, (1, 1), s)[:, :, 0, 0] for s in SPACINGS)
+    torch.testing.assert_close(1 / inverse[0], torch.tensor([1.0, 0.775, 0.55, 0.325, 0.1]))
+    torch.testing.assert_close(auto, torch.stack([inverse[0], linear[1]]))
+
+    depth = torch.tensor([2.0, 500.0])[:, None, None].expand(-1, 2, 2)
+    linear, inverse, auto = (
+        refined_hypotheses(depth, 3, 0.25, depth_values, (4, 4), (2, 2), spacing)[:, :, 1, 1] for spacing in SPACINGS
+    )
+    torch.testing.assert_close(1 / inverse[0], torch.tensor([0.6125, 0.5, 0.3875]))  # 0.25 of 0.9 / 3, three times
+    torch.testing.assert_close(auto, torch.stack([inverse[0], linear[1]]))
+    assert (inverse[:, 1:] > inverse[:, :-1]).all()
+
+
+def test_inverse_spacing_stays_in_front_of_the_camera():
+    """Far depths have no hypothesis at or beyond infinity, however wide the span."""
+    depth_values = torch.tensor([[1.0, 500.0, 1000.0]])
+    for depth in (1.0, 900.0, 1e6):
+        hypotheses = refined_hypotheses(torch.full((1, 2, 2), depth), 8, 4, depth_values, (4, 4), (2, 2), "inverse")
+        assert hypotheses.isfinite().all() and (hypotheses > 0).all() and (hypotheses <= 4001).all()
+
+
+def test_spacing_changes_the_network(network):
+    """A network samples as its settings say; linear is the official way."""
+    inverse = golden_network(network.kind, spacing="inverse").eval()
+    stage = run(inverse, *golden_inputs())["stage1"]["depth_values"][0, :, 0, 0]
+    torch.testing.assert_close((1 / stage).diff(), (1 / stage).diff().mean().expand(len(stage) - 1), rtol=1e-3, atol=0)
+    assert network.settings.spacing == "linear"
 
 
 def test_depths_lie_within_their_hypotheses(network):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import golden_inputs, golden_network, write_checkpoint
 
-from models import build_model
+from models import NetworkSettings, build_model
 from models.checkpoint import (
     CheckpointError,
     file_digest,
@@ -50,6 +50,32 @@ def test_other_regularisation(tmp_path, settings):
     model = load_model(path, share_cr=settings.get("share_cr", False))
     expected = golden_network("student", 61, **settings)
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in expected.parameters())
+
+
+def test_a_checkpoint_knows_its_network(tmp_path):
+    """What the weights do not tell is stored, and taken unless something else is asked for."""
+    settings = {"ndepths": (16, 8, 8), "depth_interval_ratios": (3, 1, 0.25), "spacing": "inverse", "share_cr": True}
+    path = write_checkpoint(tmp_path / "model.ckpt", "teacher", **settings)
+    found = load_model(path, ratios=(4, 1, 0.4)).settings
+    assert settings.items() <= vars(found).items() and found.kind == "teacher"
+    assert load_model(path, spacing="linear", ndepths=None).settings.spacing == "linear"
+
+
+def test_official_checkpoints_tell_nothing(tmp_path):
+    """Their network is the official one; a program's own ratios stand in for the training's."""
+    torch.save({"epoch": 3, "model": golden_network("student").state_dict(), "optimizer": {}}, tmp_path / "model.ckpt")
+    assert load_model(tmp_path / "model.ckpt").settings == NetworkSettings("student", extra_input_conv=True)
+    assert load_model(tmp_path / "model.ckpt", ratios=(4, 1, 0.4)).settings.depth_interval_ratios == (4, 1, 0.4)
+
+
+@pytest.mark.parametrize(
+    "record", [3, {"ndepths": 8}, {"ndepths": [True, 8, 8]}, {"spacing": 1}, {"ndepths": [8.5] * 3}]
+)
+def test_a_damaged_record_of_the_network(tmp_path, record):
+    """It is refused with one line."""
+    torch.save({"model": golden_network("student").state_dict(), "network": record}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match="record of the network is damaged"):
+        load_model(tmp_path / "model.ckpt")
 
 
 def test_settings_that_the_weights_do_not_allow(tmp_path):

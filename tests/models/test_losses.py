@@ -9,8 +9,8 @@ from helpers import GOLDEN, golden_inputs, golden_network, scene_sample
 
 from datasets.sample import STAGE_SCALES
 from datasets.synthetic.scans import render_scene
-from models.cascade import STAGES
 from models.losses import DistillationLoss, UnsupervisedLoss
+from models.settings import STAGES
 
 WEIGHTS = (0.5, 1.0, 2.0)
 HEIGHT, WIDTH = 64, 96

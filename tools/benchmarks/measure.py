@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from datasets.files import DataError
-from tools.runtime.flags import has_amx
+from tools.runtime.devices import has_amx
 
 Figures = tuple[list[float], dict[str, Any]]
 

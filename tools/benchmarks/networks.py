@@ -17,10 +17,12 @@ from torch.utils.data import default_collate
 from datasets.mvs import MVSDataset, open_dataset
 from datasets.sample import stage_maps
 from models import blocks
-from models.cascade import STAGES, build_model
+from models.cascade import build_model
 from models.checkpoint import checkpoint_bytes, load_model
 from models.losses import DistillationLoss, UnsupervisedLoss
-from models.plane_sweep.definition import IMPLEMENTATION_VARIABLE, variance_volume
+from models.plane_sweep import IMPLEMENTATION_VARIABLE
+from models.plane_sweep.definition import variance_volume
+from models.settings import STAGES
 from tools import predict as prediction
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
 from tools.runtime.devices import move_to
@@ -84,7 +86,7 @@ def predict_plainly(scans: Path, checkpoint: Path, size: tuple[int, int], views:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         args, dataset = _prediction_setup(scans, checkpoint, size, views, folder)
-        model = load_model(checkpoint, args.ndepths, args.depth_inter_r)
+        model = load_model(checkpoint, ndepths=args.ndepths, depth_interval_ratios=args.depth_inter_r)
         model = model.to(device, memory_format=torch.contiguous_format)
         model.cost_regularization.to(memory_format=torch.contiguous_format)
         seconds = []

@@ -44,7 +44,9 @@ def prediction_work(size: tuple[int, int], views: int) -> dict[str, float]:
         image = torch.empty(1, 3, height, width)
         volumes = [
             torch.empty(1, channels, depths, height // scale, width // scale)
-            for channels, depths, scale in zip(model.feature.out_channels, model.ndepths, (4, 2, 1), strict=True)
+            for channels, depths, scale in zip(
+                model.feature.out_channels, model.settings.ndepths, (4, 2, 1), strict=True
+            )
         ]
     values = 0
 

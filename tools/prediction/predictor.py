@@ -29,19 +29,19 @@ from models.checkpoint import file_digest, load_model
 from tools.prediction import refine
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
-from tools.runtime.devices import move_to
+from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
 from tools.runtime.flags import (
-    AMP_TYPES,
     add_depth_flags,
     add_machine_flags,
     add_network_flags,
     add_size_flags,
-    check_ndepths,
-    resolved_amp,
+    check_depth_flags,
+    network_settings,
 )
 from tools.runtime.program import (
     KEPT_TENSOR,
     Progress,
+    float_list,
     keep_freed_memory,
     positive_int,
     return_freed_memory,
@@ -60,7 +60,8 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--batch_size", type=positive_int, default=1, help="reference views predicted together")
     parser.add_argument("--num_view", type=int, default=5, help="views used: the reference and its sources")
-    add_network_flags(parser, ratios, read_out=None)
+    add_network_flags(parser, ratios)
+    parser.set_defaults(official_ratios=float_list(ratios))
     parser.add_argument(
         "--confidence",
         choices=("product", "last"),
@@ -77,7 +78,7 @@ def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: in
 
 def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings:
     """How samples are made for prediction."""
-    check_ndepths(args)
+    check_depth_flags(args)
     return Settings(
         views=args.num_view,
         numdepth=args.numdepth,
@@ -89,7 +90,7 @@ def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings
 
 def load_for_prediction(args: argparse.Namespace, device: torch.device) -> CascadeMVSNet:
     """The checkpoint's network on the device, its BatchNorm folded into convolutions of the type that --amp says."""
-    model = load_model(args.loadckpt, args.ndepths, args.depth_inter_r, args.share_cr, args.read_out)
+    model = load_model(args.loadckpt, args.official_ratios, **network_settings(args))
     return prepared(model, args.amp, device)
 
 
@@ -102,7 +103,7 @@ def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
     """Bytes of what the last 3D U-Net's layers hand on, for the dataset's first view."""
     width, height = dataset.view_keys(0)[0].size
     channels = model.feature.out_channels[-1]
-    return channels * model.ndepths[-1] * width * height * next(model.buffers()).itemsize
+    return channels * model.settings.ndepths[-1] * width * height * next(model.buffers()).itemsize
 
 
 def begin_prediction(folder: Path, record: dict[str, Any], refined: bool = False) -> None:
@@ -125,7 +126,7 @@ def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device,
     if len(dataset):
         keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
     if distributed.is_main():
-        record = _record(args, dataset, device)
+        record = _record(args, model, dataset, device)
         for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
             begin_prediction(outdir / scan, record, refined)
     distributed.barrier()
@@ -196,13 +197,13 @@ def predicted_views(
                 yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
 
 
-def _record(args: argparse.Namespace, dataset: MVSDataset, device: torch.device) -> dict[str, Any]:
+def _record(
+    args: argparse.Namespace, model: CascadeMVSNet, dataset: MVSDataset, device: torch.device
+) -> dict[str, Any]:
     """What the results depend on; other results are stale."""
     settings = dataclasses.asdict(dataset.settings)
     settings.pop("labels")
-    network = {"ndepths": args.ndepths, "depth_inter_r": args.depth_inter_r, "share_cr": args.share_cr}
-    network |= {"read_out": args.read_out, "confidence": args.confidence}
-    network["amp"] = resolved_amp(args.amp, device)
+    network = model.settings.stored() | {"confidence": args.confidence, "amp": resolved_amp(args.amp, device)}
     record = {"weights_sha256": file_digest(args.loadckpt), **settings, **network}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 

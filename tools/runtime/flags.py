@@ -1,39 +1,69 @@
 """Command-line flags that several programs share, with the official names and defaults."""
 
 import argparse
+import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from datasets.files import DataError
-from datasets.mvs import LAYOUTS
-from models.cascade import READ_OUTS
-from models.plane_sweep.definition import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
+from datasets.layouts import LAYOUTS
+from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
+from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS
 from tools.runtime.program import float_list, int_list, natural_int, positive_int
 
 # The student that comes with the project.
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[2] / "ckpt" / "kdmvs.ckpt"
 
-AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("off", "bf16", "fp16")
 
 
-def add_network_flags(parser: argparse.ArgumentParser, ratios: str, read_out: str | None) -> None:
-    """The cascade's settings; `ratios` is the program's official default of --depth_inter_r, `read_out` its own of that
-    (None for the checkpoint's)."""
-    group = parser.add_argument_group("network")
-    group.add_argument("--ndepths", type=int_list, default="48,32,8", help="depth hypotheses of each stage")
+def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
+    """The cascade's settings, by default those that the checkpoint tells; `ratios` are the program's official
+    --depth_inter_r, for checkpoints that tell none or the training's official ones."""
+    group = parser.add_argument_group("network (by default as the checkpoint tells; official ones tell nothing)")
+    group.add_argument("--ndepths", type=int_list, help="depth hypotheses of each stage (official: 48,32,8)")
     group.add_argument(
-        "--depth_inter_r", type=float_list, default=ratios, help="hypothesis spacing of each stage, in depth intervals"
+        "--depth_inter_r",
+        type=float_list,
+        help=f"hypothesis spacing of each stage, in depth intervals (official: {ratios})",
+    )
+    group.add_argument(
+        "--spacing",
+        choices=SPACINGS,
+        help="hypotheses evenly in depth (linear, official), in inverse depth, or auto: in inverse depth where the\n"
+        f"far end of a range is over {AUTO_RATIO:g} times the near one",
     )
     group.add_argument(
         "--read_out",
         choices=READ_OUTS,
-        default=read_out,
         help="student's depth; official: the most probable hypothesis, local: the expected one among it and its\n"
         "neighbours, median: the one with half of the probability before it",
     )
-    group.add_argument("--share_cr", action="store_true", help="share the cost regularisation between the stages")
+    group.add_argument(
+        "--share_cr", action="store_true", default=None, help="share the cost regularisation between the stages"
+    )
+
+
+def network_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of NetworkSettings that the flags name, None where a flag was not given; DataError for bad ones."""
+    if args.ndepths is not None and (len(args.ndepths) != 3 or any(count < 8 or count % 8 for count in args.ndepths)):
+        raise DataError(f"--ndepths {_listed(args.ndepths)}: needs three multiples of 8")
+    ratios = args.depth_inter_r
+    if ratios is not None and (len(ratios) != 3 or not all(0 < ratio < 1e6 for ratio in ratios)):
+        raise DataError(f"--depth_inter_r {_listed(ratios)}: needs three positive numbers")
+    return {
+        "ndepths": args.ndepths,
+        "depth_interval_ratios": ratios,
+        "spacing": args.spacing,
+        "share_cr": args.share_cr,
+        "read_out": args.read_out,
+    }
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ",".join(map(str, values))
 
 
 def add_depth_flags(parser: argparse.ArgumentParser, interval_scale: float) -> None:
@@ -62,7 +92,7 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
     group.add_argument(
         "--amp",
-        choices=("auto", *AMP_TYPES),
+        choices=("auto", *PRECISIONS),
         default=amp,
         help="mixed precision: off is float32, auto is bf16 where the processor or GPU has matrix units for it",
     )
@@ -73,21 +103,6 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
         help="processes (prediction: threads) that load data, 0 for none",
     )
     group.add_argument("--pin_m", action="store_true", help="pin the host memory of training batches")
-
-
-def has_amx() -> bool:
-    """Whether this machine's CPU multiplies bf16 matrices in tiles; torch tells so by a name that may change."""
-    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return ask is not None and ask()
-
-
-def resolved_amp(amp: str, device: torch.device) -> str:
-    """The key of AMP_TYPES that a value of --amp means on a device."""
-    if amp != "auto":
-        return amp
-    # Without AMX a CPU's float32 convolutions are as fast as its bf16 ones, measured with AVX512-BF16.
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_amx()
-    return "bf16" if fast else "off"
 
 
 def add_dataset_flag(parser: argparse.ArgumentParser, default: str) -> None:
@@ -101,13 +116,9 @@ def add_dataset_flag(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def check_ndepths(args: argparse.Namespace) -> None:
-    """Raise DataError for settings that the cascade refuses."""
-    if len(args.ndepths) != 3 or any(count < 8 or count % 8 for count in args.ndepths):
-        raise DataError(f"--ndepths {','.join(map(str, args.ndepths))}: needs three multiples of 8")
-    if len(args.depth_inter_r) != 3 or any(ratio <= 0 for ratio in args.depth_inter_r):
-        raise DataError(f"--depth_inter_r {','.join(map(str, args.depth_inter_r))}: needs three positive numbers")
-    if args.interval_scale <= 0:
+def check_depth_flags(args: argparse.Namespace) -> None:
+    """Raise DataError for a number or an interval of depth values that make no range."""
+    if not 0 < args.interval_scale < math.inf:
         raise DataError(f"--interval_scale {args.interval_scale}: must be positive")
     if args.numdepth < 2:
         raise DataError(f"--numdepth {args.numdepth}: a range needs at least two depth values")

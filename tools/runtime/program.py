@@ -13,8 +13,7 @@ from collections.abc import Callable
 import tqdm
 
 from datasets.files import DataError
-from models.checkpoint import CheckpointError
-from tools.runtime import distributed
+from models.errors import CheckpointError
 from tools.runtime.signals import Stopped, StopSignals
 
 KEPT_TENSOR = 100 << 20
@@ -58,6 +57,8 @@ def run_program(main: Callable[[], None]) -> None:
         except RuntimeError as error:
             if signals.signum:  # what was going on broke when the program was told to stop
                 _stop(str(Stopped(signals.signum)), Stopped(signals.signum).status)
+            from tools.runtime import distributed  # which torch raised, so it is loaded
+
             if not distributed.is_lost_peer(error):
                 raise
             _stop("error: another process of this run has ended or hangs; see its message, then run this again", 1)
@@ -159,6 +160,9 @@ def _whole_number(text: str, least: int) -> int:
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows every default in --help and leaves the description's line breaks alone."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class Progress:

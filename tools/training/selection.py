@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from datasets.files import DataError
+from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from datasets.mvs import LAYOUTS, MVSDataset, Settings
+from datasets.mvs import MVSDataset, Settings
 from datasets.results import DepthView
 from fusion.consistency import check_view, colour_difference, normal_check
 from models.cascade import CascadeMVSNet

@@ -12,8 +12,8 @@ import torch
 
 from datasets.files import DataError
 from datasets.mvs import MVSDataset, Settings, open_dataset
-from models import CascadeMVSNet, build_model
-from models.checkpoint import has_input_conv, read_checkpoint
+from models import CascadeMVSNet, NetworkSettings
+from models.checkpoint import checkpoint_settings, read_checkpoint
 from tools.runtime import distributed
 from tools.runtime.flags import (
     add_dataset_flag,
@@ -21,7 +21,8 @@ from tools.runtime.flags import (
     add_machine_flags,
     add_network_flags,
     add_size_flags,
-    check_ndepths,
+    check_depth_flags,
+    network_settings,
 )
 from tools.runtime.program import Formatter, float_list, int_list, natural_int, positive_int
 from tools.training.resume import CheckpointFolder
@@ -65,7 +66,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
     parser.add_argument("--wd", type=float, default=0.0001, help="weight decay")
     parser.add_argument("--nviews", type=int, default=5, help="views per sample: the reference and its sources")
     parser.add_argument("--dlossw", type=float_list, default="1,1,1", help="loss weight of each stage")
-    parser.add_argument("--cr_base_chs", type=int_list, default="8,8,8", help="base channels of each 3D U-Net")
+    parser.add_argument("--cr_base_chs", type=int_list, help="base channels of each 3D U-Net (official: 8,8,8)")
     parser.add_argument(
         "--grad_method",
         choices=("detach", "undetach"),
@@ -103,7 +104,7 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
         "--using_apex", action="store_true", help="official flag; torch's own AMP and DDP are used instead"
     )
     parser.add_argument("--opt_level", default="O0", help="apex level of the official scripts; ignored, see --amp")
-    add_network_flags(parser, "4,1,0.5", read_out="official")
+    add_network_flags(parser, "4,1,0.5")
     add_depth_flags(parser, 1.06)
     add_size_flags(parser, 640, 512)
     add_machine_flags(parser, amp="off")
@@ -112,10 +113,12 @@ def training_parser(description: str, epochs: int, lrepochs: str) -> argparse.Ar
 
 def check_flags(args: argparse.Namespace) -> None:
     """Raise DataError for flag values that cannot work."""
-    check_ndepths(args)
-    if len(args.dlossw) != 3 or len(args.cr_base_chs) != 3 or min(args.cr_base_chs) < 1:
+    check_depth_flags(args)
+    network_settings(args)
+    channels = args.cr_base_chs or NetworkSettings().cr_base_chs
+    if len(args.dlossw) != 3 or len(channels) != 3 or min(channels) < 1:
         raise DataError("--dlossw and --cr_base_chs need three numbers, one per stage")
-    if args.share_cr and len(set(args.cr_base_chs)) > 1:
+    if args.share_cr and len(set(channels)) > 1:
         raise DataError("--share_cr needs the same number of --cr_base_chs at every stage")
     for name in ("lr", "wd"):
         if not 0 <= getattr(args, name) < math.inf:
@@ -155,17 +158,19 @@ def open_training_sets(args: argparse.Namespace, labels: Path | None = None) -> 
 
 
 def build_network(kind: str, args: argparse.Namespace) -> CascadeMVSNet:
-    """A fresh network as the flags say. A teacher that starts from a student's weights has that one's 3D U-Nets."""
+    """A fresh network as the flags say, or else as the checkpoint tells that the training starts from.
+
+    A teacher that starts from a student's weights has that one's 3D U-Nets.
+    """
     start = (CheckpointFolder(Path(args.logdir)).newest() if args.resume else None) or args.loadckpt
-    from_student = kind == "teacher" and start is not None and has_input_conv(read_checkpoint(start)["model"])
-    return build_model(
-        kind,
-        extra_input_conv=kind == "student" or from_student,
-        ndepths=args.ndepths,
-        depth_interval_ratios=args.depth_inter_r,
-        share_cr=args.share_cr,
-        grad_method=args.grad_method,
-        cr_base_chs=args.cr_base_chs,
-        checkpoint_stages=args.checkpoint_stages,
-        read_out=args.read_out,
-    )
+    chosen = {"grad_method": args.grad_method, "checkpoint_stages": args.checkpoint_stages}
+    if start is not None:
+        content = read_checkpoint(start)
+        chosen |= checkpoint_settings(content, start)
+        chosen["extra_input_conv"] = kind == "student" or chosen["extra_input_conv"]
+    given = network_settings(args) | {"cr_base_chs": args.cr_base_chs}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    try:
+        return CascadeMVSNet(NetworkSettings(**(chosen | {"kind": kind})))
+    except ValueError as error:
+        raise DataError(f"{start}: does not go with these settings: {error}") from None

@@ -22,8 +22,7 @@ from datasets.mvs import MVSDataset
 from models.blocks import batch_norms
 from models.checkpoint import checkpoint_bytes, load_optimizer, load_start, load_weights, read_checkpoint
 from tools.runtime import distributed
-from tools.runtime.devices import move_to
-from tools.runtime.flags import AMP_TYPES, resolved_amp
+from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
 from tools.runtime.program import Progress, keep_freed_memory
 from tools.runtime.signals import Stopped, StopSignals, shield_worker
 from tools.training.log import EventLog, sample_images
@@ -173,7 +172,6 @@ class Trainer:
             bad_steps=(self.bad_steps, self.all_bad_steps),
             random=random_state(self.device),
             data_version=self.data_version,
-            read_out=self.network.read_out,
             **self.scores.extra(),
         )
 

@@ -403,7 +403,7 @@ COMPILE_FOR_A_GPU = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from models import plane_sweep_triton as kernels
+from models.plane_sweep import triton_gpu as kernels
 
 constants = {"SOURCES": 4, "PIXELS": 256, "LANES": 8}
 kinds = {"grad_sources": "*i64", "half_width": "fp32", "half_height": "fp32"}

@@ -114,7 +114,7 @@ def test_record(predicted, student):
     """What the results depend on is kept beside them, the weights by their digest."""
     record = json.loads((predicted / "scan1" / "prediction.json").read_text())
     assert record["weights_sha256"] == file_digest(student)
-    expected = {"views": 5, "numdepth": 192, "interval_scale": 1.06, "light": 6, "depth_inter_r": [4, 1, 0.5]}
+    expected = {"views": 5, "numdepth": 192, "interval_scale": 1.06, "light": 6, "depth_interval_ratios": [4, 1, 0.5]}
     assert expected.items() <= record.items()
 
 

@@ -61,9 +61,9 @@ from pathlib import Path
 import torch
 
 from models.losses import DistillationLoss
-from tools import distributed
-from tools.engine import Trainer
-from tools.training import build_network, open_training_sets, start_training, training_parser
+from tools.runtime import distributed
+from tools.training.trainer import Trainer
+from tools.training.setup import build_network, open_training_sets, start_training, training_parser
 
 args = training_parser("", epochs=1, lrepochs="1:2").parse_args(sys.argv[2:])
 device = start_training(args)

@@ -89,7 +89,7 @@ def test_other_programs_end_at_once(quick_python, tmp_path, signum):
 
 STUBBORN = """
 import time
-from tools.signals import StopSignals
+from tools.runtime.signals import StopSignals
 with StopSignals(at_once=False) as signals:
     print("ready", flush=True)
     while True:

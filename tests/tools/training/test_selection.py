@@ -241,7 +241,7 @@ def test_two_processes_decide_alike(quick_python, flags, tmp_path):
     (noted,) = read(tmp_path / BEST)["selection"]["scores"]
     settings = Settings(3, interval_scale=1.06, max_size=(640, 512))
     alone = open_selection("dtu_yao", flags[2], "all", settings, 1, "off", CPU)
-    score = alone.score(load_model(tmp_path / BEST, (8, 8, 8)))
+    score = alone.score(load_model(tmp_path / BEST))
     assert score == pytest.approx([noted[name] for name in Score._fields], rel=1e-6)
 
 

@@ -176,7 +176,7 @@ def test_either_kind_is_a_start(flags, data, tmp_path):
     succeed(run_program("train_unsup.py", *flags, "--loadckpt", start, *still))
     succeed(run_program("train_unsup.py", *flags, "--loadckpt", start, *still, "--resume", "--max_steps", 3))
     teacher = tmp_path / "log" / MODEL
-    assert load_model(teacher, (8, 8, 8)).kind == "teacher"
+    assert load_model(teacher).kind == "teacher"
     student = ("--pseudopath", data / "labels", "--loadckpt", teacher, "--logdir", tmp_path / "kd")
     succeed(run_program("train_kd.py", *flags, *student, *still))
     weights = torch.load(tmp_path / "kd" / MODEL, weights_only=True)["model"]
