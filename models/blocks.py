@@ -17,6 +17,8 @@ _SAFE_BF16_PLANE = 192 * 256
 # With or without AMX it returns what the memory held before for the kernel's rows that touch the border only: seen with
 # two depths, and with sides of one at stride 2; never with sides of three or more.
 _SAFE_BF16_SIDE = 4
+# With AMX its bf16 output at stride 2 is what the memory held before where rows of the input have one or two values.
+_SAFE_BF16_ROW = 3
 
 
 def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
@@ -24,6 +26,12 @@ def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
     if min(depth, height, width) < _SAFE_BF16_SIDE:
         return False
     return depth >= _SAFE_BF16_DEPTH or height * width <= _SAFE_BF16_PLANE
+
+
+def _in_sound_type(x: Tensor, stride: int) -> Tensor:
+    """The input of a 3D convolution, in float32 where oneDNN's bf16 output cannot be trusted."""
+    unsound = x.device.type == "cpu" and x.dtype == torch.bfloat16 and stride > 1 and x.shape[-1] < _SAFE_BF16_ROW
+    return x.float() if unsound else x
 
 
 class _Bf16Conv3d(torch.autograd.Function):
@@ -37,7 +45,10 @@ class _Bf16Conv3d(torch.autograd.Function):
         weight = weight.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
         ctx.geometry = ([stride] * 3, [padding] * 3, [1] * 3, False, [0] * 3, 1)
-        return torch.conv3d(x, weight, None, stride, padding).contiguous()
+        sound = _in_sound_type(x, stride)
+        with torch.autocast("cpu", enabled=False):
+            output = torch.conv3d(sound, weight.to(sound.dtype), None, stride, padding)
+        return output.to(x.dtype).contiguous()
 
     @staticmethod
     def backward(ctx, grad: Tensor):
@@ -166,6 +177,10 @@ class FoldedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
         padding, stride, dilation = self.geometry
+        if self.weight.ndim == 5 and not self.transposed and _in_sound_type(x, stride[0]).dtype != x.dtype:
+            bias = None if self.bias is None else self.bias.float()
+            y = torch.conv3d(x.float(), self.weight.float(), bias, stride, padding, dilation).to(x.dtype)
+            return F.relu_(y) if self.relu else y
         if _onednn_takes(x):
             after = ("relu" if self.relu else "none", [], "")
             if self.transposed:

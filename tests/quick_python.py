@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[1]
 PRELOADED = (
     "tools.training.trainer",
     "tools.training.setup",
-    "tools.predict",
-    "tools.check_and_encode",
+    "tools.prediction.predictor",
+    "fusion.labels",
     "models.losses",
     "fusion.filters",
 )
-PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.layouts.general", "tensorboardX", "torchvision.transforms")
+PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.layouts", "tensorboardX", "torchvision.transforms")
 
 
 @contextlib.contextmanager

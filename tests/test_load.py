@@ -123,6 +123,7 @@ class Watched(program.Progress):
 
 program.Progress = Watched
 sys.argv = sys.argv[1:]
+sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))  # as python does
 runpy.run_path(sys.argv[0], run_name="__main__")
 quarter = len(levels) // 4
 print("grown by", max(levels[-quarter:]) - max(levels[:quarter]))

@@ -8,7 +8,7 @@ import torch
 from helpers import run_process
 
 from models import blocks
-from models.blocks import Conv3d
+from models.blocks import Conv3d, FoldedConv
 
 TRAINING_STEP = """
 import sys, torch
@@ -95,3 +95,18 @@ def test_gradient_does_not_hold_old_memory(channels, stride, size):
             torch.full((count,), torch.nan)
         gradient = train(convolution, x, bf16=True)[2]
         assert (gradient - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize("channels", [(16, 32), (32, 64)])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_output_does_not_hold_old_memory(channels, width):
+    """Convolutions of stride 2 over rows of one or two values, in training and folded for prediction."""
+    torch.manual_seed(1)
+    convolution, x = Conv3d(*channels, 3, stride=2, padding=1, bias=False), torch.randn(1, channels[0], 4, 5, width)
+    exact = train(convolution, x, bf16=False)[0]
+    folded = FoldedConv(convolution, None, False, torch.bfloat16)
+    for _ in range(3):
+        for count in (1_000, 20_000, 300_000, 3_000_000):
+            torch.full((count,), torch.nan)
+        for output in (train(convolution, x, bf16=True)[0], folded(x)):
+            assert (output.float() - exact).abs().max() < 0.02 * exact.abs().max()
