@@ -108,6 +108,10 @@ def scene_sample(scene: Scene, light: int = 3) -> dict:
 
 # ---------------------------------------------------------------- programs
 
+# Seconds after which something that a test waits for counts as hanging. On a busy machine programs take ten times as
+# long as on an idle one, so it only ends what never would.
+PATIENCE = 1200
+
 # Few hypotheses and views: what a test of a program's behaviour needs, whatever the depth.
 FAST = ("--device", "cpu", "--num_workers", "0", "--ndepths", "8,8,8")
 
@@ -134,7 +138,7 @@ def run_process(*command: object, file_limit: int | None = None) -> subprocess.C
     if file_limit is not None:
         line = ["bash", "-c", f'ulimit -f {file_limit}; exec "$@"', "bash", *line]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def start_process(*command: object, **settings: object) -> subprocess.Popen:
@@ -159,7 +163,7 @@ def _as_in_a_terminal() -> None:
 
 def end_process(process: subprocess.Popen) -> subprocess.CompletedProcess:
     """Wait for a started process."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -172,10 +176,14 @@ def start_ranks(python: Path, count: int, *command: object, **settings: object) 
     return [start_process(python, *command, **settings, RANK=rank, LOCAL_RANK=rank) for rank in range(count)]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Wait until something has happened; fail when it has not for too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
+def wait_until(condition: Callable[[], object], *processes: subprocess.Popen) -> None:
+    """Wait until something has happened; fail when it takes too long, or a process that should do it has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        ended = [process for process in processes if process.poll() is not None]  # before looking: it may have done it
+        if condition():
+            return
+        assert not ended, end_process(ended[0])
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from helpers import ROOT, change_times, write_checkpoint
+from helpers import PATIENCE, ROOT, change_times, write_checkpoint
 
 from datasets.io import read_ply_count, write_image
 from datasets.synthetic import Look, render_scene
@@ -19,7 +19,7 @@ def run_photos(*arguments: object, **settings: object) -> subprocess.CompletedPr
     """Run the driver with settings from the environment."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
     command = ["bash", ROOT / "scripts" / "run_photos.sh", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def refusal(*arguments: object, **settings: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PATIENCE
 
 from datasets.io import read_image, read_pfm, write_pairs, write_pfm
 from tools import check_and_encode
@@ -131,7 +132,7 @@ def run_as_user(*flags: object, launcher: tuple[str, ...] = ()) -> subprocess.Co
     """Run the program in a process of its own."""
     command = [sys.executable, *launcher, "-m", "tools.check_and_encode", *map(str, flags)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def missing_prediction(predictions: Path, pairs: Path) -> str:
