@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import runpy
+import shlex
 import signal
 import socket
 import stat
@@ -39,8 +40,8 @@ PRELOADED += ("fusion.builtin", "fusion.fusibile", "datasets.layouts", "tensorbo
 def quick_python(folder: Path) -> Iterator[Path]:
     """While its block runs, an executable in the folder that behaves like python."""
     address, executable = folder / "socket", folder / "python"
-    python = [sys.executable, "-I", "-S", __file__]
-    executable.write_text(f'#!/bin/sh\nexec {" ".join(python)} "{address}" "$@"\n')
+    client = shlex.join([sys.executable, "-I", "-S", __file__, str(address)])
+    executable.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(

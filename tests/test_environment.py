@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import FAST, ROOT, end_process, run_program, start_process, succeed
+from helpers import FAST, PATIENCE, ROOT, end_process, run_program, start_process, succeed
 from small_runs import command, driver_settings, result
 
 from datasets.synthetic.scans import write_scan_list
@@ -109,7 +109,7 @@ def test_a_hostile_machine_changes_nothing(quick_python, small_data, read_only, 
         env=environment,
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert succeed(bad) and bad.stderr == ""
     assert result(out) == result(tmp_path / "good")

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import PATIENCE, ROOT
 from small_runs import assert_files_are_whole, command, driver_settings, result
 
 MOMENTS = int(os.environ.get("KILL_MOMENTS", 4))
 
 
-def run(line: list[object], seconds: float = 300, **settings: object) -> bool:
+def run(line: list[object], seconds: float = PATIENCE, **settings: object) -> bool:
     """Whether a command ended well; after so many seconds it is killed with all the processes it has started."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}}
     line = [str(word) for word in line]
@@ -47,7 +47,7 @@ def test_a_killed_program_goes_on(quick_python, small_data, tmp_path, name):
     """Started again it leaves the very bytes of a run that was never killed."""
     whole, killed, counted = tmp_path / "whole", tmp_path / "killed", tmp_path / "changes"
 
-    def start(folder: Path, seconds: float = 300, **settings: object) -> bool:
+    def start(folder: Path, seconds: float = PATIENCE, **settings: object) -> bool:
         if name.endswith(".sh"):
             settings |= driver_settings(quick_python, small_data, folder)
         interpreter = "bash" if name.endswith(".sh") else quick_python

@@ -2,12 +2,12 @@
 
 import shlex
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fusion_scenes import GOLDEN, camera, plane_depth, write_scan
+from helpers import PATIENCE, wait_until
 
 from datasets.files import DataError
 from datasets.formats.images import write_image
@@ -219,13 +219,10 @@ def test_what_the_program_started_is_stopped_with_it(scan, program, tmp_path):
     """A script around the program does not leave it running beyond the time limit."""
     pid = shlex.quote(str(tmp_path / "pid"))
     with pytest.raises(DataError, match=r"was stopped after 1 s without a result; allow more with --fusibile_timeout"):
-        fuse(scan, program(shell=f"sleep 60 &\necho $! > {pid}\nwait\n"), tmp_path, time_limit=1)
+        fuse(scan, program(shell=f"sleep {2 * PATIENCE} &\necho $! > {pid}\nwait\n"), tmp_path, time_limit=1)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
-    for _ in range(50):  # killed, and gone once its new parent has noticed
-        if not status.exists() or status.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.1)
-    pytest.fail("the program's child still runs")
+    # Killed, and gone once its new parent has noticed; by itself it would end after PATIENCE.
+    wait_until(lambda: not status.exists() or status.read_text().split()[2] == "Z")
 
 
 def test_no_points_hint_at_the_gpu_architecture(scan, program, tmp_path):

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import FAST, GOLDEN, ROOT, change_times, end_process, start_process, wait_until, write_checkpoint
+from helpers import (
+    FAST,
+    GOLDEN,
+    PATIENCE,
+    ROOT,
+    change_times,
+    end_process,
+    start_process,
+    wait_until,
+    write_checkpoint,
+)
 
 from datasets.files import read_json
 from datasets.synthetic.scans import write_test_layout, write_training_layout
@@ -20,7 +30,7 @@ def run_driver(name: str, *flags: str, **settings: object) -> subprocess.Complet
     """Run scripts/<name> with settings from the environment."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
     command = ["bash", str(ROOT / "scripts" / name), *flags]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("driver", ["run_train_unsup.sh", "run_train_kd.sh", "run_test_dtu.sh"])
@@ -176,7 +186,7 @@ def test_a_signal_ends_a_driver_after_its_program(quick_python, tmp_path, signum
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
     driver = ("bash", ROOT / "scripts" / "run_train_unsup.sh", "--num_workers", 0, "--save_steps", 1, "--nviews", 3)
     process = start_process(*driver, **settings, EPOCHS=1000, PYTHON_BIN=quick_python)
-    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")), process)
     os.killpg(process.pid, signum) if whole_group else process.send_signal(signum)
     result = end_process(process)
     assert result.returncode == status, result.stderr

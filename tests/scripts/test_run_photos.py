@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from helpers import ROOT, change_times, write_checkpoint
+from helpers import PATIENCE, ROOT, change_times, write_checkpoint
 
 from datasets.formats.images import write_image
 from datasets.formats.ply import read_ply_count
@@ -20,7 +20,7 @@ def run_photos(*arguments: object, **settings: object) -> subprocess.CompletedPr
     """Run the driver with settings from the environment."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
     command = ["bash", ROOT / "scripts" / "run_photos.sh", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def refusal(*arguments: object, **settings: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PATIENCE
 
 from datasets.formats.images import read_image
 from datasets.formats.pfm import read_pfm, write_pfm
@@ -133,7 +134,7 @@ def run_as_user(*flags: object, launcher: tuple[str, ...] = ()) -> subprocess.Co
     """Run the program in a process of its own."""
     command = [sys.executable, *launcher, "-m", "tools.check_and_encode", *map(str, flags)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=PATIENCE)
 
 
 def missing_prediction(predictions: Path, pairs: Path) -> str:

@@ -12,6 +12,7 @@ import torch
 from helpers import (
     FAST,
     GOLDEN,
+    PATIENCE,
     ROOT,
     assert_nothing_half_written,
     change_times,
@@ -516,6 +517,7 @@ def test_closed_streams(tmp_path):
     program = [sys.executable, str(ROOT / "tools" / "make_synthetic.py"), "--layout", "test", "--outdir"]
     for flags, status in (("--scenes 1 --width 32 --height 32", 0), ("--scenes 1 --width 1 --height 1", 1)):
         command = f'exec "$@" {flags} >&- 2>&-'
-        result = subprocess.run(["bash", "-c", command, "bash", *program, str(tmp_path / str(status))], timeout=120)
+        line = ["bash", "-c", command, "bash", *program, str(tmp_path / str(status))]
+        result = subprocess.run(line, timeout=PATIENCE)
         assert result.returncode == status
     assert len(list((tmp_path / "0").rglob("*.pfm"))) > 0

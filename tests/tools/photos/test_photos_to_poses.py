@@ -145,7 +145,7 @@ def test_a_signal_ends_it(tmp_path):
         save(tmp_path / "photos" / f"{k}.png", noise(900, 1200))
     flags = ("--photos", tmp_path / "photos", "--outdir", tmp_path / "poses")
     process = start_process(sys.executable, "tools/photos_to_poses.py", *flags)
-    wait_until((tmp_path / "poses" / "database.db").exists)
+    wait_until((tmp_path / "poses" / "database.db").exists, process)
     process.terminate()
     result = end_process(process)
     assert result.returncode == 143 and result.stderr == "stopped by SIGTERM\n"

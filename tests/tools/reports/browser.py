@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers import wait_until
+from helpers import PATIENCE, wait_until
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -36,7 +36,7 @@ class Browser:
     def _ask(self, method: str, path: str, content: dict | None = None) -> Any:
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self._driver + path, body, {"Content-Type": "application/json"}, method=method)
-        with _OPENER.open(request, timeout=300) as answer:
+        with _OPENER.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)["value"]
 
     def open(self, page: Path) -> None:
@@ -92,7 +92,7 @@ def browser(folder: Path, *flags: str, **options: object) -> Iterator[Browser]:
     log = subprocess.DEVNULL
     process = subprocess.Popen([DRIVER, f"--port={port}"], stdout=log, stderr=log)
     try:
-        wait_until(lambda: _listens(port))
+        wait_until(lambda: _listens(port), process)
         arguments = [*_QUIET, f"--user-data-dir={folder / 'profile'}", *flags]
         session = Browser(f"http://127.0.0.1:{port}", {"binary": CHROMIUM, "args": arguments, **options})
         try:
@@ -101,7 +101,7 @@ def browser(folder: Path, *flags: str, **options: object) -> Iterator[Browser]:
             session.close()
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
 
 
 def _listens(port: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import (
     FAST,
+    PATIENCE,
     change_times,
     end_process,
     start_process,
@@ -139,10 +140,10 @@ def test_the_others_end_when_one_dies(quick_python, flags, tmp_path):
     """With an error in one line, soon; and one process can go on from the last checkpoint."""
     endless = ("train_unsup.py", *flags, "--epochs", 1000, "--save_steps", 1)
     first, second = start_ranks(quick_python, 2, *endless)
-    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")), first, second)
     os.killpg(second.pid, signal.SIGKILL)
     second.communicate()
-    _, err = first.communicate(timeout=60)
+    _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 1 and err.startswith("error: another process of this run has ended")
     assert len(err.splitlines()) == 1
     step = last_checkpoint(tmp_path / "log")["step"]
@@ -188,7 +189,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(quick_python, fla
     for rank in run_ranks(quick_python, *training[:-4], "--logdir", tmp_path / "whole", "--nviews", 3, "--epochs", 4):
         succeed(rank)
     ranks = start_ranks(quick_python, 2, *training, "--save_steps", 1)
-    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")), *ranks)
     ranks[1].send_signal(signal.SIGTERM)
     results = [end_process(rank) for rank in ranks]
     assert [result.returncode for result in results] == [143, 143]
@@ -206,7 +207,7 @@ def test_torchrun_hands_a_signal_on(flags, tmp_path):
     """SIGTERM to torchrun: the training saves before its processes end."""
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
     process = start_process(*torchrun, "train_unsup.py", *flags, "--epochs", 1000, "--save_steps", 1)
-    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")), process)
     process.send_signal(signal.SIGTERM)
     result = end_process(process)
     assert result.returncode != 0 and "saved after step" in result.stdout

@@ -11,6 +11,7 @@ import torch
 from helpers import (
     CLI,
     FAST,
+    PATIENCE,
     assert_nothing_half_written,
     end_process,
     start_process,
@@ -47,7 +48,7 @@ def test_a_training_saves_and_goes_on_exactly(quick_python, training, tmp_path, 
     succeed(end_process(start_process(quick_python, *training)))
     whole = log.rename(tmp_path / "whole")
     process = start_process(quick_python, *training, "--save_steps", 1)
-    wait_until(lambda: list(log.glob("*.ckpt")))
+    wait_until(lambda: list(log.glob("*.ckpt")), process)
     os.killpg(process.pid, signum)  # the workers get it too, as in a terminal
     result = end_process(process)
     assert result.returncode == STATUS[signum] and result.stderr == f"stopped by {signum.name}\n"
@@ -63,7 +64,7 @@ def test_a_signal_to_every_process_is_one(training, tmp_path):
     """As a service manager ends a group: the data-loading workers are gone before the training has noticed, and still
     it saves."""
     process = start_process(sys.executable, *training, "--save_steps", 1)
-    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")))
+    wait_until(lambda: list((tmp_path / "log").glob("*.ckpt")), process)
     workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     assert len(workers) == 2
     for pid in (*workers, process.pid):
@@ -79,7 +80,7 @@ def test_other_programs_end_at_once(quick_python, tmp_path, signum):
     flags = ("--testpath", CLI / "test", "--loadckpt", write_checkpoint(tmp_path / "student.ckpt"))
     command = ("test.py", *flags, *FAST, "--num_workers", 1, "--outdir", tmp_path / "out")
     process = start_process(quick_python, *command)
-    wait_until(lambda: list((tmp_path / "out").rglob("depth_est/*.pfm")))
+    wait_until(lambda: list((tmp_path / "out").rglob("depth_est/*.pfm")), process)
     os.killpg(process.pid, signum)
     result = end_process(process)
     assert result.returncode == STATUS[signum] and result.stderr == f"stopped by {signum.name}\n"
@@ -112,7 +113,7 @@ def test_a_second_signal_ends_at_once(quick_python, tmp_path):
     time.sleep(0.7)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143
+    assert process.wait(PATIENCE) == 143
 
 
 def test_a_signal_while_the_block_ends_is_not_lost():
