@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from models.cpu.threads import pieces, run_on
 
 # oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
-# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; specs: platform).
+# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; docs/method.md, section 10).
 _SAFE_BF16_DEPTH = 16
 _SAFE_BF16_PLANE = 192 * 256
 # With or without AMX it returns what the memory held before for the kernel's rows that touch the border only: seen with

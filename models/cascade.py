@@ -1,4 +1,4 @@
-"""The coarse-to-fine network; teacher and student are two configurations of it (specs: kdmvs section 2)."""
+"""The coarse-to-fine network; teacher and student are two configurations of it (docs/method.md, section 2)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -1,4 +1,4 @@
-"""FeatureNet: the feature pyramid of every view (specs: kdmvs section 2)."""
+"""FeatureNet: the feature pyramid of every view (docs/method.md, section 2)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""The teacher's unsupervised loss and the student's distillation loss (specs: kdmvs sections 3 and 5).
+"""The teacher's unsupervised loss and the student's distillation loss (docs/method.md, sections 3 and 5).
 
 Each loss reduces every sample on its own and averages over the batch, so that a batch of two equals the mean of two
 singles. All arithmetic is float32, whatever the network's precision.
@@ -113,7 +113,7 @@ def warp_with_depth(sources: Tensor, depth: Tensor, proj_matrices: Tensor) -> tu
     """Sources [B, J, C, H, W] seen from the reference through its depth [B, H, W], with gradient to the depth.
 
     proj_matrices [B, 1 + J, 2, 4, 4]. Returns warped [B, J, C, H, W] (border replicated) and the mask [B, J, H, W] of
-    pixels that fall inside; the last row counts, the last column does not (specs: kdmvs section 3).
+    pixels that fall inside; the last row counts, the last column does not (docs/method.md, section 3).
     """
     batch, count, _, height, width = sources.shape
     projections = full_projection(proj_matrices)

@@ -1,4 +1,4 @@
-"""3D U-Nets that regularise the cost volume, and the teacher's variance branch (specs: kdmvs section 2)."""
+"""3D U-Nets that regularise the cost volume, and the teacher's variance branch (docs/method.md, section 2)."""
 
 import torch
 from torch import Tensor, nn

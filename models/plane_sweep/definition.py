@@ -1,7 +1,7 @@
 """Plane sweep: source features sampled at depth hypotheses, and their variance as the cost volume.
 
 Projections are [B, 4, 4] matrices P = K cam_T_world (last row 0 0 0 1) at the resolution of the maps they go with;
-pixel centres lie at integers. Source: specs kdmvs section 2, "Plane sweep" and "Cost volume".
+pixel centres lie at integers. Source: docs/method.md, section 2, "Plane sweep" and "Cost volume".
 
 `variance_volume` is the one entrance. Behind it are the plain definition, the same streamed view by view (both on any
 device), and fused kernels for CPUs (numba) and CUDA (Triton). The device decides, unless the environment variable

@@ -48,7 +48,7 @@ def fuse(device) -> Callable:
 @pytest.mark.parametrize("case", ["kd_default", "zero_and_away", "empty", "nc0"])
 @pytest.mark.parametrize("gpu_fractions", [False, True])
 def test_golden_clouds(fuse, case, gpu_fractions):
-    """Points matched by (view, pixel) to both variants of the program's arithmetic (specs: fusibile)."""
+    """Points matched by (view, pixel) to both variants of the program's arithmetic (docs/method.md, section 9)."""
     name = "expected" if gpu_fractions else "expected_exact_bilinear"
     expected = np.load(GOLDEN / "fusibile" / case / f"{name}.npz")
     per_view = expected["per_view"]
