@@ -11,12 +11,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from models.cpu.threads import pieces, run_on
 
 # oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
-# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; specs: platform).
+# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more).
 _SAFE_BF16_DEPTH = 16
 _SAFE_BF16_PLANE = 192 * 256
 # With or without AMX it returns what the memory held before for the kernel's rows that touch the border only: seen with
 # two depths, and with sides of one at stride 2; never with sides of three or more.
 _SAFE_BF16_SIDE = 4
+
+
+def predicts(network: nn.Module) -> bool:
+    """Whether a pass through the network is prediction, which may work in slabs and overwrite what it no longer needs.
+
+    A network in training never predicts, with gradients or without: BatchNorm then takes the whole volume's statistics.
+    """
+    return not (network.training or torch.is_grad_enabled())
 
 
 def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
@@ -61,7 +69,7 @@ class Conv3d(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         training_in_bf16 = (
             x.device.type == "cpu"
-            and torch.is_grad_enabled()
+            and not predicts(self)
             and torch.is_autocast_enabled("cpu")
             and torch.get_autocast_dtype("cpu") == torch.bfloat16
         )
