@@ -21,6 +21,14 @@ _SAFE_BF16_SIDE = 4
 _SAFE_BF16_ROW = 3
 
 
+def predicts(network: nn.Module) -> bool:
+    """Whether a pass through the network is prediction, which may work in slabs and overwrite what it no longer needs.
+
+    A network in training never predicts, with gradients or without: BatchNorm then takes the whole volume's statistics.
+    """
+    return not (network.training or torch.is_grad_enabled())
+
+
 def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
     """Whether oneDNN's bf16 weight gradient of a 3x3x3 convolution can be trusted for an input of this size."""
     if min(depth, height, width) < _SAFE_BF16_SIDE:
@@ -72,7 +80,7 @@ class Conv3d(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         training_in_bf16 = (
             x.device.type == "cpu"
-            and torch.is_grad_enabled()
+            and not predicts(self)
             and torch.is_autocast_enabled("cpu")
             and torch.get_autocast_dtype("cpu") == torch.bfloat16
         )

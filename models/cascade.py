@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.blocks import batch_norms
+from models.blocks import batch_norms, predicts
 from models.cpu.slabs import slabs, with_neighbours
 from models.features import FeatureNet
 from models.hypotheses import first_hypotheses, refined_hypotheses
@@ -139,10 +139,10 @@ class CascadeMVSNet(nn.Module):
         """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
         network = self.cost_regularization[index]
         dtype = _computing_type(network, hypotheses.device.type)
-        if torch.is_grad_enabled():
-            scores = network(variance_volume(features, proj_matrices, hypotheses, dtype))
-        else:
+        if predicts(network):
             scores = network.after_entry(_entry_in_slabs(network, features, proj_matrices, hypotheses, dtype))
+        else:
+            scores = network(variance_volume(features, proj_matrices, hypotheses, dtype))
         return scores.float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ConvBnReLU2d, over_views
+from models.blocks import ConvBnReLU2d, over_views, predicts
 from models.cpu.slabs import slabs, with_neighbours
 
 
@@ -39,7 +39,7 @@ class FeatureNet(nn.Module):
         half = self.conv1(full)
         quarter = self.conv2(half)
         merged_half = over_views(_twice_as_large, quarter) + over_views(self.inner1, half)
-        finest = self._finest if torch.is_grad_enabled() else self._finest_in_slabs
+        finest = self._finest_in_slabs if predicts(self) else self._finest
         return over_views(self.out1, quarter), over_views(self.out2, merged_half), finest(merged_half, full)
 
     def _finest(self, merged_half: Tensor, full: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d
+from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d, predicts
 from models.cpu.slabs import slabs
 
 
@@ -48,7 +48,7 @@ class CostRegNet(nn.Module):
         return self.conv0(self.convini(volume) if hasattr(self, "convini") else volume)
 
     def after_entry(self, full: Tensor) -> Tensor:
-        """Scores [B, D, H, W] from what the entry made, which is overwritten where no gradient is wanted."""
+        """Scores [B, D, H, W] from what the entry made, which prediction overwrites."""
         half = self.conv2(self.conv1(full))
         quarter = self.conv4(self.conv3(half))
         eighth = self.conv6(self.conv5(quarter))
@@ -61,9 +61,9 @@ class CostRegNet(nn.Module):
 def _add_doubled(skipped: Tensor, layer: nn.Module, deep: Tensor) -> Tensor:
     """`skipped` [B, C, D, H, W] plus what a `DeconvBnReLU3d` makes of `deep` [B, 2 C, D/2, H/2, W/2].
 
-    Where no gradient is wanted: in place, in slabs of rows.
+    In prediction: in place, in slabs of rows.
     """
-    if torch.is_grad_enabled():
+    if not predicts(layer):
         return skipped + layer(deep)
     for rows in slabs(skipped[..., 0, :].nbytes, skipped.shape[-2], multiple=2):
         # A row of the result depends on the row at half its height and, every other one, on the next.

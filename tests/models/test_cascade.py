@@ -124,6 +124,38 @@ def test_depths_lie_within_their_hypotheses(network):
         torch.testing.assert_close(output["prob_volume"].sum(dim=1), torch.ones_like(depth))
 
 
+@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_training_without_gradients_is_training(one_thread, monkeypatch, kind, amp):
+    """Prediction's shortcuts depend on the mode: under no_grad a network in training gives the same depths and counts
+    each view's and each volume's BatchNorm statistics once, to the last bit."""
+    monkeypatch.setattr(slabs, "SLAB_BYTES", 1 << 12)  # so that prediction works in slabs at this small size
+    results = []
+    for gradients in (True, False):
+        network = golden_network(kind).train()
+        with torch.set_grad_enabled(gradients), torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            outputs = network(*golden_inputs())
+        results.append((outputs["depth"].detach(), dict(network.named_buffers())))
+    (depth, statistics), (depth_without, statistics_without) = results
+    assert torch.equal(depth, depth_without)
+    for name, value in statistics.items():
+        assert torch.equal(value, statistics_without[name]), name
+    views = golden_inputs()[0].shape[1]
+    assert statistics["feature.conv0.0.bn.num_batches_tracked"] == views
+    assert statistics["cost_regularization.0.conv1.bn.num_batches_tracked"] == 1
+
+
+def test_evaluation_with_gradients(network):
+    """In evaluation mode a gradient can be asked for, and the depth is that of prediction to rounding."""
+    imgs, *others = golden_inputs()
+    imgs.requires_grad_()
+    depth = network(imgs, *others)["stage1"]["photometric_confidence"]
+    depth.sum().backward()
+    assert imgs.grad.isfinite().all() and imgs.grad.abs().max() > 0
+    expected = run(network, *golden_inputs())["stage1"]["photometric_confidence"]
+    assert share_within(depth.detach(), expected, 1e-4) >= 0.995
+
+
 @pytest.mark.parametrize("kind", ["student", "teacher"])
 def test_share_cr_shares_the_regularisation(kind):
     """Every layer but the first is one object at all stages, which saves the parameters of two of them."""
