@@ -18,18 +18,6 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """One thread, as when the golden files were made: BatchNorm's training statistics round otherwise with two.
-
-    With two threads the training-mode depths of the same code differ by up to 4e-3 mm, the losses by 1e-6.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def quick_python(tmp_path_factory) -> Iterator[Path]:
     """An executable that runs programs like python, without the seconds that importing torch takes."""

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from helpers import GOLDEN, golden_inputs, golden_network, share_within
+from helpers import (
+    GOLDEN,
+    assert_same_confidence,
+    assert_same_depth,
+    golden_inputs,
+    golden_network,
+    share_within,
+)
 
 from models import build_model, slabs
 from models.cascade import first_hypotheses, refined_hypotheses
 from models.features import FeatureNet
-
-# 1e-3 mm everywhere for the teacher; the student's most probable hypothesis may flip on near ties.
-DEPTH_SHARE = {"student": 0.995, "teacher": 1.0}
 
 
 @pytest.fixture(scope="module", params=["student", "teacher"])
@@ -27,17 +31,16 @@ def run(network, imgs, proj_matrices, depth_values):
 def test_golden_outputs(network):
     """Depth, confidence and log-variance of every stage as the official network gives them."""
     golden = np.load(GOLDEN / f"{network.kind}_eval.npz")
-    outputs = run(network, *golden_inputs())
+    outputs, student = run(network, *golden_inputs()), network.kind == "student"
     for stage in ("stage1", "stage2", "stage3"):
-        depth = share_within(outputs[stage]["depth"], golden[f"{stage}_depth"], 1e-3)
-        assert depth >= DEPTH_SHARE[network.kind], stage
+        assert_same_depth(outputs[stage]["depth"], golden[f"{stage}_depth"], student, stage)
         confidence = outputs[stage]["photometric_confidence"]
-        assert share_within(confidence, golden[f"{stage}_photometric_confidence"], 1e-4) >= 0.995, stage
-        if network.kind == "teacher":
-            assert share_within(outputs[stage]["var"], golden[f"{stage}_var"], 1e-4) == 1
-    if network.kind == "student":
+        assert_same_confidence(confidence, golden[f"{stage}_photometric_confidence"], True, stage)
+        if not student:
+            assert_same_confidence(outputs[stage]["var"], golden[f"{stage}_var"], False, stage)
+    if student:
         difference = np.abs(outputs["stage3"]["prob_volume"].numpy() - golden["stage3_prob"]).max(axis=1)
-        assert (difference < 1e-4).mean() >= 0.995
+        assert_same_confidence(difference, 0, True)
     assert outputs["depth"] is outputs["stage3"]["depth"]
     assert outputs["photometric_confidence"] is outputs["stage3"]["photometric_confidence"]
 
@@ -177,9 +180,9 @@ def test_volumes_in_slabs_give_the_same_depth(kind, monkeypatch):
     depth, confidences = network.depth_of_features(features, proj_matrices, depth_values)
     monkeypatch.setattr(slabs, "SLAB_BYTES", 64 << 10)
     in_slabs, in_slabs_confidences = network.depth_of_features(features, proj_matrices, depth_values)
-    assert share_within(in_slabs, depth, 1e-3) >= DEPTH_SHARE[kind]
+    assert_same_depth(in_slabs, depth, kind == "student")
     for ours, whole in zip(in_slabs_confidences, confidences, strict=True):
-        assert share_within(ours, whole, 1e-4) >= DEPTH_SHARE[kind]
+        assert_same_confidence(ours, whole, kind == "student")
 
 
 # ---------------------------------------------------------------- the student's read-out
