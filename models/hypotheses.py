@@ -57,8 +57,8 @@ def refined_hypotheses(
     if spacing != "linear":
         half_span = 0.5 * count * (ratio * ((1 / near - 1 / far) / depth_values.shape[1]))
         middle = 1 / depth.clamp(min=torch.finfo(depth.dtype).tiny)
-        farthest = torch.maximum(middle - half_span, _LEAST_INVERSE / far)
-        inverse = 1 / _evenly_spaced(torch.maximum(middle + half_span, farthest), farthest, count)
+        inverse = _evenly_spaced(middle + half_span, middle - half_span, count)
+        inverse = 1 / torch.maximum(inverse, _LEAST_INVERSE / far)
         depths = torch.where(is_inverse(spacing, depth_values)[:, None, None, None], inverse, depths)
     return depths
 

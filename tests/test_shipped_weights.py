@@ -16,10 +16,10 @@ def test_the_file_is_small_and_official():
     """A student's keys and numbers only, under 5 MB, with a model card beside it."""
     assert SHIPPED_CHECKPOINT == ROOT / "ckpt" / "kdmvs.ckpt" and SHIPPED_CHECKPOINT.stat().st_size < 5e6
     content = torch.load(SHIPPED_CHECKPOINT, weights_only=True)
-    assert {"epoch", "model"} <= set(content) <= {"epoch", "model", "read_out"}
+    assert {"epoch", "model"} <= set(content) <= {"epoch", "model", "network", "read_out"}
     assert network_kind(content["model"]) == "student"
     assert all(value.isfinite().all() for value in content["model"].values())
-    assert load_model(SHIPPED_CHECKPOINT).read_out == content["read_out"]
+    assert load_model(SHIPPED_CHECKPOINT).settings.read_out == content.get("network", content)["read_out"]
     card = (ROOT / "ckpt" / "README.md").read_text()
     assert all(word in card for word in ("Data", "Recipe", "Scores", "Weaknesses"))
 

@@ -30,9 +30,9 @@ def test_kind_and_weights_come_from_the_file(tmp_path, kind):
 
 
 def test_official_format(tmp_path):
-    """A file holds epoch, model and optimizer, and torch itself reads it."""
+    """A file holds epoch, model and optimizer, beside them what its network is, and torch itself reads it."""
     content = torch.load(write_checkpoint(tmp_path / "model.ckpt"), weights_only=True)
-    assert content.keys() == {"epoch", "model", "optimizer"} and content["epoch"] == 0
+    assert content.keys() == {"epoch", "model", "optimizer", "network"} and content["epoch"] == 0
     assert content["optimizer"].keys() == {"state", "param_groups"}
 
 

@@ -429,7 +429,10 @@ FILL_THE_DISK = """
 import resource, sys
 import numpy as np
 from datasets.files import DataError
-from datasets.io import write_dmb, write_image, write_pfm, write_ply
+from datasets.formats.images import write_image
+from datasets.formats.pfm import write_pfm
+from datasets.formats.ply import write_ply
+from datasets.io import write_dmb
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 noise = np.random.default_rng(1)
