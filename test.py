@@ -26,7 +26,7 @@ from fusion.builtin import fuse_scan
 from fusion.clouds import CloudOptions
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter
-from fusion.fusibile import check_program, fuse_scan_with_binary
+from fusion.fusibile import check_program, check_sizes, fuse_scan_with_binary
 from tools.prediction.predictor import add_prediction_flags, predict, prediction_settings
 from tools.prediction.refine import refine
 from tools.runtime import distributed
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--num_consistent", type=finite_float, default=2, help="gipuma: least number of agreeing views")
     group.add_argument("--conf", type=finite_float, default=0.05, help="normal, dynamic: least confidence")
-    group.add_argument("--thres_view", type=int, default=5, help="normal: least number of agreeing views")
+    group.add_argument("--thres_view", type=natural_int, default=5, help="normal: least number of agreeing views")
     add_cloud_flags(parser)
     return parser
 
@@ -139,7 +139,11 @@ def main() -> None:
     device = distributed.start(args.device)
     layout, scans = open_scans(args)
     if not args.skip_depth:
-        predict(args, MVSDataset(layout, scans, settings), device, refined=args.refine > 0)
+        dataset = MVSDataset(layout, scans, settings)
+        if args.fusibile_exe_path and args.filter_method == "gipuma":
+            for scan in scans:
+                check_sizes(scan, dataset.sizes(scan))
+        predict(args, dataset, device, refined=args.refine > 0)
     if args.refine:
         refine(Path(args.outdir), layout, scans, args.refine)
     if args.filter_method != "none":

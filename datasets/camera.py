@@ -1,10 +1,19 @@
-"""A pinhole camera."""
+"""A pinhole camera, and where float32 is too coarse for its world.
+
+World coordinates may be large (UTM, ECEF). Geometry is computed in float64. What is float32, a network's projections
+or a GPU program's, works around a `local_origin`. What is written is in world units, in float64 where float32 does not
+do (`fits_float32`).
+"""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from datasets.files import DataError, PathLike
+
+# float32 may move a world point by so many pixels, as a camera sees it at its nearest depth.
+_LARGEST_LOSS = 0.01
 
 _DEPTH_LINE = "its last line must be 'depth_min depth_interval [num_depth [depth_max]]'"
 
@@ -27,6 +36,49 @@ class Camera:
         projection[:3] = self.K @ self.cam_T_world[:3]
         return projection
 
+    def world_T_img(self) -> np.ndarray:
+        """The inverse of `projection` [4, 4]: a pixel's (x d, y d, d, 1) to its world point at depth d.
+
+        Its columns are the direction of the ray of (x, y, 1), whose parameter is the depth, and the centre.
+        """
+        world_T_cam = np.linalg.inv(self.cam_T_world)
+        world_T_img = np.eye(4)
+        world_T_img[:3] = np.hstack([world_T_cam[:3, :3] @ np.linalg.inv(self.K), world_T_cam[:3, 3:]])
+        return world_T_img
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The camera's place in the world, [3]."""
+        return np.linalg.inv(self.cam_T_world)[:3, 3]
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pixels u, v and depths z, float64 [N] each, of world points [N, 3]; u, v are not finite where z is 0."""
+        x, y, z = self.projection()[:3] @ np.vstack([points.T.astype(np.float64), np.ones(len(points))])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return x / z, y / z, z
+
+    def lift(self, depth: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """World points float64 [M, 3] of the kept (bool [H, W]) pixels of a depth map [H, W], row by row."""
+        y, x = np.nonzero(kept)
+        d = depth[kept].astype(np.float64)
+        return np.stack([x * d, y * d, d, np.ones_like(d)], axis=1) @ self.world_T_img()[:3].T
+
+    def around(self, origin: np.ndarray) -> "Camera":
+        """The camera in the world whose origin is a point [3] of this one, with parallel axes."""
+        cam_T_local = self.cam_T_world.copy()
+        cam_T_local[:3, 3] += self.cam_T_world[:3, :3] @ origin
+        return dataclasses.replace(self, cam_T_world=cam_T_local)
+
+    def float32_loss(self) -> float:
+        """How far float32 may move a world point beside the camera, in pixels at its nearest depth.
+
+        A camera without a depth line counts as if that were 1.
+        """
+        nearest = self.depth_line[0] if self.depth_line and self.depth_line[0] > 0 else 1.0
+        focal = np.abs(self.K[[0, 1], [0, 1]]).max()
+        distance = np.linalg.norm(self.cam_T_world[:3, 3])  # from the world's origin to the camera
+        return float(distance * np.finfo(np.float32).eps / 2 * focal / nearest)
+
     def depth_range(self, numdepth: int) -> tuple[float, float]:
         """(depth_min, depth_max) of the file: depth_max = depth_min + interval * number of depths (specs: formats)."""
         depth_min, interval = self.depth_line[:2]
@@ -48,3 +100,22 @@ class Camera:
             )
         # float32 arange rounds the step like the official code does, which shifts the far end by about 1e-3 mm.
         return np.arange(depth_min, depth_min + interval * (numdepth - 0.5), interval, dtype=np.float32)
+
+
+def fits_float32(cameras: Iterable[Camera]) -> bool:
+    """Whether float32 holds the world of these cameras to a hundredth of a pixel."""
+    return all(camera.float32_loss() <= _LARGEST_LOSS for camera in cameras)
+
+
+def local_origin(cameras: Sequence[Camera]) -> np.ndarray:
+    """The world point [3] around which to compute in float32: amid the cameras, 0 where float32 holds them as they are.
+
+    So results of small coordinates do not change by a bit.
+    """
+    return np.zeros(3) if fits_float32(cameras) else np.mean([camera.centre for camera in cameras], axis=0)
+
+
+def src_T_ref(source: Camera, reference: Camera) -> np.ndarray:
+    """[4, 4]: (x d, y d, d, 1) of a pixel at depth d in the reference to (u z, v z, z, 1) in the source."""
+    origin = local_origin([source, reference])
+    return source.around(origin).projection() @ reference.around(origin).world_T_img()

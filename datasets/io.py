@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from datasets.camera import _DEPTH_LINE, Camera
+from datasets.camera import _DEPTH_LINE, Camera, fits_float32
 from datasets.files import DataError, PathLike, read_bytes, read_text, reason, write_bytes
 
 # ---------------------------------------------------------------- cameras
@@ -49,8 +49,13 @@ def _camera_number(path: PathLike, word: str) -> float:
     return number
 
 
-def write_camera(path: PathLike, camera: Camera, precision: type[np.floating] = np.float32) -> None:
-    """Write a `*_cam.txt` file; matrices with float32 precision, as the official programs do, or another."""
+def write_camera(path: PathLike, camera: Camera, precision: type[np.floating] | None = None) -> None:
+    """Write a `*_cam.txt` file; matrices with float32 precision, as the official programs do, or another.
+
+    Without a `precision` it is float64 where float32 cannot hold the camera's world coordinates.
+    """
+    if precision is None:
+        precision = np.float32 if fits_float32([camera]) else np.float64
 
     def rows(matrix: np.ndarray) -> str:
         return "".join(" ".join(str(value) for value in row) + "\n" for row in matrix.astype(precision))

@@ -130,6 +130,12 @@ class MVSDataset(Dataset):
             size = fitted_size(*size, self.settings.max_size)
         return [ViewKey(entry.scan, entry.light, view, size) for view in (entry.reference, *entry.sources)]
 
+    def sizes(self, scan: str) -> dict[int, tuple[int, int]]:
+        """The size (width, height) that each reference view of a scan is predicted at."""
+        return {
+            entry.reference: self.view_keys(i)[0].size for i, entry in enumerate(self.entries) if entry.scan == scan
+        }
+
     def load(self, key: ViewKey) -> View:
         """The image with its camera, both at the key's size."""
         path = self.layout.image_path(key.scan, key.view, key.light)

@@ -107,7 +107,7 @@ class Predictions:
             if shape != first:
                 raise DataError(
                     f"{self.depth_path(view)}: is {_size(shape)}, but view {views[0]} is {_size(first)}; "
-                    "this fusion needs one size, use the normal or dynamic filter instead"
+                    "the fusibile program needs one size, leave out --fusibile_exe_path: the built-in fuser takes any"
                 )
         return first
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.camera import Camera
+from datasets.camera import Camera, local_origin
 from datasets.files import DataError, PathLike
 from datasets.formats.images import read_image
 
@@ -58,12 +58,15 @@ def fitted_size(width: int, height: int, max_size: tuple[int, int]) -> tuple[int
 
 
 def stage_projections(cameras: list[Camera]) -> dict[str, np.ndarray]:
-    """The networks' `proj_matrices` of cameras at full image size: per stage float32 [N, 2, 4, 4]."""
-    result = {}
+    """The networks' `proj_matrices` of cameras at full image size: per stage float32 [N, 2, 4, 4].
+
+    World coordinates that are too large for float32 are taken around the cameras' `local_origin`.
+    """
+    origin, result = local_origin(cameras), {}
     for stage, scale in STAGE_SCALES.items():
         matrices = np.zeros((len(cameras), 2, 4, 4), np.float32)
         for i, camera in enumerate(cameras):
-            matrices[i, 0] = camera.cam_T_world
+            matrices[i, 0] = camera.around(origin).cam_T_world
             matrices[i, 1, :3, :3] = camera.scaled(1 / scale, 1 / scale).K
         result[stage] = matrices
     return result

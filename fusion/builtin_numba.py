@@ -1,6 +1,6 @@
-"""The built-in fuser's kernels on the CPU, in numba (specs: fusibile)."""
+"""The built-in fuser's kernels on the CPU, in numba (docs/method.md, "Fusion")."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
@@ -11,22 +11,38 @@ from numba_cache import cached_njit
 _FASTMATH = {"contract", "nsz"}
 
 
-def numba_fuser(depths: np.ndarray, images: np.ndarray) -> Callable[..., tuple[np.ndarray, ...]]:
-    """A function that fuses one reference view of depths [N, H, W] float32 and images [N, H, W, 3] uint8.
+def numba_fuser(
+    depths: Sequence[np.ndarray], images: Sequence[np.ndarray], precision: type[np.floating]
+) -> Callable[..., tuple[np.ndarray, ...]]:
+    """A function that fuses one reference view of N depths [H, W] float32 and images [H, W, 3] uint8.
 
-    It takes (reference, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays.
+    It takes (reference, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays, points of the
+    `precision`.
     """
-    _, height, width, _ = images.shape
+    sizes = np.array([depth.shape for depth in depths])
+    depths, images = _stacked(depths), _stacked(images)
 
     def fuse_view(reference: int, geometry: tuple[np.ndarray, ...], settings: tuple) -> tuple[np.ndarray, ...]:
-        points = np.empty((height, width, 3), np.float32)
+        height, width = sizes[reference]
+        points = np.empty((height, width, 3), precision)
         colors = np.empty((height, width, 3), np.uint8)
         ncons = np.empty((height, width), np.int16)
-        _fuse_view(reference, depths, images, geometry, settings, points, colors, ncons)
+        _fuse_view(reference, depths, images, sizes, geometry, settings, points, colors, ncons)
         pix = np.flatnonzero(ncons >= 0)
         return points.reshape(-1, 3)[pix], colors.reshape(-1, 3)[pix], ncons.ravel()[pix], pix
 
     return fuse_view
+
+
+def _stacked(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Maps [H, W, ...] as one array; beyond a smaller one's borders it is not read."""
+    if isinstance(maps, np.ndarray):
+        return maps
+    height, width = np.max([each.shape[:2] for each in maps], axis=0)
+    stacked = np.zeros((len(maps), height, width, *maps[0].shape[2:]), maps[0].dtype)
+    for target, each in zip(stacked, maps, strict=True):
+        target[: each.shape[0], : each.shape[1]] = each
+    return stacked
 
 
 @cached_njit(fastmath=_FASTMATH, error_model="numpy", inline="always")
@@ -36,34 +52,35 @@ def _lerp(a, b, fraction):
 
 
 @cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
-def _fuse_view(reference, depths, images, geometry, settings, points, colors, ncons):
+def _fuse_view(reference, depths, images, sizes, geometry, settings, points, colors, ncons):
     """Fill points, colors and ncons [H, W] of one reference view; ncons is -1 where no point is emitted.
 
+    View i is the first sizes[i] rows and columns of depths [N, h, w] and images [N, h, w, 3].
     Rows are independent; within a row the views come one after the other, so that their matrices stay in registers
     and only a narrow band of each view is read.
     """
     src_T_ref, world_T_img, disparity_scale = geometry
     num_consistent = settings[2]
-    views, height, width = depths.shape
+    height, width = ncons.shape
     for y in numba.prange(height):
         sums = np.empty((width, 6))
         agreeing = np.zeros(width, np.int16)
         u, v, z = np.empty(width), np.empty(width), np.empty(width)
-        ref_depth = depths[reference, y]
+        ref_depth = depths[reference, y, :width]
         for x in range(width):
             _start(x, y, np.float64(ref_depth[x]), images[reference, y, x], world_T_img[reference], sums[x])
-        for source in range(views):
+        for source in range(len(depths)):
             if source != reference:
                 _project_row(y, ref_depth, src_T_ref[source], u, v, z)
                 _add_agreeing(
-                    u, v, z, depths[source], images[source], world_T_img[source], disparity_scale[source], settings,
-                    sums, agreeing,
+                    u, v, z, depths[source], images[source], sizes[source], world_T_img[source],
+                    disparity_scale[source], settings, sums, agreeing,
                 )  # fmt: skip
         for x in range(width):
             emitted = agreeing[x] >= num_consistent
             for k in range(3):
-                value = np.float32(sums[x, k] / (agreeing[x] + 1))
-                points[y, x, k] = value
+                points[y, x, k] = sums[x, k] / (agreeing[x] + 1)
+                value = points[y, x, k]
                 colors[y, x, k] = np.uint8(sums[x, 3 + k] / (agreeing[x] + 1))
                 emitted = emitted and value != 0 and np.isfinite(value)
             ncons[y, x] = agreeing[x] if emitted else -1
@@ -93,12 +110,12 @@ def _project_row(y, ref_depth, src_T_ref, u, v, z):
 
 
 @cached_njit(fastmath=_FASTMATH, error_model="numpy")
-def _add_agreeing(us, vs, zs, depth, image, world_T_src, disparity_scale, settings, sums, agreeing):
+def _add_agreeing(us, vs, zs, depth, image, size, world_T_src, disparity_scale, settings, sums, agreeing):
     """Add where another view agrees with a projected row: point and colour to sums [W, 6], one to agreeing [W]."""
     B = world_T_src
     fraction_steps, disp_threshold, _ = settings
-    height, width = depth.shape
-    for x in range(width):
+    height, width = size[0], size[1]
+    for x in range(len(us)):
         u, v, z = us[x], vs[x], zs[x]
         if not (0 <= u < width and 0 <= v < height):
             continue

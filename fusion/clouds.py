@@ -13,6 +13,8 @@ import numpy as np
 from datasets.files import DataError, PathLike
 from datasets.formats.ply import ply_writer
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
 
 @dataclasses.dataclass(frozen=True)
 class CloudOptions:
@@ -35,7 +37,7 @@ class CloudOptions:
                 raise DataError(f"--bbox={text}: needs six numbers x0,y0,z0,x1,y1,z1")
             if not all(low < high for low, high in zip(self.bbox[:3], self.bbox[3:], strict=True)):
                 raise DataError(f"--bbox={text}: is an empty box; x0 < x1, y0 < y1 and z0 < z1 must hold")
-        if self.voxel is not None and not 0 < self.voxel < math.inf:
+        if self.voxel is not None and not _SMALLEST <= self.voxel < math.inf:
             raise DataError(f"--voxel {self.voxel:g}: must be a positive size in world units")
         if self.max_points is not None and self.max_points < 1:
             raise DataError(f"--max_points {self.max_points}: must be at least 1")
@@ -45,8 +47,8 @@ class CloudOptions:
 class Points:
     """Some points of a cloud.
 
-    xyz [M, 3] float32 world units, colors [M, 3] uint8 RGB, and normals [M, 3] float32 of length 1, or 0 where unknown;
-    None for a cloud without normals.
+    xyz [M, 3] world units, float32, or float64 where that is too coarse (datasets.camera); colors [M, 3] uint8 RGB;
+    normals [M, 3] float32 of length 1, or 0 where unknown; None for a cloud without normals.
     """
 
     xyz: np.ndarray
@@ -71,6 +73,7 @@ class Points:
 def write_cloud(ply_path: PathLike, parts: Iterable[Points], options: CloudOptions) -> int:
     """Stream the parts of a cloud into a PLY as the options say; returns the number of points written, maybe none.
 
+    The PLY holds doubles where the first part does.
     A point with a coordinate that is not finite is left out. The parts need normals when the options ask for them.
     """
     parts = (part[np.isfinite(part.xyz).all(axis=1)] for part in parts)
@@ -118,8 +121,9 @@ def merge_voxels(parts: Iterable[Points], size: float) -> Iterator[Points]:
     the number of occupied voxels (about 0.5 KB for each), not of points: sums that wait are merged whenever there are
     as many as merged ones.
     """
-    merged, waiting = None, []
+    merged, waiting, precision = None, [], np.float32
     for part in parts:
+        precision = np.promote_types(precision, part.xyz.dtype)
         waiting.append(_voxel_sums(_cells(part, size), _rows(part)))
         if merged is None or sum(len(cells) for cells, _ in waiting) >= len(merged[0]):
             merged, waiting = _join(merged, waiting), []
@@ -128,7 +132,7 @@ def merge_voxels(parts: Iterable[Points], size: float) -> Iterator[Points]:
     _, sums = _join(merged, waiting)
     means = sums[:, 1:] / sums[:, :1]
     colors = np.rint(means[:, 3:6]).astype(np.uint8)
-    yield Points(means[:, :3].astype(np.float32), colors, _unit(means[:, 6:]) if means.shape[1] > 6 else None)
+    yield Points(means[:, :3].astype(precision), colors, _unit(means[:, 6:]) if means.shape[1] > 6 else None)
 
 
 def _cells(part: Points, size: float) -> np.ndarray:

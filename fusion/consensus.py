@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
+from datasets.camera import src_T_ref
 from datasets.results import DepthView
 from fusion.consistency import FASTMATH, project_row
 from numba_cache import cached_njit
@@ -48,9 +49,7 @@ def supported_depth(
         valid = np.isfinite(source.depth) & (source.depth > 0)
         target[:h, :w, 0] = np.where(valid, source.depth, 0)
         target[:h, :w, 1] = np.nan_to_num(confidence)
-    ref_inverse = np.linalg.inv(reference.camera.projection())
-    src_T_ref = np.stack([source.camera.projection() @ ref_inverse for source in sources])
-    _choose(depth, seen, src_T_ref, spacing, chosen)
+    _choose(depth, seen, np.stack([src_T_ref(source.camera, reference.camera) for source in sources]), spacing, chosen)
     return chosen
 
 

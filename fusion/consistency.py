@@ -1,4 +1,6 @@
-"""Reproject and compare: which other views confirm a depth map (specs: kdmvs, section 4). Labels and filters share it.
+"""Reproject and compare: which other views confirm a depth map. Labels and filters share it.
+
+Source: docs/method.md, section 4.
 
 Sampling is exact bilinear interpolation. `cv2.remap` of older OpenCV rounds positions to 1/32 pixel, which moves the
 mean by 0.006 mm for the median pixel of the golden labels; exact sampling gives their masks and means, so it is what
@@ -11,7 +13,7 @@ from collections.abc import Iterable
 import numba
 import numpy as np
 
-from datasets.camera import Camera
+from datasets.camera import Camera, src_T_ref
 from datasets.results import DepthView
 from numba_cache import cached_njit
 
@@ -72,9 +74,10 @@ def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check)
     # Of the differences to the reference depth: their sum, and the sum of their squares.
     sums = np.zeros((2, height, width))
     for source in sources:
-        src_T_ref = source.camera.projection() @ np.linalg.inv(reference.camera.projection())
-        _compare(reference.depth, source.depth, src_T_ref, np.linalg.inv(src_T_ref), thresholds, counts, sums)
-    passed = (counts >= np.array(check.required, np.uint16)[:, None, None]).any(axis=0)
+        maps = (src_T_ref(source.camera, reference.camera), src_T_ref(reference.camera, source.camera))
+        _compare(reference.depth, source.depth, *maps, thresholds, counts, sums)
+    required = np.clip(check.required, 0, np.iinfo(counts.dtype).max).astype(counts.dtype)
+    passed = (counts >= required[:, None, None]).any(axis=0)
     total = counts[-1] + 1.0
     offset = sums[0] / total
     variance = np.maximum(sums[1] / total - offset**2, 0)
@@ -90,9 +93,8 @@ def colour_difference(
     Returns float32 [H, W]: the absolute difference, mean over the channels, from 0 to 1. Outside the source its nearest
     border counts; where there is no depth, or it lies behind the source, the difference is 1.
     """
-    src_T_ref = source_camera.projection() @ np.linalg.inv(reference.camera.projection())
     difference = np.empty(reference.depth.shape, np.float32)
-    _difference(reference.depth, image, source_image, src_T_ref, difference)
+    _difference(reference.depth, image, source_image, src_T_ref(source_camera, reference.camera), difference)
     return difference
 
 

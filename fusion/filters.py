@@ -1,10 +1,10 @@
-"""Filtered fusion: depths that the sources of pair.txt confirm become points (specs: kdmvs, section 4)."""
+"""Filtered fusion: depths that the sources of pair.txt confirm become points (docs/method.md, section 4)."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from datasets.camera import Camera
+from datasets.camera import fits_float32
 from datasets.files import PathLike
 from datasets.results import Predictions
 from fusion.clouds import CloudOptions, Points, write_cloud
@@ -32,15 +32,8 @@ def filtered_views(
         kept &= np.isfinite(view.depth) & (view.depth > 0)  # a check that asks for no source passes everything
         image = predictions.image(reference)
         found = depth_normals(view.depth, view.camera)[kept] if normals else None
-        yield Points(lift(agreement.mean, kept, view.camera), image[kept], found)
-
-
-def lift(depth: np.ndarray, kept: np.ndarray, camera: Camera) -> np.ndarray:
-    """World points [M, 3] float32 of the kept [H, W] pixels of a depth map [H, W], row by row."""
-    y, x = np.nonzero(kept)
-    d = depth[kept].astype(np.float64)
-    world_T_img = np.linalg.inv(camera.projection())[:3]
-    return (np.stack([x * d, y * d, d, np.ones_like(d)], axis=1) @ world_T_img.T).astype(np.float32)
+        precision = np.float32 if fits_float32([view.camera]) else np.float64
+        yield Points(view.camera.lift(agreement.mean, kept).astype(precision), image[kept], found)
 
 
 def fuse_scan_with_filter(

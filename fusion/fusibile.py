@@ -1,4 +1,4 @@
-"""Fusion with the CUDA program fusibile, for those who have built it (specs: fusibile, "Conversion")."""
+"""Fusion with the CUDA program fusibile, for those who have built it (docs/method.md, "Fusion")."""
 
 import contextlib
 import os
@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from datasets.camera import local_origin
 from datasets.files import DataError, PathLike, read_bytes, write_bytes
 from datasets.formats.ply import read_ply
 from datasets.io import write_dmb
@@ -18,6 +19,7 @@ from datasets.results import Predictions
 from fusion.clouds import CloudOptions, Points, write_cloud
 
 _NORMAL = np.float32(1 / 1.732050808)
+_MOST_VIEWS = 2**31 - 1  # the program's integers
 _LONGEST_WAIT = 2e6  # seconds; the operating system counts milliseconds with 32 bits
 
 
@@ -44,10 +46,10 @@ def fuse_scan_with_binary(
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fusibile-", dir=parent) as folder:
             point_folder = Path(folder)
-            convert(Predictions(scan_dir), views, prob_threshold, point_folder)
+            origin = convert(Predictions(scan_dir), views, prob_threshold, point_folder)
             command = command_line(exe, point_folder, disp_threshold, num_consistent)
             output = _run(command, time_limit)
-            return write_cloud(ply_path, [_collect(exe, point_folder, output)], options)
+            return write_cloud(ply_path, [_collect(exe, point_folder, origin, output)], options)
     except OSError as error:
         raise DataError(f"{parent}: cannot hold fusibile's input: {error.strerror or error}") from None
 
@@ -67,14 +69,33 @@ def check_program(fusibile_exe_path: PathLike, options: CloudOptions) -> str:
     raise DataError(f"{fusibile_exe_path}: no such program; build fusibile or use the built-in fusion")
 
 
-def convert(predictions: Predictions, views: Sequence[int], prob_threshold: float, point_folder: Path) -> None:
-    """Write gipuma's layout: cams/ and images/, and per image a folder with disp.dmb and normals.dmb."""
+def check_sizes(scan: str, sizes: Mapping[int, tuple[int, int]]) -> None:
+    """Raise DataError unless all views have one size; `sizes` holds each one's (width, height)."""
+    first = next(iter(sizes))
+    for view, size in sizes.items():
+        if size != sizes[first]:
+            shown = [
+                f"view {number} is {width}x{height}"
+                for number, (width, height) in ((first, sizes[first]), (view, size))
+            ]
+            raise DataError(
+                f"{scan}: {shown[0]}, {shown[1]}, but the fusibile program needs one size; leave out "
+                "--fusibile_exe_path, the built-in fuser takes any"
+            )
+
+
+def convert(predictions: Predictions, views: Sequence[int], prob_threshold: float, point_folder: Path) -> np.ndarray:
+    """Write gipuma's layout: cams/ and images/, and per image a folder with disp.dmb and normals.dmb.
+
+    Returns the world point [3] that is the program's origin, as it computes in float32.
+    """
     views = sorted(set(views))
     predictions.check_one_size(views)
+    origin = local_origin([predictions.view(view).camera for view in views])
     for view in views:
         name = f"{view:08d}"
         write_bytes(point_folder / "images" / f"{name}.jpg", read_bytes(predictions.image_path(view)))
-        P = predictions.view(view).camera.projection()[:3]
+        P = predictions.view(view).camera.around(origin).projection()[:3]
         lines = (" ".join(repr(float(value)) for value in row) + "\n" for row in P)
         write_bytes(point_folder / "cams" / f"{name}.jpg.P", "".join(lines).encode())
         depth = predictions.thresholded_depth(view, prob_threshold)
@@ -82,6 +103,7 @@ def convert(predictions: Predictions, views: Sequence[int], prob_threshold: floa
         normals = np.stack([(depth > 0) * _NORMAL] * 3).reshape(*depth.shape, 3)
         write_dmb(point_folder / f"2333__{name}" / "disp.dmb", depth)
         write_dmb(point_folder / f"2333__{name}" / "normals.dmb", normals)
+    return origin
 
 
 def command_line(exe: str, point_folder: Path, disp_threshold: float, num_consistent: float) -> list[str]:
@@ -95,7 +117,7 @@ def command_line(exe: str, point_folder: Path, disp_threshold: float, num_consis
         "--depth_max=100000",
         "--normal_thresh=360",
         f"--disp_thresh={disp_threshold}",
-        f"--num_consistent={int(num_consistent)}",
+        f"--num_consistent={max(0, min(int(num_consistent), _MOST_VIEWS))}",
     ]  # fmt: skip
 
 
@@ -144,8 +166,8 @@ def _check_exit(exe: str, status: int, output: str) -> None:
         raise DataError(f"{exe}: failed with {reason}: {_last_lines(output)}")
 
 
-def _collect(exe: str, point_folder: Path, output: str) -> Points:
-    """The points of the newest result. The program exits 0 even on errors."""
+def _collect(exe: str, point_folder: Path, origin: np.ndarray, output: str) -> Points:
+    """The points of the newest result, in the world. The program exits 0 even on errors."""
     results = list(point_folder.glob("consistencyCheck-*/final3d_model.ply"))
     if not results:
         raise DataError(f"{exe}: ended well but wrote no final3d_model.ply; it printed: {_last_lines(output)}")
@@ -158,6 +180,7 @@ def _collect(exe: str, point_folder: Path, output: str) -> Points:
             f"{exe}: found 0 points; it was probably built for another GPU architecture (rebuild it for this one), "
             "or no depth passed the thresholds"
         )
+    points = points + origin if origin.any() else points
     return Points(points, colors if colors is not None else np.zeros_like(points, np.uint8))
 
 

@@ -1,5 +1,6 @@
 """Small scenes of known geometry, shared by the fusion tests."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,27 @@ def camera(center=(0, 0, 0), angle: float = 0.0, focal: float = 128.0, size=(24,
     cam_T_world[:3, :3] = [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
     cam_T_world[:3, 3] = -cam_T_world[:3, :3] @ np.array(center, float)
     return Camera(K, cam_T_world, (425.0, 2.5))
+
+
+# Where surveys put their scenes: a turn of the axes, and where the scene's origin comes to lie. Easting, northing and
+# height (UTM); axes from the earth's middle (ECEF). In units as small as a thousandth of what the scenes are in.
+WORLDS = {
+    "utm": (np.eye(3), np.array([5e5, 4.5e6, 100.0])),
+    "ecef": (np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]]), np.array([4.36e6, 5.07e5, 4.61e6])),
+}
+
+
+def moved(view: Camera, world: str) -> Camera:
+    """The camera of the same scene in another world."""
+    far_T_near = np.eye(4)
+    far_T_near[:3, :3], far_T_near[:3, 3] = WORLDS[world]
+    return dataclasses.replace(view, cam_T_world=view.cam_T_world @ np.linalg.inv(far_T_near))
+
+
+def moved_back(points: np.ndarray, world: str) -> np.ndarray:
+    """Points [N, 3] of another world where the scene has them."""
+    turn, place = WORLDS[world]
+    return (points.astype(np.float64) - place) @ turn
 
 
 def plane_depth(view: Camera, normal, offset: float, size=(24, 32)) -> np.ndarray:

@@ -25,7 +25,7 @@ from datasets.results import PREDICTION_RECORD, Predictions, find_pair_file, fin
 from fusion.consistency import Check, dynamic_check, normal_check
 from fusion.labels import RECORD, RESULT_FOLDERS, finished_share, write_labels
 from tools.runtime import distributed
-from tools.runtime.program import Formatter, Progress, run_program
+from tools.runtime.program import Formatter, Progress, finite_float, natural_int, run_program
 from tools.runtime.records import begin_results
 
 
@@ -39,10 +39,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--pairpath", type=Path, required=True, help="pair file, or folder with Cameras/pair.txt or <scan>/pair.txt")
     add("--testlist", default="all", help="file with one scan name per line, or 'all' for every predicted scan")
     add("--outdir", type=Path, required=True, help="folder for the labels, one subfolder per scan")
-    add("--conf", type=float, default=0.05, help="keep pixels with a photometric confidence above this, 0 to 1")
-    add("--reproject_dist", type=float, default=1.0, help="normal check: largest reprojection error in pixels")
-    add("--depth_diff", type=float, default=0.005, help="normal check: largest difference of depth, relative to it")
-    add("--thres_view", type=int, default=5, help="normal check: least number of source views that agree")
+    add("--conf", type=finite_float, default=0.05, help="keep pixels with a photometric confidence above this, 0 to 1")
+    add("--reproject_dist", type=finite_float, default=1.0, help="normal check: largest reprojection error in pixels")
+    add(
+        "--depth_diff",
+        type=finite_float,
+        default=0.005,
+        help="normal check: largest difference of depth, relative to it",
+    )
+    add("--thres_view", type=natural_int, default=5, help="normal check: least number of source views that agree")
     add("--check", choices=("normal", "dynamic"), default="normal", help="kind of check; dynamic has its own levels")
     return parser.parse_args(argv)
 

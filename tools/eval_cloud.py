@@ -5,7 +5,8 @@
 Precision is the share of the cloud's points nearer to the truth than the threshold, recall the share of the truth's
 points nearer to the cloud, F their harmonic mean. Accuracy and completeness are the mean distances in the same two
 directions, overall is their mean. --bbox cuts both clouds, then --voxel replaces the points of a voxel by their mean.
-Everything is in the clouds' unit. Points that are not finite are dropped, and their number is told.
+Everything is in the clouds' unit. A PLY with faces is a mesh: points on these, a
+quarter of the smallest threshold apart, stand for it. Points that are not finite are dropped, and their number is told.
 """
 
 import argparse
@@ -17,8 +18,11 @@ import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_json
 from fusion.clouds import CloudOptions
-from tools.evaluation.clouds import compare_clouds, read_cloud
+from tools.evaluation.clouds import compare_clouds, read_cut_points
 from tools.runtime.program import Formatter, float_list, run_program
+
+# Points on a mesh are apart by this share of the smallest threshold.
+_MESH_SPACING = 0.25
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +61,9 @@ def main() -> None:
     """Read, compare, print."""
     args = parse_args()
     options = CloudOptions(bbox=args.bbox, voxel=args.voxel)
-    cloud, truth = (read_cloud(path, options) for path in (args.cloud, args.truth))
+    cloud, truth = (
+        read_cut_points(path, options, min(args.threshold) * _MESH_SPACING) for path in (args.cloud, args.truth)
+    )
     max_dist = math.inf if args.max_dist is None else args.max_dist
     result = compare_clouds(cloud, truth, args.threshold, max_dist, numba.get_num_threads())
     print(format_report(result))

@@ -4,7 +4,8 @@
         --out dtu_score.json
 
 --data_dir holds Points/stl/stl%03d_total.ply, ObsMask/ObsMask%d_10.mat and ObsMask/Plane%d.mat; --ply_dir holds the
-clouds of test.py (mvsnet%03d_l3.ply). Points that are not finite are dropped, and their number is told.
+clouds of test.py (mvsnet%03d_l3.ply). Points that are not finite are dropped, and their number is told. A PLY with
+faces is judged by points on these.
 
 --out has {"scans": {"1": {"acc", "comp", "overall", "acc_median", "comp_median", counts}}, "mean": {...}}, written anew
 whenever a scan is finished. A rerun skips scans that were scored with the same settings and from the same files (path,
@@ -24,7 +25,7 @@ from tools.evaluation.dtu import (
     SEARCH_BLOCK,
     files_of,
     finished_scores,
-    format_table,
+    format_scores,
     parse_scans,
     score_missing,
     write_scores,
@@ -64,7 +65,7 @@ def main() -> None:
     failures = score_missing(args, files, scores)
     scored = [scan for scan in files if scan in scores]
     if scored:
-        print(format_table(scores, scored))
+        print(format_scores(scores, scored))
     if failures:
         raise DataError(f"{failures[0]}" + (f" (and {len(failures) - 1} more scans failed)" if failures[1:] else ""))
 

@@ -98,9 +98,8 @@ def _pose(image: ModelImage) -> np.ndarray:
 
 def _project(image: ModelImage, xyz: np.ndarray) -> np.ndarray:
     """Where the image shows points [N, 3]: pixels [N, 2]."""
-    u, v, z = image.camera.projection()[:3] @ np.vstack([xyz.T.astype(np.float64), np.ones(len(xyz))])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([u / z, v / z], axis=1)
+    u, v, _ = image.camera.project(xyz)
+    return np.stack([u, v], axis=1)
 
 
 def _words(values: Sequence[float] | np.ndarray) -> str:

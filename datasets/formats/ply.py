@@ -25,6 +25,7 @@ _NAMES_OF_TYPES = {
     "f8": ("double", "float64"),
 }
 _TYPES = {name: kind for kind, names in _NAMES_OF_TYPES.items() for name in names}
+_DOUBLES = ("f8", "i4", "u4")  # what float32 would round
 _XYZ, _RGB = ("x", "y", "z"), ("red", "green", "blue")
 
 
@@ -51,7 +52,7 @@ class _Header(NamedTuple):
 
 
 def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a PLY: points float32 [N, 3] and RGB uint8 [N, 3], None when it has no colours.
+    """Read a PLY: points [N, 3], float32 or, where it holds doubles, float64; RGB uint8 [N, 3], None without colours.
 
     Properties may come in any order and type; others, and other elements, are ignored. Memory: the result and one
     block of vertices. Raises DataError when the file is missing, damaged, truncated, or has no vertices with x, y, z.
@@ -60,14 +61,16 @@ def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
         header = _read_header(file)
         vertex, names = header.vertex, header.vertex.properties
         blocks = _binary_blocks(file, header) if header.order else _ascii_blocks(file, header)
-        points = np.empty((vertex.count, 3), np.float32)
+        doubles = any(names[axis] in _DOUBLES for axis in _XYZ)
+        points = np.empty((vertex.count, 3), np.float64 if doubles else np.float32)
         colors = np.empty((vertex.count, 3), np.uint8) if names.keys() >= set(_RGB) else None
         start = 0
         for block in blocks:
             stop = start + len(block)
             with np.errstate(over="ignore", invalid="ignore"):
                 for k in range(3):
-                    points[start:stop, k] = block[_XYZ[k]]
+                    rounded = block[_XYZ[k]].astype(np.float32)  # infinite beyond what can be computed with
+                    points[start:stop, k] = np.where(np.isfinite(rounded), block[_XYZ[k]], rounded)
                     if colors is not None:
                         colors[start:stop, k] = block[_RGB[k]].astype(np.uint8)
             start = stop
@@ -181,25 +184,35 @@ _PLY_HEADER_SIZE = 320
 
 
 class PlyWriter:
-    """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front."""
+    """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front.
+
+    Positions are doubles where those of the first points are, normals are floats.
+    """
 
     def __init__(self, file: BinaryIO, normals: bool = False) -> None:
         self._file = file
-        self._names = _XYZ + _NORMAL if normals else _XYZ
+        self._normals = normals
+        self._position: str | None = None
         self.count = 0
         file.write(b" " * _PLY_HEADER_SIZE)
 
     def append(self, points: np.ndarray, colors: np.ndarray, normals: np.ndarray | None = None) -> None:
-        """Add points float32 [N, 3] with RGB uint8 colors [N, 3], and normals float32 [N, 3] if the file has some."""
-        floats = [points] if self._names == _XYZ else [points, normals]
-        vertices = np.empty(len(points), [("floats", "<f4", len(self._names)), ("rgb", "u1", 3)])
-        vertices["floats"], vertices["rgb"] = np.hstack(floats), colors
+        """Add points float [N, 3] with RGB uint8 colors [N, 3], and normals float32 [N, 3] if the file has some."""
+        if self._position is None:
+            self._position = "f8" if points.dtype == np.float64 else "f4"
+        fields = [("xyz", "<" + self._position, 3), ("normal", "<f4", 3), ("rgb", "u1", 3)]
+        vertices = np.empty(len(points), [field for field in fields if self._normals or field[0] != "normal"])
+        vertices["xyz"], vertices["rgb"] = points, colors
+        if self._normals:
+            vertices["normal"] = normals
         self._file.write(vertices.tobytes())
         self.count += len(points)
 
     def finish(self) -> None:
         """Write the header over its room; a comment line fills what is left of it."""
-        properties = [f"property float {name}" for name in self._names] + [f"property uchar {name}" for name in _RGB]
+        kinds = dict.fromkeys(_XYZ, _NAMES_OF_TYPES[self._position or "f4"][0])
+        kinds |= dict.fromkeys(_NORMAL if self._normals else (), "float") | dict.fromkeys(_RGB, "uchar")
+        properties = [f"property {kind} {name}" for name, kind in kinds.items()]
         start = "ply\nformat binary_little_endian 1.0\ncomment "
         end = f"\nelement vertex {self.count}\n" + "\n".join(properties) + "\nend_header\n"
         padding = "." * (_PLY_HEADER_SIZE - len(start) - len(end))

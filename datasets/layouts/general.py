@@ -121,9 +121,9 @@ def nearest_points(points: np.ndarray, camera: Camera, size: tuple[int, int], ce
     """
     width, height = size
     depth = np.zeros((height, width), np.float32)
-    projected = points @ camera.projection()[:3, :3].T + camera.projection()[:3, 3]
-    u, v, z = projected[(projected[:, 2] > 0) & np.isfinite(projected).all(axis=1)].T
-    column, row = np.rint(u / z), np.rint(v / z)
+    u, v, z = camera.project(points)
+    before = (z > 0) & np.isfinite(u) & np.isfinite(v) & np.isfinite(z)
+    column, row, z = np.rint(u[before]), np.rint(v[before]), z[before]
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     column, row, z = column[inside].astype(int), row[inside].astype(int), z[inside]
     nearest_first = np.argsort(z, kind="stable")

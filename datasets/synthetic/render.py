@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-from datasets.camera import Camera
 from numba_cache import cached_njit
 
 # Primitives: |p| = 1 from outside and from inside, the cube |p|_inf = 1, z = 0, and a unit-high cylinder or cone.
@@ -402,12 +401,6 @@ def _add_color(solids, pictures, lights, origin, direction, focal, out):
             out[m, c] += albedo[c] * (light.ambient[c] + light.strength[c] * lambert) + light.strength[c] * mirrored
 
 
-def pixel_rays(camera: Camera) -> np.ndarray:
-    """[3, 4]: the map from a pixel (x, y, 1) to its ray's direction, whose parameter is depth; then the origin."""
-    world_T_cam = np.linalg.inv(camera.cam_T_world)
-    return np.hstack([world_T_cam[:3, :3] @ np.linalg.inv(camera.K), world_T_cam[:3, 3:]])
-
-
 @kernel
 def _ray(rays, x, y):
     return (
@@ -419,7 +412,9 @@ def _ray(rays, x, y):
 
 @kernel
 def render_images(solids, pictures, lights, rays, focal, width, height, samples):
-    """RGB uint8 [m, H, W, 3] under every light, samples x samples of the camera's `rays` per pixel; focal in pixels.
+    """RGB uint8 [m, H, W, 3] under every light, samples x samples rays per pixel; focal in pixels.
+
+    `rays` is the camera's `world_T_img`.
 
     `pictures` is a pyramid of float32 [P, S, S, 3] in 0..1, each level half the size of the one before, of two levels
     at least.
@@ -442,7 +437,10 @@ def render_images(solids, pictures, lights, rays, focal, width, height, samples)
 
 @kernel
 def render_depth(solids, rays, xs, ys):
-    """Depth along the optical axis, float64 [len(ys), len(xs)] mm, at the pixel coordinates xs and ys; inf if none."""
+    """Depth along the optical axis, float64 [len(ys), len(xs)] mm, at the pixel coordinates xs and ys; inf if none.
+
+    `rays` is the camera's `world_T_img`.
+    """
     depth = np.empty((len(ys), len(xs)))
     origin = (rays[0, 3], rays[1, 3], rays[2, 3])
     for j in range(len(ys)):

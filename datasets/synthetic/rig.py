@@ -104,7 +104,7 @@ def _looking_at(K: np.ndarray, position: np.ndarray, target: np.ndarray, roll: f
 def rank_sources(cameras: Sequence[Camera], angle: float = RING_ANGLE) -> list[tuple[int, list[tuple[int, float]]]]:
     """For each view its source views with scores, best first: those that see the scene's middle under nearly `angle`
     (radians) to the view."""
-    toward = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in cameras])
+    toward = np.array([camera.centre for camera in cameras])
     toward /= np.linalg.norm(toward, axis=1, keepdims=True)
     excess = np.degrees(np.arccos(np.clip(toward @ toward.T, -1, 1)) - angle)
     # Too small an angle says little about depth; a larger one only means more occlusion.

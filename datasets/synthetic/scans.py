@@ -87,7 +87,7 @@ def render_scene(
     columns, rows = np.arange(float(width)), np.arange(float(height))
     images, depths = [], []
     for camera in cameras:
-        rays = render.pixel_rays(camera)
+        rays = camera.world_T_img()
         images.append(render.render_images(solids, pictures, lamps, rays, camera.K[0, 0], width, height, SAMPLES))
         depths.append(render.render_depth(solids, rays, columns, rows))
     by_light = dict(zip(lights, np.stack(images, axis=1), strict=True))

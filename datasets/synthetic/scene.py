@@ -120,7 +120,7 @@ def _depth_limits(
 ) -> tuple[float, float]:
     """Smallest and largest depth over all views, mm, on a grid of pixels that holds the corners."""
     xs, ys = np.linspace(-0.5, width - 0.5, steps), np.linspace(-0.5, height - 0.5, steps)
-    depths = [render.render_depth(solids, render.pixel_rays(camera), xs, ys) for camera in cameras]
+    depths = [render.render_depth(solids, camera.world_T_img(), xs, ys) for camera in cameras]
     return float(np.min(depths)), float(np.max(depths))
 
 

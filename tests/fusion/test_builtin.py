@@ -134,7 +134,13 @@ def test_num_consistent_is_cut_to_a_whole_number(fuse):
 
 def test_more_views_than_there_are_agree_nowhere(fuse):
     cameras = [camera((8 * i, 0, 0)) for i in range(2)]
-    assert all(len(view.pix) == 0 for view in fuse(constant(512, 512), grey(2), cameras, 0.1, 1e6))
+    assert all(len(view.pix) == 0 for view in fuse(constant(512, 512), grey(2), cameras, 0.1, 1e300))
+
+
+def test_fewer_views_than_none_are_none(fuse):
+    cameras = [camera((8 * i, 0, 0)) for i in range(2)]
+    none, fewer = ([view.pix for view in fuse(constant(512, 512), grey(2), cameras, 0.1, n)] for n in (0, -1e300))
+    np.testing.assert_array_equal(np.concatenate(fewer), np.concatenate(none))
 
 
 def test_coinciding_centres_accept_any_depth(fuse):
@@ -186,6 +192,57 @@ def test_confidence_threshold_in_float32_and_nan_keeps_the_depth(tmp_path):
     folder = write_scan(tmp_path / "scan 1", constant(512), [camera()], [confidence])
     depths, _, _ = read_views(Predictions(folder), [0], 0.7)
     assert depths[0, 0, 1] == 0 and (depths == 0).sum() == 1
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def mixed_scene(normal, offset: float) -> tuple[list, list, list]:
+    """Depths, grey images and cameras of a plane: a landscape, a portrait and a smaller landscape view."""
+    sizes = [(24, 32), (40, 24), (18, 24)]
+    cameras = [
+        camera((-20, 0, 0), 0.03, 128.0, sizes[0]),
+        camera((0, 2, 0), 0.0, 160.0, sizes[1]),
+        camera((25, 3, 0), -0.04, 96.0, sizes[2]),
+    ]
+    depths = [plane_depth(view, normal, offset, size) for view, size in zip(cameras, sizes, strict=True)]
+    return depths, [np.full((*size, 3), 100 + 50 * k, np.uint8) for k, size in enumerate(sizes)], cameras
+
+
+def test_views_of_different_sizes_keep_their_own_intrinsics(fuse):
+    """Every view agrees with the others, its points lie on the plane, and its pixels are counted by its own width."""
+    normal, offset = np.array([0.02, 0.01, 1.0]), 600.0
+    depths, images, cameras = mixed_scene(normal, offset)
+    for depth, view, fused in zip(depths, cameras, fuse(depths, images, cameras, 0.2, 1), strict=True):
+        assert len(fused.points) > 0.6 * depth.size and fused.pix.max() < depth.size
+        assert np.abs(fused.points @ normal - offset).max() < np.hypot(0.02, 0.01) * np.sqrt(2) * 600 / 96
+        alone = fused.ncons == fused.ncons.min()
+        u, v, _ = view.project(fused.points)
+        y, x = np.divmod(fused.pix, depth.shape[1])
+        assert np.abs(u - x)[alone].max() < 1.5 and np.abs(v - y)[alone].max() < 1.5
+
+
+def test_what_lies_beside_a_smaller_view_is_nothing(fuse):
+    """A view's border is its own: the larger view's pixels beside the smaller one's image agree with nobody."""
+    large, small = camera(), camera((8, 0, 0), size=(12, 16))
+    depths = [np.full(SIZE, 512, np.float32), np.full((12, 16), 512, np.float32)]
+    images = [np.full((*depth.shape, 3), 100, np.uint8) for depth in depths]
+    first, _ = fuse(depths, images, [large, small], 0.1, 1)
+    y, x = np.divmod(first.pix, SIZE[1])
+    # The small image is the middle of the large one, seen 2 pixels to the left.
+    assert {x.min(), x.max() + 1} == {8 + 2, 24 + 2} and {y.min(), y.max() + 1} == {6, 18}
+
+
+def test_a_scan_of_different_sizes_becomes_one_cloud(device, tmp_path):
+    depths, images, cameras = mixed_scene((0.02, 0.01, 1.0), 600.0)
+    folder = write_scan(tmp_path / "scan 1", depths, cameras, images=images)
+    options = CloudOptions(normals=True)
+    count = fuse_scan(folder, [0, 1, 2], tmp_path / "cloud.ply", 0.3, 0.2, 1, device, options)
+    vertices = PlyData.read(tmp_path / "cloud.ply")["vertex"].data
+    assert count == len(vertices) > 0.6 * sum(depth.size for depth in depths)
+    normals = np.stack([vertices[name] for name in ("nx", "ny", "nz")], axis=1)
+    expected = -np.array([0.02, 0.01, 1.0]) / np.linalg.norm([0.02, 0.01, 1.0])
+    np.testing.assert_allclose(normals, np.tile(expected, (count, 1)), atol=2e-3)
 
 
 def random_scene(seed: int) -> tuple[np.ndarray, np.ndarray, list]:
@@ -279,6 +336,6 @@ def test_mistakes_name_the_file_and_leave_no_cloud(tmp_path):
     with pytest.raises(DataError, match=r"images/00000001\.jpg: is 30x24, but .* is 32x24"):
         fuse_scan(folder, [0, 1], ply, 0.3, 0.1, 1)
     write_pfm(folder / "depth_est" / "00000001.pfm", np.ones((20, 32), np.float32))
-    with pytest.raises(DataError, match=r"depth_est/00000001\.pfm: is 32x20, but view 0 is 32x24"):
+    with pytest.raises(DataError, match=r"confidence/00000001\.pfm: is 32x24, but .* is 32x20"):
         fuse_scan(folder, [0, 1], ply, 0.3, 0.1, 1)
     assert not ply.exists()

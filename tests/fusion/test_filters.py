@@ -12,7 +12,7 @@ from datasets.formats.ply import read_ply
 from datasets.io import write_pairs
 from fusion.clouds import CloudOptions
 from fusion.consistency import dynamic_check, normal_check
-from fusion.filters import fuse_scan_with_filter, lift
+from fusion.filters import fuse_scan_with_filter
 
 SIZE = (24, 32)
 NORMAL, OFFSET = np.array([0.2, 0.1, 1.0]), 600.0
@@ -29,18 +29,6 @@ def plane_scan(tmp_path):
     folder = write_scan(tmp_path / "scan 1", depths, cameras, confidences, images)
     write_pairs(folder / "pair.txt", [(view, [(other, 1.0) for other in {0, 1, 2} - {view}]) for view in range(3)])
     return folder
-
-
-def test_lift_inverts_projection():
-    view = camera((3, -4, 5), 0.2)
-    depth = plane_depth(view, NORMAL, OFFSET)
-    kept = np.zeros(SIZE, bool)
-    kept[5, 7] = kept[20, 30] = True
-    points = lift(depth, kept, view)
-    u, v, z, _ = view.projection() @ np.c_[points, [1, 1]].T
-    np.testing.assert_allclose(
-        np.stack([u / z, v / z, z], axis=1), [[7, 5, depth[5, 7]], [30, 20, depth[20, 30]]], 1e-4
-    )
 
 
 @pytest.mark.parametrize("check", [normal_check(thres_view=2), dynamic_check()])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_scenes import GOLDEN, camera, plane_depth, write_scan
+from fusion_scenes import GOLDEN, WORLDS, camera, moved, moved_back, plane_depth, write_scan
 from helpers import PATIENCE, wait_until
 
 from datasets.files import DataError
@@ -16,8 +16,7 @@ from datasets.formats.ply import read_ply, write_ply
 from datasets.io import read_dmb
 from datasets.results import Predictions
 from fusion.clouds import CloudOptions
-from fusion.filters import lift
-from fusion.fusibile import convert, fuse_scan_with_binary
+from fusion.fusibile import check_sizes, convert, fuse_scan_with_binary
 
 # Lifts every pixel of positive depth of the views, and writes an older result that must not be taken.
 STAND_IN = """
@@ -98,11 +97,30 @@ def test_round_trip_through_the_program(scan, program, tmp_path):
     expected = []
     for view in (0, 1):
         depth = predictions.thresholded_depth(view, 0.3)
-        expected.append(lift(depth, depth > 0, predictions.view(view).camera))
+        expected.append(predictions.view(view).camera.lift(depth, depth > 0))
     assert count == len(points) == 2 * 24 * 32 - 5 * 7
     np.testing.assert_allclose(points, np.concatenate(expected), atol=1e-3)
     assert (colors == (1, 2, 3)).all()
     assert [path.name for path in (tmp_path / "out dir").iterdir()] == ["cloud.ply"]  # its input is removed
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_program_computes_around_a_local_origin(scan, program, tmp_path, world):
+    """It is float32 throughout; its points come back in doubles, where the scene lies."""
+    cameras = [moved(Predictions(scan).view(view).camera, world) for view in (0, 1)]
+    depths = [Predictions(scan).view(view).depth for view in (0, 1)]
+    far = write_scan(tmp_path / "far", depths, cameras)
+    fuse(far, program(stand_in()), tmp_path)
+    points, _ = read_ply(tmp_path / "out dir" / "cloud.ply")
+    expected = np.concatenate([view.lift(depth, depth > 0) for view, depth in zip(cameras, depths, strict=True)])
+    assert points.dtype == np.float64
+    np.testing.assert_allclose(moved_back(points, world), moved_back(expected, world), atol=1e-3)
+
+
+def test_views_of_different_sizes_are_refused_before_the_work():
+    check_sizes("garden", {0: (640, 512), 1: (640, 512)})
+    with pytest.raises(DataError, match="garden: view 0 is 640x512, view 2 is 512x640, but the fusibile program needs"):
+        check_sizes("garden", {0: (640, 512), 1: (640, 512), 2: (512, 640)})
 
 
 def test_conversion_equals_the_official_one(tmp_path):

@@ -32,6 +32,7 @@ from datasets.formats.images import read_depth_png, read_image, read_image_size,
 from datasets.formats.mat import read_mat
 from datasets.formats.pfm import read_pfm
 from datasets.formats.ply import read_ply, read_ply_count
+from datasets.formats.ply_faces import read_ply_triangles
 from datasets.formats.points import read_points
 from datasets.formats.poses import read_middlebury, read_transforms
 from datasets.io import read_camera, read_dmb, read_pairs
@@ -235,8 +236,14 @@ def _ply_seeds() -> list[Seed]:
 
 def _judge_ply(path: Path) -> None:
     points, colors = read_ply(path)
-    assert points.dtype == np.float32 and points.shape == (read_ply_count(path), 3)
+    assert points.dtype in (np.float32, np.float64) and points.shape == (read_ply_count(path), 3)
     assert colors is None or (colors.dtype == np.uint8 and colors.shape == points.shape)
+
+
+def _judge_ply_faces(path: Path) -> None:
+    triangles = read_ply_triangles(path)
+    assert triangles.dtype == np.int64 and triangles.shape[1:] == (3,)
+    assert not triangles.size or 0 <= triangles.min() <= triangles.max() < read_ply_count(path)
 
 
 def _point_seeds() -> list[Seed]:
@@ -442,6 +449,7 @@ READERS = [
     Reader("image_size", 2, _image_seeds, _judge_image_size),
     Reader("depth_png", 2, _depth_png_seeds, _judge_depth_png, 16_000),
     Reader("ply", 4, _ply_seeds, _judge_ply),
+    Reader("ply faces", 4, _ply_seeds, _judge_ply_faces),
     Reader("points", 2, _point_seeds, _judge_points),
     Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
     Reader("events", 2, _event_seeds, _judge_events),

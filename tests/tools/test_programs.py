@@ -167,6 +167,36 @@ def test_time_limit_of_the_fusibile_program(fused, tmp_path):
     assert list(before) == ["mvsnet001_l3.ply"] and change_times(outdir / "gipuma_pcd", "*") == before
 
 
+def test_views_of_different_sizes_are_fused(checkpoints, scans, tmp_path):
+    """A landscape and a portrait view in one scan: the built-in fuser takes both, the CUDA program stops at once."""
+    path = scans / "scan1" / "images" / "00000002.jpg"
+    write_image(path, np.ascontiguousarray(read_image(path)[:, :96]))
+    flags = ("--testpath", scans, "--loadckpt", checkpoints / "student.ckpt", "--outdir", tmp_path / "out", *FAST)
+    line = error_line(run_program("test.py", *flags, "--fusibile_exe_path", "sh"))
+    assert "scan1: view 0 is 160x96, view 2 is 96x96, but the fusibile program needs one size; leave out" in line
+    assert not list((tmp_path / "out").rglob("*.pfm"))  # before the work
+    printed = succeed(
+        run_program("test.py", *flags, "--prob_threshold", 0, "--disp_threshold", 1e9, "--num_consistent", 1)
+    )
+    assert "scan1: 0 points" not in printed and len(list((tmp_path / "out" / "scan1" / "depth_est").glob("*.pfm"))) == 6
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "1e300", "two", "99999999999999999999"])
+def test_views_that_agree_are_counted(value):
+    """What is no count is refused where the flags are read."""
+    result = run_program("test.py", "--testpath", "nowhere", "--thres_view", value)
+    assert result.returncode == 2 and f"argument --thres_view: {value!r} is not a whole number" in result.stderr
+
+
+def test_more_views_than_can_agree_keep_nothing(fused, tmp_path):
+    """Also more than the check's own numbers hold."""
+    outdir = Path(shutil.copytree(fused, tmp_path / "out"))
+    make_planes(outdir / "scan1")
+    flags = ("--testpath", CLI / "test", "--outdir", outdir, "--skip_depth", "--filter_method", "normal")
+    assert "scan1: 0 points" not in succeed(run_program("test.py", *flags, "--thres_view", 0))
+    assert "scan1: 0 points" in succeed(run_program("test.py", *flags, "--thres_view", 65536))
+
+
 def test_no_filter_no_cloud(checkpoints, scans, tmp_path):
     """--filter_method none ends after the depth maps."""
     flags = ("--testpath", scans, "--loadckpt", checkpoints / "student.ckpt", "--outdir", tmp_path / "out")

@@ -1,10 +1,12 @@
 """Comparing point clouds: thinning, capped nearest distances, accuracy, completeness and F-score.
 
-Points are float32 [N, 3], finite, in one frame and unit (mm on DTU). Neighbourhoods are exact: points are bucketed by
+Points are float [N, 3], finite, in one frame and unit (mm on DTU); those of doubles are compared as doubles, as world
+coordinates may be large. A mesh is compared by points on its faces. Neighbourhoods are exact: points are bucketed by
 hashed grid cells, and the distance of every candidate is computed, so cells that share a bucket cost time only.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -13,6 +15,7 @@ from datasets.files import DataError, PathLike
 from datasets.formats.ply import read_ply
 from fusion.clouds import CloudOptions, Points, crop, merge_voxels
 from numba_cache import cached_njit
+from tools.evaluation.meshes import check_format, surface_points
 
 # Queries at a time: the tree's float64 copies and results of a block stay small beside the cloud itself.
 _BLOCK = 1 << 19
@@ -21,23 +24,36 @@ _BLOCK = 1 << 19
 _LAST_CELL = 2.0**40
 
 
-def read_points(path: PathLike) -> tuple[np.ndarray, int]:
-    """The points [N, 3] of a PLY without those that are NaN or infinite, and how many these were.
+class FinitePoints(NamedTuple):
+    """The points [N, 3] of a file, how many others were not finite, and whether they lie on a mesh's faces."""
 
-    Raises DataError when the file is missing or damaged, or no point is left.
+    points: np.ndarray
+    dropped: int
+    on_faces: bool
+
+
+def read_finite_points(path: PathLike, spacing: float | None = None) -> FinitePoints:
+    """The points of a PLY that are neither NaN nor infinite.
+
+    With a `spacing` those of a mesh lie that far apart on its faces. Raises DataError when the file is missing or
+    damaged, or no point is left.
     """
+    check_format(path)
     points, _ = read_ply(path)
     finite = np.isfinite(points).all(axis=1)
     dropped = len(points) - int(np.count_nonzero(finite))
     if dropped == len(points):
         raise DataError(f"{path}: holds no point" + (f" ({dropped} are not finite)" if dropped else ""))
-    return (points[finite] if dropped else points), dropped
+    surface = None if spacing is None else surface_points(path, points, spacing)
+    if surface is not None:
+        return FinitePoints(surface, dropped, True)
+    return FinitePoints(points[finite] if dropped else points, dropped, False)
 
 
 # ---------------------------------------------------------------- thinning
 
 
-def thin(points: np.ndarray, dst: float, seed: int) -> np.ndarray:
+def kept_apart(points: np.ndarray, dst: float, seed: int) -> np.ndarray:
     """Whether each point is kept, bool [N]: visited in random order, a kept point removes all others within `dst`.
 
     No two kept points lie within `dst` of each other, and every removed one lies within `dst` of a kept one. The same
@@ -45,7 +61,8 @@ def thin(points: np.ndarray, dst: float, seed: int) -> np.ndarray:
     """
     order = np.random.default_rng(seed).permutation(np.arange(len(points), dtype=np.int32))
     kept = np.zeros(len(points), np.bool_)
-    _thin(np.ascontiguousarray(points, np.float32), float(dst), order, _empty_buckets(len(points)), kept)
+    precision = np.float64 if points.dtype == np.float64 else np.float32
+    _thin(np.ascontiguousarray(points, precision), float(dst), order, _empty_buckets(len(points)), kept)
     return kept
 
 
@@ -172,11 +189,19 @@ def f_score(to_truth: np.ndarray, to_cloud: np.ndarray, threshold: float) -> dic
     return {"precision": precision, "recall": recall, "f_score": 2 * precision * recall / total if total else 0.0}
 
 
-def read_cloud(path: str, options: CloudOptions) -> np.ndarray:
-    """The finite points [N, 3] of a PLY inside the box, thinned by voxels; raises DataError when there is none."""
-    points, dropped = read_points(path)
+def read_cut_points(path: str, options: CloudOptions, spacing: float) -> np.ndarray:
+    """The finite points [N, 3] of a PLY, or of its faces `spacing` apart, inside the box and thinned by voxels.
+
+    Tells of what it left out, and of what is too coarse for the spacing. Raises DataError when there is no point.
+    """
+    points, dropped, on_faces = read_finite_points(path, spacing)
     if dropped:
         print(f"{path}: dropped {dropped} points that are not finite")
+    if on_faces:
+        print(f"{path}: is a mesh, judged by {len(points)} points {spacing:g} apart on its faces")
+    far = np.median(np.abs(points).max(axis=1))
+    if np.spacing(far) > spacing:
+        print(f"warning: {path}: its coordinates are rounded to {np.spacing(far):g}, as float32 is at {far:g}")
     cloud = Points(points, np.zeros_like(points, np.uint8))
     if options.bbox is not None:
         cloud = next(crop([cloud], options.bbox))

@@ -14,12 +14,15 @@ from datasets.files import DataError, PathLike, list_folder, read_json, read_sca
 from datasets.formats.mat import read_mat
 from datasets.formats.ply import read_ply_count
 from datasets.results import cloud_name, scan_number
-from tools.evaluation.clouds import accuracy_completeness, nearest_distances, read_points, thin
+from tools.evaluation.clouds import accuracy_completeness, kept_apart, nearest_distances, read_finite_points
 from tools.runtime.jobs import Job, run_jobs
 from tools.runtime.program import Progress
 
 # The official search goes through the bounding box in cubes of this edge; no distance beyond it is ever found, mm.
 SEARCH_BLOCK = 60.0
+
+# Where clouds are not thinned a mesh is sampled as if they were to this, mm.
+_MESH_SPACING = 0.2
 
 
 class ScanFiles(NamedTuple):
@@ -101,7 +104,7 @@ def score_cloud(
     completeness: from the truth above the plane to the cloud; of either, the distances below `max_dist` (at most
     `SEARCH_BLOCK`). Means and medians are NaN where none counts.
     """
-    thinned = cloud[thin(cloud, dst, seed)]
+    thinned = cloud[kept_apart(cloud, dst, seed)]
     counted = thinned[space.contains(thinned) & space.searched(thinned)]
     to_truth = nearest_distances(counted, truth, max_dist, threads)
     counted = truth[space.above_plane(truth) & space.searched(truth)]
@@ -113,13 +116,15 @@ def score_cloud(
 def score_scan(files: ScanFiles, dst: float, max_dist: float, seed: int, threads: int) -> dict[str, float]:
     """`score_cloud` of a scan's files, and n_not_finite, how many points of both clouds were dropped as not finite.
 
+    A mesh is sampled densely enough that thinning decides how far its points are apart.
+
     Raises DataError when a file is damaged, a cloud is empty, or no point counts.
     """
     space = read_observed_space(files.mask, files.plane)
-    cloud, cloud_dropped = read_points(files.cloud)
-    truth, truth_dropped = read_points(files.truth)
-    score = score_cloud(cloud, truth, space, dst, max_dist, seed, threads)
-    score["n_not_finite"] = cloud_dropped + truth_dropped
+    cloud = read_finite_points(files.cloud, (dst or _MESH_SPACING) / 2)
+    truth = read_finite_points(files.truth)
+    score = score_cloud(cloud.points, truth.points, space, dst, max_dist, seed, threads)
+    score["n_not_finite"] = cloud.dropped + truth.dropped
     for count, what in (("n_acc", "observed point lies"), ("n_comp", "point of the ground truth above the plane lies")):
         if not score[count]:
             other = "the ground truth" if count == "n_acc" else "it"
@@ -204,7 +209,7 @@ def mean_scores(scores: dict[int, dict], scans: list[int]) -> dict[str, float]:
     return {metric: math.fsum(scores[scan][metric] for scan in scans) / len(scans) for metric in METRICS}
 
 
-def format_table(scores: dict[int, dict], scans: list[int]) -> str:
+def format_scores(scores: dict[int, dict], scans: list[int]) -> str:
     """The metrics of the scans as an aligned table, one row per scan, and their mean."""
     rows = {str(scan): scores[scan] for scan in scans} | {"mean": mean_scores(scores, scans)}
     lines = ["scan".ljust(8) + "".join(metric.replace("_", " ").rjust(13) for metric in METRICS)]

@@ -44,7 +44,7 @@ class ScanResult:
 
     def _nearest_views(self) -> Pairs:
         cameras = [self.predictions.view(view).camera for view in self.views]
-        centers = np.array([np.linalg.inv(camera.cam_T_world)[:3, 3] for camera in cameras])
+        centers = np.array([camera.centre for camera in cameras])
         pairs = []
         for i, view in enumerate(self.views):
             order = np.argsort(np.linalg.norm(centers - centers[i], axis=1), kind="stable")

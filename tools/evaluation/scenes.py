@@ -9,8 +9,7 @@ from datasets.files import DataError
 from datasets.formats.pfm import read_pfm
 from datasets.layouts.general import GeneralScans
 from datasets.results import cloud_name
-from datasets.synthetic.render import pixel_rays
-from tools.evaluation.clouds import compare_clouds, read_points
+from tools.evaluation.clouds import compare_clouds, read_finite_points
 
 
 def visible_surface(layout: GeneralScans, scan: str) -> np.ndarray:
@@ -20,11 +19,8 @@ def visible_surface(layout: GeneralScans, scan: str) -> np.ndarray:
         path = layout.root / scan / "gt" / f"{view:08d}.pfm"
         if not path.exists():
             raise DataError(f"{path}: this view's exact depth is missing; make scenes with tools/make_synthetic.py")
-        depth = read_pfm(path).astype(np.float64)
-        rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
-        pixels = np.stack([columns, rows, np.ones_like(rows)]) * depth[rows, columns]
-        rays = pixel_rays(layout.camera(scan, view))
-        parts.append((rays[:, :3] @ pixels + rays[:, 3:]).T)
+        depth = read_pfm(path)
+        parts.append(layout.camera(scan, view).lift(depth, np.isfinite(depth) & (depth > 0)))
     return np.concatenate(parts)
 
 
@@ -34,7 +30,7 @@ def cloud_scores(layout: GeneralScans, outdir: Path, scans: list[str], max_dist:
     for scan in scans:
         path = outdir / "gipuma_pcd" / cloud_name(scan)
         try:
-            cloud, _ = read_points(path)
+            cloud = read_finite_points(path).points
         except DataError:
             if path.exists():  # there, but without a point
                 rows.append([max_dist] * 3)

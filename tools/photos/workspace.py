@@ -8,7 +8,6 @@ from datasets.files import read_bytes, write_bytes
 from datasets.formats.colmap_workspace import ModelImage, ModelPoints, write_configs, write_map, write_model
 from datasets.results import DepthView
 from fusion.consistency import Check
-from fusion.filters import lift
 from fusion.normals import depth_normals
 from tools.evaluation.scan_results import ScanResult
 from tools.runtime.program import Progress
@@ -51,15 +50,14 @@ def sparse_points(view: DepthView, image: np.ndarray, count: int) -> tuple[np.nd
     chosen = np.zeros(view.depth.size, bool)
     chosen[known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)]] = True
     chosen = chosen.reshape(view.depth.shape)
-    return lift(view.depth, chosen, view.camera), image[chosen]
+    return view.camera.lift(view.depth, chosen), image[chosen]
 
 
 def sees(view: DepthView, xyz: np.ndarray) -> np.ndarray:
     """Which points [N, 3] lie on a view's depth map, bool [N]."""
-    u, v, z = view.camera.projection()[:3] @ np.vstack([xyz.T.astype(np.float64), np.ones(len(xyz))])
+    u, v, z = view.camera.project(xyz)
     height, width = view.depth.shape
-    front = np.where(z > 0, z, np.inf)
-    column, row = np.rint(u / front).astype(int), np.rint(v / front).astype(int)
+    column, row = np.rint(u), np.rint(v)
     inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    depth = view.depth[np.where(inside, row, 0), np.where(inside, column, 0)]
+    depth = view.depth[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
     return inside & (np.abs(depth - z) < _SAME_DEPTH * z)

@@ -42,7 +42,8 @@ def viewer_data(points: Points, views: dict[int, DepthView], max_points: int) ->
 def _box(xyz: np.ndarray) -> tuple[float, ...]:
     """x0, y0, z0, x1, y1, z1 around the cloud without what lies far off."""
     low, high = np.percentile(xyz, _BODY, axis=0)
-    reach = max(float((high - low).max()), float(np.abs(high).max()) * 1e-6, np.finfo(np.float32).tiny)
+    rounding = 8 * float(np.finfo(xyz.dtype).eps)  # points on one plane have a box, too
+    reach = max(float((high - low).max()), float(np.abs(high).max()) * rounding, np.finfo(np.float32).tiny)
     low, high = np.maximum(low - reach, xyz.min(axis=0)), np.minimum(high + reach, xyz.max(axis=0))
     return (*low.tolist(), *high.tolist())
 
@@ -64,12 +65,12 @@ def _looks(xyz: np.ndarray, views: dict[int, DepthView], center: np.ndarray, ste
         height, width = view.depth.shape
         world_T_cam = np.linalg.inv(camera.cam_T_world)
         axes = world_T_cam[:3, :3] / np.linalg.norm(world_T_cam[:3, :3], axis=0)
-        depths = (xyz @ camera.cam_T_world[2, :3]) + camera.cam_T_world[2, 3]
+        _, _, depths = camera.project(xyz)
         front = depths[depths > 0]
         looks.append(
             {
                 "name": f"view {number}",
-                "at": ((world_T_cam[:3, 3] - center) / step).tolist(),
+                "at": ((camera.centre - center) / step).tolist(),
                 "right": axes[:, 0].tolist(),
                 "up": (-axes[:, 1]).tolist(),
                 "forward": axes[:, 2].tolist(),

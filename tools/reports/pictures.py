@@ -76,10 +76,10 @@ def render_cloud(
     Each point covers splat x splat pixels; nearer points hide farther ones. Background white.
     """
     width, height = size
-    u, v, z = camera.projection()[:3] @ np.vstack([points.T.astype(np.float64), np.ones(len(points))])
+    u, v, z = camera.project(points)
     front = z > 0
     order = np.flatnonzero(front)[np.argsort(-z[front])]  # far to near: the nearest is drawn last
-    column, row = np.rint(u[order] / z[order]), np.rint(v[order] / z[order])
+    column, row = np.rint(u[order]), np.rint(v[order])
     picture = np.full((height, width, 3), 255, np.uint8)
     for dy in range(splat):
         for dx in range(splat):

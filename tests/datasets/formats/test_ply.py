@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from plyfile import PlyData
 
 from datasets.files import DataError
 from datasets.formats import ply
-from datasets.formats.ply import read_ply, read_ply_count
+from datasets.formats.ply import read_ply, read_ply_count, write_ply
 
 # A vertex as some programs write it: mixed types, an own order, properties that are nobody's business.
 VERTEX = [("z", "f8"), ("quality", "f4"), ("red", "u1"), ("blue", "u1"), ("green", "u1"), ("y", "f8"), ("x", "f4")]
@@ -53,7 +54,7 @@ def test_every_format(tmp_path, monkeypatch, kind, line_end):
     content = ply_bytes(kind, vertices)
     (tmp_path / "cloud.ply").write_bytes(start.replace(b"\n", line_end) + content[len(start) :])
     points, colors = read_ply(tmp_path / "cloud.ply")
-    assert points.dtype == np.float32 and colors.dtype == np.uint8
+    assert points.dtype == np.float64 and colors.dtype == np.uint8
     np.testing.assert_array_equal(points, np.stack([vertices[axis] for axis in "xyz"], axis=1))
     np.testing.assert_array_equal(colors, np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1))
     assert read_ply_count(tmp_path / "cloud.ply") == 20
@@ -134,3 +135,19 @@ def test_no_file_to_read(tmp_path):
         read_ply_count(tmp_path / "none.ply")
     with pytest.raises(DataError, match="cannot be read"):
         read_ply(tmp_path)
+
+
+@pytest.mark.parametrize("normals", [False, True])
+def test_doubles_stay_doubles(tmp_path, normals):
+    """What is written in doubles is read in doubles, by plyfile too; normals stay floats."""
+    points = np.random.default_rng(1).uniform(0, 1, (50, 3)) + np.array([5e5, 4.5e6, 100])
+    colors = np.random.default_rng(2).integers(0, 256, (50, 3), dtype=np.uint8)
+    directions = np.tile(np.float32([0, 0.6, 0.8]), (50, 1)) if normals else None
+    write_ply(tmp_path / "cloud.ply", points, colors, directions)
+    found, found_colors = read_ply(tmp_path / "cloud.ply")
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, points)
+    np.testing.assert_array_equal(found_colors, colors)
+    vertices = PlyData.read(tmp_path / "cloud.ply")["vertex"].data
+    np.testing.assert_array_equal(vertices["y"], points[:, 1])
+    assert not normals or ((vertices["ny"] == np.float32(0.6)).all() and vertices["nz"].dtype == np.float32)

@@ -365,7 +365,7 @@ def test_ply_of_other_programs(tmp_path):
     text = f"ply\nformat ascii 1.0\nelement vertex 2\n{properties}end_header\n1 2 3 0.5\n4 5 6 0.5\n"
     (tmp_path / "cloud.ply").write_text(text)
     points, colors = read_ply(tmp_path / "cloud.ply")
-    assert points.dtype == np.float32 and points.tolist() == [[1, 2, 3], [4, 5, 6]] and colors is None
+    assert points.dtype == np.float64 and points.tolist() == [[1, 2, 3], [4, 5, 6]] and colors is None
 
 
 def test_damaged_ply(tmp_path):

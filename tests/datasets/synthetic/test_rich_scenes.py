@@ -61,7 +61,7 @@ def plane(pattern: int) -> tuple[np.ndarray, np.ndarray]:
     solid["unit_T_world"][0, :, :3] = solid["texture_T_world"][0, :, :3] = np.eye(3)
     cam_T_world = np.eye(4)
     cam_T_world[2, 3] = 400.0
-    return solid, render.pixel_rays(Camera(np.array([[100.0, 0, 32], [0, 100, 32], [0, 0, 1]]), cam_T_world))
+    return solid, Camera(np.array([[100.0, 0, 32], [0, 100, 32], [0, 0, 1]]), cam_T_world).world_T_img()
 
 
 def frontal_light(strength: float, ambient: float) -> np.ndarray:

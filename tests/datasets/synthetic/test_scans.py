@@ -117,7 +117,7 @@ def front_view(kind: int, size: float) -> tuple[np.ndarray, np.ndarray]:
     solid["colors"][0, 1], solid["reach"] = 1.0, np.inf
     cam_T_world = np.eye(4)
     cam_T_world[2, 3] = 600.0
-    return solid, render.pixel_rays(Camera(np.array([[100.0, 0, 20], [0, 100, 16], [0, 0, 1]]), cam_T_world))
+    return solid, Camera(np.array([[100.0, 0, 20], [0, 100, 16], [0, 0, 1]]), cam_T_world).world_T_img()
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])

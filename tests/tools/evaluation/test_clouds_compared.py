@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from datasets.files import DataError
 from datasets.formats.ply import write_ply
-from tools.evaluation.clouds import compare_clouds, nearest_distances, read_points, summarize, thin
+from tools.evaluation.clouds import compare_clouds, kept_apart, nearest_distances, read_finite_points, summarize
 
 DST = 0.2
 
@@ -33,7 +33,7 @@ def plane(side: int, height: float, spacing: float = 1.0) -> np.ndarray:
 def test_thinning_separates_and_covers(seed):
     """No two kept points lie within the distance of each other, and every point has a kept one within it."""
     points = blob(3000)
-    kept = thin(points, DST, seed)
+    kept = kept_apart(points, DST, seed)
     distances = cdist(points.astype(np.float64), points[kept].astype(np.float64))
     assert (distances.min(axis=1) <= DST).all()
     np.fill_diagonal(between := distances[kept], np.inf)
@@ -44,32 +44,32 @@ def test_thinning_separates_and_covers(seed):
 def test_thinning_is_random_by_seed():
     """The same seed keeps the same points, another one others."""
     points = blob(3000)
-    np.testing.assert_array_equal(thin(points, DST, 1), thin(points, DST, 1))
-    assert (thin(points, DST, 1) != thin(points, DST, 2)).any()
+    np.testing.assert_array_equal(kept_apart(points, DST, 1), kept_apart(points, DST, 1))
+    assert (kept_apart(points, DST, 1) != kept_apart(points, DST, 2)).any()
 
 
 def test_thinning_visits_in_random_order():
     """Of three points in a row the middle one survives alone when it comes first, else the outer two stay."""
     row = np.float32([[0, 0, 0], [0.15, 0, 0], [0.3, 0, 0]])
-    survivors = {tuple(thin(row, DST, seed)) for seed in range(50)}
+    survivors = {tuple(kept_apart(row, DST, seed)) for seed in range(50)}
     assert survivors == {(False, True, False), (True, False, True)}
 
 
 def test_the_thinning_distance_itself_is_too_near():
     """Points exactly at the distance go; just beyond it they stay. Distance 0 removes duplicates only."""
     grid = plane(20, -3.0, spacing=0.25)
-    assert thin(grid, 0.2499, 1).all()
-    kept = grid[thin(grid, 0.25, 1)].astype(np.float64)
+    assert kept_apart(grid, 0.2499, 1).all()
+    kept = grid[kept_apart(grid, 0.25, 1)].astype(np.float64)
     between = cdist(kept, kept)
     np.fill_diagonal(between, np.inf)
     assert between.min() > 0.25
-    assert thin(np.concatenate([grid, grid]), 0.0, 1).sum() == 400
+    assert kept_apart(np.concatenate([grid, grid]), 0.0, 1).sum() == 400
 
 
 def test_no_points():
     """Nothing in, nothing out."""
     none = np.empty((0, 3), np.float32)
-    assert thin(none, DST, 1).shape == (0,)
+    assert kept_apart(none, DST, 1).shape == (0,)
     assert nearest_distances(none, blob(10)).shape == (0,)
 
 
@@ -136,11 +136,11 @@ def test_reading_drops_what_is_not_finite(tmp_path):
     """NaN and infinity are dropped and counted; a cloud of nothing else, or of nothing, is refused."""
     points = np.float32([[1, 2, 3], [np.nan, 0, 0], [0, np.inf, 0], [4, 5, 6]])
     write_ply(tmp_path / "cloud.ply", points, np.zeros((4, 3), np.uint8))
-    finite, dropped = read_points(tmp_path / "cloud.ply")
+    finite, dropped, _ = read_finite_points(tmp_path / "cloud.ply")
     assert finite.tolist() == [[1, 2, 3], [4, 5, 6]] and dropped == 2
     write_ply(tmp_path / "cloud.ply", points[1:3], np.zeros((2, 3), np.uint8))
     with pytest.raises(DataError, match=r"cloud\.ply: holds no point \(2 are not finite\)"):
-        read_points(tmp_path / "cloud.ply")
+        read_finite_points(tmp_path / "cloud.ply")
     write_ply(tmp_path / "cloud.ply", points[:0], np.zeros((0, 3), np.uint8))
     with pytest.raises(DataError, match=r"cloud\.ply: holds no point$"):
-        read_points(tmp_path / "cloud.ply")
+        read_finite_points(tmp_path / "cloud.ply")

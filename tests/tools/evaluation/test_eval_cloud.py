@@ -99,3 +99,32 @@ def test_an_empty_cloud_is_named(clouds):
     """Neither side may be empty."""
     write_ply(clouds / "truth.ply", np.empty((0, 3)), np.empty((0, 3)))
     assert "truth.ply: holds no point" in error_line(run_program(*flags(clouds, "--threshold", "1")))
+
+
+@pytest.mark.parametrize("place", [(5e5, 4.5e6, 100), (4.36e6, 5.07e5, 4.61e6)])
+def test_scores_do_not_depend_on_where_the_clouds_lie(clouds, place):
+    """Doubles are compared as doubles, although float32 rounds such coordinates to halves."""
+    rng = np.random.default_rng(1)
+    truth = np.stack([*rng.uniform(0, 20, (2, 2000)), rng.normal(0, 0.01, 2000)], axis=1)
+    cloud = truth + rng.normal(0, 0.05, truth.shape)
+    scores = []
+    for shift in ((0, 0, 0), place):
+        write_ply(clouds / "truth.ply", truth + shift, np.zeros((2000, 3)))
+        write_ply(clouds / "cloud.ply", cloud + shift, np.zeros((2000, 3)))
+        printed = succeed(run_program(*flags(clouds, "--threshold", "0.05,0.2")))
+        assert "warning" not in printed
+        scores.append(results(clouds))
+    near, far = scores
+    assert 0.1 < near["f_scores"]["0.05"]["precision"] < 0.6
+    for threshold in ("0.05", "0.2"):
+        assert far["f_scores"][threshold] == pytest.approx(near["f_scores"][threshold], abs=1e-3)
+    assert far["overall"] == pytest.approx(near["overall"], rel=1e-6)
+
+
+def test_coordinates_that_were_rounded_already_are_told(clouds):
+    """A cloud of floats at 4.5 million is on a grid of a half."""
+    points = np.float32(np.random.default_rng(1).uniform(0, 20, (100, 3)) + np.array([5e5, 4.5e6, 100]))
+    write_ply(clouds / "cloud.ply", points, np.zeros((100, 3)))
+    write_ply(clouds / "truth.ply", points, np.zeros((100, 3)))
+    printed = succeed(run_program(*flags(clouds, "--threshold", "0.2")))
+    assert "cloud.ply: its coordinates are rounded to 0.5, as float32 is at 4.50001e+06" in printed

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 from helpers import GOLDEN, ROOT, assert_nothing_half_written, error_line, run_process, run_program, succeed
+from plyfile import PlyData, PlyElement
 
 from datasets.formats.ply import read_ply, write_ply
 
@@ -140,6 +141,25 @@ def test_points_that_are_not_finite(benchmark):
     score = results(benchmark)["scans"]["1"]
     assert score["n_not_finite"] == 7 and clean["n_not_finite"] == 0
     assert [score[metric] for metric in METRICS] == [clean[metric] for metric in METRICS]
+
+
+def test_a_mesh_is_judged_by_its_faces(benchmark):
+    """A large square through the truth: its many points are thinned like those of a cloud, and not its four corners."""
+    low, high = (np.percentile(read_ply(DTU / "mvsnet001_l3.ply")[0], q, axis=0) for q in (20, 80))
+    corners = [
+        (low[0], low[1], low[2]),
+        (high[0], low[1], low[2]),
+        (high[0], high[1], low[2]),
+        (low[0], high[1], low[2]),
+    ]
+    vertices = np.array(corners, [(axis, "f4") for axis in "xyz"])
+    faces = np.array([([0, 1, 2],), ([0, 2, 3],)], [("vertex_indices", "i4", (3,))])
+    path = benchmark / "ply" / "mvsnet001_l3.ply"
+    PlyData([PlyElement.describe(vertices, "vertex"), PlyElement.describe(faces, "face")]).write(path)
+    succeed(run_program(*flags(benchmark, "--scans", "1", "--dst", "1")))
+    score, area = results(benchmark)["scans"]["1"], (high[0] - low[0]) * (high[1] - low[1])
+    assert score["n_in"] == pytest.approx(4 * area, rel=0.01)
+    assert 0.5 * area < score["n_reduced"] < 0.9 * area  # random points that keep a distance of 1: 0.7 on average
 
 
 @pytest.mark.parametrize("missing", ["ply/mvsnet004_l3.ply", *(f"gt/{name.format(4)}" for name in TRUTH)])
