@@ -5,8 +5,8 @@
 The scans are in the test layout with gt/%08d.pfm, or in the one that --dataset names; the predictions are --outdir
 folders of test.py. Depth is judged as tools/eval_depth.py does. The true cloud of a scan are the points of all its
 views' exact depth, that is the surfaces that some view sees: accuracy is the mean distance from the fused cloud to it,
-completeness the mean distance from it to the cloud, overall the mean of both, each the mean over the scans. Distances of
---max_dist on do not count, as in DTU's evaluation. A scan without a cloud counts as --max_dist. "ratio" rows compare
+completeness the mean distance from it to the cloud, overall the mean of both, each the mean over the scans. Distances
+of --max_dist on do not count, as in DTU's evaluation. A scan without a cloud counts as --max_dist. "ratio" rows compare
 each prediction with the first one. Folders without a label are called by as much of their path as tells them apart.
 """
 
