@@ -329,9 +329,7 @@ def check_cloud_names(scans: Sequence[str]) -> None:
     for scan in scans:
         other = owners.setdefault(cloud_name(scan).lower(), scan)  # some file systems do not tell capitals apart
         if other != scan:
-            raise DataError(
-                f"scans {other} and {scan}: both clouds would be {cloud_name(scan)}; rename one of the scans"
-            )
+            raise DataError(f"scans {other} and {scan}: both clouds would be {cloud_name(scan)}; rename one of them")
 
 
 # ---------------------------------------------------------------- looking for results

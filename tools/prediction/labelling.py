@@ -10,7 +10,8 @@ import torch
 from datasets.files import check_scan_name
 from datasets.io import Pairs
 from datasets.mvs import MVSDataset
-from datasets.results import Predictions, find_pair_file
+from datasets.records import read_record
+from datasets.results import PREDICTION_RECORD, Predictions, find_pair_file
 from fusion.consistency import Check, dynamic_check, normal_check
 from fusion.labels import (
     begin_labels,
@@ -56,9 +57,12 @@ def label_scans(
         pairs[scan] = Predictions(predictions / scan).checked_pairs(find_pair_file(pairpath, scan))
     levels = recorded(dataclasses.asdict(check))
     record = {"check": settings.check, "conf": settings.conf, **levels}
+    # Told to people; that maps and cameras are the same is told by their digests.
+    records = {scan: record | {"predictions": read_record(predictions / scan / PREDICTION_RECORD)} for scan in scans}
     for scan in distributed.share(list(scans)):
-        origins = _origins(predictions / scan, pairs[scan], record)
-        begin_labels(outdir / scan, record | {"pairs": [[view, sources] for view, sources in pairs[scan]]}, origins)
+        origins = _origins(predictions / scan, pairs[scan], records[scan])
+        listed = {"pairs": [[view, sources] for view, sources in pairs[scan]]}
+        begin_labels(outdir / scan, records[scan] | listed, origins)
     distributed.barrier()
 
     mine = {scan: distributed.share(pairs[scan]) for scan in scans}
@@ -70,9 +74,9 @@ def label_scans(
         for (reference, sources), finished in zip(mine[scan], shares[scan], strict=True):
             share = finished
             if share is None:
-                origin = label_origin(maps, reference, sources, record)
+                origin = label_origin(maps, reference, sources, records[scan])
                 share = write_labels(maps, reference, sources, check, settings.conf, outdir / scan, origin)
-            total += torch.tensor([1, finished is not None, share])
+            total += torch.tensor([1, finished is not None, share], dtype=torch.float64)
             progress.step(f"{scan} view {reference}: {share:.1%} kept")
     progress.close()
     views, finished, kept = distributed.sum_over_ranks(total).tolist()

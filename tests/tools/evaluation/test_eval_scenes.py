@@ -96,6 +96,7 @@ def test_ground_truth_of_other_layouts(tmp_path):
     for view, _ in layout.pairs("hall"):
         depth = layout.ground_truth("hall", view, (64, 64)) + np.float32(1)
         write_pfm(out / "hall" / "depth_est" / f"{view:08d}.pfm", depth)
+    shutil.copytree(data / "hall" / "cams", out / "hall" / "cams")
     cloud = visible_surface(layout, "hall")
     write_ply(out / "gipuma_pcd" / "hall.ply", cloud, np.zeros(cloud.shape, np.uint8))
     flags = ("--dataset", "blended", "--testpath", data, "--predictions", out, "--out", tmp_path / "scores.json")
