@@ -90,7 +90,7 @@ def rebuilt(cameras: Sequence[Camera], depths: Sequence[np.ndarray]) -> list[Cam
 
 
 def fuse_scan(
-    scan_dir: PathLike,
+    scan_dir: PathLike | Predictions,
     views: Sequence[int],
     ply_path: PathLike,
     prob_threshold: float,
@@ -105,7 +105,7 @@ def fuse_scan(
     With a `device` torch computes there, otherwise numba. Raises DataError when there is no view, a file is missing or
     damaged, sizes of one view differ, or the device has too little memory.
     """
-    depths, images, cameras = read_views(Predictions(scan_dir), views, prob_threshold)
+    depths, images, cameras = read_views(Predictions.of(scan_dir), views, prob_threshold)
     fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device)
     return write_cloud(ply_path, _with_normals(fused_views, depths, cameras, options.normals), options)
 

@@ -29,7 +29,9 @@ PRELOADED = (
     "tools.training.trainer",
     "tools.training.setup",
     "tools.prediction.predictor",
-    "fusion.labels",
+    "tools.prediction.labelling",
+    "tools.prediction.refine",
+    "tools.prediction.fuse",
     "models.losses",
     "fusion.filters",
 )

@@ -12,13 +12,10 @@ quarter of the smallest threshold apart, stand for it. Points that are not finit
 import argparse
 import math
 
-import numba
-
 import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_json
 from fusion.clouds import CloudOptions
-from tools.evaluation.clouds import compare_clouds, read_cut_points
 from tools.runtime.program import Formatter, float_list, run_program
 
 # Points on a mesh are apart by this share of the smallest threshold.
@@ -60,6 +57,11 @@ def format_report(result: dict) -> str:
 def main() -> None:
     """Read, compare, print."""
     args = parse_args()
+
+    import numba
+
+    from tools.evaluation.clouds import compare_clouds, read_cut_points
+
     options = CloudOptions(bbox=args.bbox, voxel=args.voxel)
     cloud, truth = (
         read_cut_points(path, options, min(args.threshold) * _MESH_SPACING) for path in (args.cloud, args.truth)
