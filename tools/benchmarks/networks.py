@@ -83,9 +83,9 @@ def predict_plainly(scans: Path, checkpoint: Path, size: tuple[int, int], views:
     """As the official program does it: each reference view with its sources by itself, float32, default layouts."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        _, dataset = _prediction_setup(scans, size, views)
+        settings, dataset = _prediction_setup(scans, size, views)
         origins = Origins(dataset, Path(folder), {})
-        model = load_model(checkpoint)
+        model = load_model(checkpoint, settings.official_ratios)
         model = model.to(device, memory_format=torch.contiguous_format)
         model.cost_regularization.to(memory_format=torch.contiguous_format)
         seconds = []

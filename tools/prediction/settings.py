@@ -15,8 +15,6 @@ CONFIDENCES = ("product", "last")
 FILTERS = ("gipuma", "normal", "dynamic", "none")
 CHECKS = ("normal", "dynamic")
 
-_MOST_VIEWS = 65535  # votes are counted with 16 bits
-
 
 def check_depth_range(numdepth: int, interval_scale: float) -> None:
     """Raise DataError for a number or an interval of depth values that make no range."""
@@ -27,9 +25,9 @@ def check_depth_range(numdepth: int, interval_scale: float) -> None:
 
 
 def check_view_count(thres_view: int) -> None:
-    """Raise DataError for a number of views that cannot be counted."""
-    if not 0 <= thres_view <= _MOST_VIEWS:
-        raise DataError(f"--thres_view {thres_view}: must be from 0 to {_MOST_VIEWS}")
+    """Raise DataError for a number of views below 0."""
+    if thres_view < 0:
+        raise DataError(f"--thres_view {thres_view}: must be 0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
