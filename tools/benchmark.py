@@ -13,14 +13,15 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
-from datasets.synthetic.scans import write_test_layout
-from tools.benchmarks import clouds, networks, roofline
-from tools.benchmarks.measure import Case, Comparison, Row, compare, in_process, machine
 from tools.runtime.program import Formatter, positive_int, run_program
+
+if TYPE_CHECKING:
+    from tools.benchmarks.measure import Comparison, Row
 
 SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion", "scoring", "roofline")
 LONG_SECTIONS = ("curves",)  # by name only
@@ -46,8 +47,10 @@ def section_list(text: str) -> list[str]:
     return names
 
 
-def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:
+def comparisons(args: argparse.Namespace, folder: Path) -> "Iterator[Comparison]":
     """The chosen sections, their synthetic scans made in `folder` when they are first needed."""
+    from tools.benchmarks import clouds, networks
+
     checkpoint = folder / "student.ckpt"
     networks.write_random_checkpoint(checkpoint)
     for section in args.sections:
@@ -76,13 +79,15 @@ def comparisons(args: argparse.Namespace, folder: Path) -> Iterator[Comparison]:
 
 def make_scan(folder: Path, size: tuple[int, int], views: int) -> Path:
     """A root folder with one synthetic scan of `views` views, rendered once."""
+    from datasets.synthetic.scans import write_test_layout
+
     root = folder / f"{size[0]}x{size[1]}_{views}"
     if not root.exists():
         write_test_layout(root, {"scan1": 1}, *size, views)
     return root
 
 
-def print_rows(rows: list[Row]) -> None:
+def print_rows(rows: "list[Row]") -> None:
     """A comparison as lines of the table."""
     for row in rows:
         faster = f"{row.times_faster:6.2f}x" if len(rows) > 1 else " " * 7
@@ -94,8 +99,11 @@ def print_rows(rows: list[Row]) -> None:
         )
 
 
-def print_roofline(rows: list[Row], sizes: list[tuple[int, int]], views: int) -> dict:
+def print_roofline(rows: "list[Row]", sizes: list[tuple[int, int]], views: int) -> dict:
     """What prediction needs at least, what the machine can do, and the share of it that was reached."""
+    from tools.benchmarks import roofline
+    from tools.benchmarks.measure import Case, in_process
+
     (_, peaks), _ = in_process(Case("peaks", roofline.machine_peaks))
     print(f"roofline: this machine's {', '.join(f'{name} {value}' for name, value in peaks.items())}")
     result = {"peaks": peaks, "work": {}}
@@ -127,6 +135,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive_int, default=3, help="times that every alternative is run")
     parser.add_argument("--json", help="write everything to this file too")
     args = parser.parse_args()
+
+    from tools.benchmarks.measure import compare, machine
+
     found = machine()
     print(", ".join(f"{name} {value}" for name, value in found.items()))
     rows: list[Row] = []

@@ -15,9 +15,7 @@ import _checkout  # noqa: F401
 
 from datasets.files import read_json, write_bytes, write_json
 from datasets.formats.events import read_scalars
-from tools.benchmarks.measure import machine
 from tools.benchmarks.training_table import collect, markdown, ranking_text, table_cells, table_row, training_times
-from tools.reports.benchmark_page import benchmark_page
 from tools.runtime.program import Formatter, run_program
 
 
@@ -26,6 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--outdir", type=Path, required=True, help="the benchmark's folder")
     args = parser.parse_args()
+
+    from tools.benchmarks.measure import machine
+    from tools.reports.benchmark_page import benchmark_page
+
     rows = {variant: table_row(seeds) for variant, seeds in collect(args.outdir).items()}
     rows = dict(sorted(rows.items(), key=lambda item: (not item[0].startswith("rounds_"), item[0])))
     times, hardware = training_times(args.outdir), machine()

@@ -11,13 +11,10 @@ Everything is in the clouds' unit. Points that are not finite are dropped, and t
 import argparse
 import math
 
-import numba
-
 import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_json
 from fusion.clouds import CloudOptions
-from tools.evaluation.clouds import compare_clouds, read_cloud
 from tools.runtime.program import Formatter, float_list, run_program
 
 
@@ -56,6 +53,11 @@ def format_report(result: dict) -> str:
 def main() -> None:
     """Read, compare, print."""
     args = parse_args()
+
+    import numba
+
+    from tools.evaluation.clouds import compare_clouds, read_cloud
+
     options = CloudOptions(bbox=args.bbox, voxel=args.voxel)
     cloud, truth = (read_cloud(path, options) for path in (args.cloud, args.truth))
     max_dist = math.inf if args.max_dist is None else args.max_dist

@@ -20,15 +20,6 @@ from pathlib import Path
 import _checkout  # noqa: F401
 
 from datasets.files import DataError
-from tools.evaluation.dtu import (
-    SEARCH_BLOCK,
-    files_of,
-    finished_scores,
-    format_table,
-    parse_scans,
-    score_missing,
-    write_scores,
-)
 from tools.runtime.program import Formatter, natural_int, positive_int, run_program
 
 
@@ -42,10 +33,13 @@ def parse_args() -> argparse.Namespace:
     add("--out", type=Path, help="write the numbers to this JSON file, and skip what it has when run again")
     add("--seed", type=natural_int, default=1, help="of the random order in which a cloud is thinned")
     add("--dst", type=float, default=0.2, help="thin clouds to this distance between points, mm")
-    add("--max_dist", type=float, default=20.0, help=f"distances from this on do not count, mm, up to {SEARCH_BLOCK:g}")
+    add("--max_dist", type=float, default=20.0, help="distances from this on do not count, mm, up to 60")
     add("--jobs", type=positive_int, default=os.cpu_count(), help="scans at a time; the cores are shared between them")
     add("--memory_gb", type=float, default=6.0, help="start no further scan beyond this estimate of memory, GB")
     args = parser.parse_args()
+
+    from tools.evaluation.dtu import SEARCH_BLOCK
+
     if not 0 <= args.dst < math.inf:
         raise DataError(f"--dst {args.dst}: must be 0 or a positive distance in mm")
     if not 0 < args.max_dist <= SEARCH_BLOCK:
@@ -58,6 +52,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Score every scan that was asked for and is not scored yet."""
     args = parse_args()
+
+    from tools.evaluation.dtu import files_of, finished_scores, format_table, parse_scans, score_missing, write_scores
+
     files = {scan: files_of(args, scan) for scan in parse_scans(args.scans, args.ply_dir)}
     scores = finished_scores(args)
     write_scores(args, list(files), scores)  # so that a place that cannot be written shows before the work

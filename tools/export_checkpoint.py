@@ -9,12 +9,9 @@ predicts the same and can start another training (--loadckpt), but not be resume
 import argparse
 import io
 
-import torch
-
 import _checkout  # noqa: F401
 
 from datasets.files import write_bytes
-from models.checkpoint import load_model, read_checkpoint
 from tools.runtime.program import Formatter, run_program
 
 
@@ -24,6 +21,11 @@ def main() -> None:
     parser.add_argument("--loadckpt", required=True, help="checkpoint of a teacher or a student")
     parser.add_argument("--out", required=True, help="file to write")
     args = parser.parse_args()
+
+    import torch
+
+    from models.checkpoint import load_model, read_checkpoint
+
     load_model(args.loadckpt)  # raises for a file that cannot predict
     content = read_checkpoint(args.loadckpt)
     kept = {name: content[name] for name in ("epoch", "model", "network", "read_out") if name in content}

@@ -17,9 +17,6 @@ import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from datasets.results import find_scans
-from fusion.consistency import dynamic_check, normal_check
-from tools.evaluation.scan_results import ScanResult
-from tools.photos.workspace import export_scan
 from tools.runtime.program import Formatter, Progress, finite_float, natural_int, positive_int, run_program
 
 
@@ -41,6 +38,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must hold the scans' pair files")
+
+    from fusion.consistency import dynamic_check, normal_check
+    from tools.evaluation.scan_results import ScanResult
+    from tools.photos.workspace import export_scan
+
     check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
     results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
     progress = Progress(sum(len(result.views) for result in results), "export")

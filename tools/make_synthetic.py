@@ -12,9 +12,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from datasets.synthetic.pictures import load_pictures
 from datasets.synthetic.rig import RIGS
-from datasets.synthetic.scans import LIGHTS, Look, write_scan_list, write_test_layout, write_training_layout
 from tools.runtime.program import Formatter, Progress, int_list, positive_int, run_program
 
 
@@ -41,6 +39,9 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--photographs", help="folder of photographs to paper rich scenes with, besides drawn pictures")
     parser.add_argument("--list", help="scan list to write (<outdir>/scans.txt if not given)")
     flags = parser.parse_args()
+
+    from datasets.synthetic.scans import LIGHTS
+
     if not flags.lights or not set(flags.lights) <= set(range(LIGHTS)):
         parser.error(f"--lights takes numbers in 0..{LIGHTS - 1}")
     if min(flags.first_seed, flags.rig_seed) < 0:
@@ -56,6 +57,10 @@ def parse_flags() -> argparse.Namespace:
 
 def main() -> None:
     flags = parse_flags()
+
+    from datasets.synthetic.pictures import load_pictures
+    from datasets.synthetic.scans import Look, write_scan_list, write_test_layout, write_training_layout
+
     scans = {f"scan{seed}": seed for seed in range(flags.first_seed, flags.first_seed + flags.scenes)}
     size = (flags.width, flags.height, flags.views)
     photographs = tuple(load_pictures(flags.photographs)) if flags.photographs else ()

@@ -16,11 +16,6 @@ import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_bytes
 from datasets.results import find_scans
-from fusion.consistency import dynamic_check, normal_check
-from tools.evaluation.scan_results import ScanResult
-from tools.reports.index_page import index_page
-from tools.reports.measures import error_limit, measure, pooled
-from tools.reports.report import describe_run, read_scores, read_training, write_scan
 from tools.runtime.program import (
     Formatter,
     Progress,
@@ -59,6 +54,13 @@ def main() -> None:
     args = build_parser().parse_args()
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
+
+    from fusion.consistency import dynamic_check, normal_check
+    from tools.evaluation.scan_results import ScanResult
+    from tools.reports.index_page import index_page
+    from tools.reports.measures import error_limit, measure, pooled
+    from tools.reports.report import describe_run, read_scores, read_training, write_scan
+
     check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
     trainings = [read_training(folder) for folder in args.logdir]
     results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
