@@ -27,8 +27,10 @@ ROOT = Path(__file__).parents[1]
 PRELOADED = (
     "tools.training.trainer",
     "tools.training.setup",
-    "tools.predict",
-    "tools.check_and_encode",
+    "tools.prediction.predictor",
+    "tools.prediction.labelling",
+    "tools.prediction.refine",
+    "tools.prediction.fuse",
     "models.losses",
     "fusion.filters",
 )
