@@ -73,7 +73,7 @@ def fuse_views(
 
 
 def fuse_scan(
-    scan_dir: PathLike,
+    scan_dir: PathLike | Predictions,
     views: Sequence[int],
     ply_path: PathLike,
     prob_threshold: float,
@@ -88,7 +88,7 @@ def fuse_scan(
     With a `device` torch computes there, otherwise numba. Raises DataError when there is no view, a file is missing or
     damaged, sizes differ, or the device has too little memory.
     """
-    depths, images, cameras = read_views(Predictions(scan_dir), views, prob_threshold)
+    depths, images, cameras = read_views(Predictions.of(scan_dir), views, prob_threshold)
     fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device)
     return write_cloud(ply_path, _with_normals(fused_views, depths, cameras, options.normals), options)
 

@@ -44,7 +44,7 @@ def lift(depth: np.ndarray, kept: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def fuse_scan_with_filter(
-    scan_dir: PathLike,
+    scan_dir: PathLike | Predictions,
     pair_path: PathLike,
     ply_path: PathLike,
     conf: float,
@@ -56,5 +56,5 @@ def fuse_scan_with_filter(
     `conf` bounds the confidence maps, which hold the product of the three stages' confidences. The cloud may be empty.
     Raises DataError when a file is missing or damaged, sizes of one view differ, or a view was not predicted.
     """
-    parts = filtered_views(Predictions(scan_dir), pair_path, conf, check, options.normals)
+    parts = filtered_views(Predictions.of(scan_dir), pair_path, conf, check, options.normals)
     return write_cloud(ply_path, parts, options)

@@ -22,7 +22,7 @@ _LONGEST_WAIT = 2e6  # seconds; the operating system counts milliseconds with 32
 
 
 def fuse_scan_with_binary(
-    scan_dir: PathLike,
+    scan_dir: PathLike | Predictions,
     views: Sequence[int],
     ply_path: PathLike,
     prob_threshold: float,
@@ -44,7 +44,7 @@ def fuse_scan_with_binary(
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fusibile-", dir=parent) as folder:
             point_folder = Path(folder)
-            convert(Predictions(scan_dir), views, prob_threshold, point_folder)
+            convert(Predictions.of(scan_dir), views, prob_threshold, point_folder)
             command = command_line(exe, point_folder, disp_threshold, num_consistent)
             output = _run(command, time_limit)
             return write_cloud(ply_path, [_collect(exe, point_folder, output)], options)

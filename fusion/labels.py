@@ -1,62 +1,100 @@
-"""Pseudo-labels: cross-view check and probabilistic encoding of one view (specs: kdmvs, section 4)."""
+"""Pseudo-labels: cross-view check and probabilistic encoding of one view (docs/method.md, section 4)."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from datasets.files import DataError
-from datasets.formats.images import colour_map, read_image, write_image
+from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.mvs import MVSDataset
-from datasets.results import Predictions, depth_label_path
+from datasets.records import digest, keep_record, map_digest, read_record, write_marker
+from datasets.results import LABEL_RECORD, MASKS, LabelFiles, Predictions, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
-from tools.runtime.program import Progress
 
-RECORD = "check_and_encode.json"
+RECORD = LABEL_RECORD
 
 
-RESULT_FOLDERS = ("checked_depth", "fused_sigma", "mask")
+def label_origin(predictions: Predictions, reference: int, sources: Sequence[int], settings: Mapping[str, Any]) -> str:
+    """Digest of all that a view's label is made from; raises DataError where a map or a camera cannot be read."""
+    own = predictions.digests(reference)
+    others = [predictions.digests(source) for source in sources]
+    return digest(dict(settings), own, [(other.depth, other.camera) for other in others])
+
+
+def begin_labels(folder: Path, settings: Mapping[str, Any], origins: Mapping[int, str]) -> None:
+    """Remove a scan's labels that were not made from what `origins` tells of each view, and write the scan's record.
+
+    The record changes with every label, so that a training can tell which ones it has seen.
+    """
+    present = {*mapped_views(LabelFiles(folder, 0).mean.parent), *mapped_views(LabelFiles(folder, 0).deviation.parent)}
+    for view in sorted(present):
+        files = LabelFiles(folder, view)
+        if view not in origins or read_record(files.record).get("made_from") != origins[view]:
+            files.remove()
+    keep_record(folder / RECORD, {**settings, "made_from": digest(sorted(origins.items()))})
 
 
 def finished_share(folder: Path, view: int) -> float | None:
-    """Kept share of the pixels of a finished view, from its small mask; None when it is not finished."""
-    mask = folder / "mask" / f"{view:08d}_final.png"
-    if depth_label_path(folder, view).exists() and mask.exists():
-        return float((read_image(mask)[..., 0] > 0).mean())
-    return None
+    """Kept share of the pixels of a finished view; None when it is not finished."""
+    files = LabelFiles(folder, view)
+    kept = read_record(files.record).get("kept")
+    return float(kept) if files.mean.exists() and isinstance(kept, float | int) else None
 
 
 def write_labels(
-    predictions: Predictions, reference: int, sources: list[int], check: Check, conf: float, folder: Path
+    predictions: Predictions,
+    reference: int,
+    sources: list[int],
+    check: Check,
+    conf: float,
+    folder: Path,
+    origin: str = "",
 ) -> float:
-    """Check one view, write its files, return the kept share of its pixels."""
+    """Check one view, write its files, return the kept share of its pixels; `origin` is that of `label_origin`."""
     agreement = check_prediction(predictions, reference, sources, check)
     confident = predictions.confidence(reference) > conf
     kept = agreement.passed & confident
-    name = f"{reference:08d}"
-    for kind, mask in (("photo", confident), ("geo", agreement.passed), ("final", kept)):
-        write_image(folder / "mask" / f"{name}_{kind}.png", mask.astype(np.uint8) * 255)
+    files = LabelFiles(folder, reference)
+    for kind, mask in zip(MASKS, (confident, agreement.passed, kept), strict=True):
+        write_image(files.mask(kind), mask.astype(np.uint8) * 255)
     mu = np.where(kept, agreement.mean, np.float32(0))
     sigma = np.where(kept, agreement.sigma, np.float32(0))
-    write_image(folder / "checked_depth" / f"{name}.png", colour_map(mu))
-    write_image(folder / "fused_sigma" / f"{name}.png", colour_map(sigma))
-    write_pfm(folder / "fused_sigma" / f"{name}.pfm", sigma)
-    write_pfm(depth_label_path(folder, reference), mu)
-    return float(kept.mean())
+    share = float(kept.mean())
+    _write(files, mu, sigma, {"made_from": origin, "kept": share})
+    return share
 
 
-def write_exact_labels(dataset: MVSDataset, sigma: float, outdir: Path) -> None:
-    """Labels of every reference view of the dataset; raises DataError where a view's depth is not known."""
-    progress = Progress(len(dataset), "exact labels")
-    for index, entry in enumerate(dataset.entries):
-        depth = dataset.layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(index)[0].size)
-        if depth is None:
-            raise DataError(f"{dataset.layout.root}: {entry.scan} has no exact depth for view {entry.reference}")
-        interval = dataset.layout.camera(entry.scan, entry.reference).depth_line[1]
-        spread = np.where(depth > 0, np.float32(sigma * interval), np.float32(0))
-        path = depth_label_path(outdir / entry.scan, entry.reference)
-        write_pfm(outdir / entry.scan / "fused_sigma" / path.name, spread)
-        write_pfm(path, depth)
-        progress.step()
-    progress.close()
+def _write(files: LabelFiles, mu: np.ndarray, sigma: np.ndarray, record: dict[str, Any]) -> None:
+    """Write a label, the mean last."""
+    for path, values in zip(files.previews, (mu, sigma), strict=True):
+        write_image(path, colour_map(values))
+    write_pfm(files.deviation, sigma)
+    write_marker(files.mean, mu, files.record, record)
+
+
+def exact_label(dataset: MVSDataset, index: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """(mu, sigma) [H, W] of a sample's reference view: its exact depth, and `sigma` depth intervals where it is known.
+
+    Raises DataError where it is not known at all.
+    """
+    entry, layout = dataset.entries[index], dataset.layout
+    depth = layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(index)[0].size)
+    if depth is None:
+        raise DataError(f"{layout.root}: {entry.scan} has no exact depth for view {entry.reference}")
+    interval = layout.camera(entry.scan, entry.reference).depth_line[1]
+    return depth, np.where(depth > 0, np.float32(sigma * interval), np.float32(0))
+
+
+def write_exact_label(folder: Path, view: int, mu: np.ndarray, sigma: np.ndarray) -> None:
+    """Write a view's label from its exact depth."""
+    record = {"made_from": exact_origin(mu, sigma), "kept": float((mu > 0).mean())}
+    _write(LabelFiles(folder, view), mu, sigma, record)
+
+
+def exact_origin(mu: np.ndarray, sigma: np.ndarray) -> str:
+    """Digest of all that a label from exact depth is made from."""
+    return digest("exact", map_digest(mu), map_digest(sigma))

@@ -13,7 +13,7 @@ from datasets.formats.images import read_image, write_image
 from datasets.formats.ply import read_ply
 from datasets.io import read_camera
 from datasets.layouts.general import GeneralScans
-from datasets.results import view_path
+from datasets.results import ViewFiles
 from tools.evaluation.depth import depth_metrics, format_table
 from tools.reports.pictures import depth_sheet, render_cloud
 from tools.runtime.program import Formatter, run_program
@@ -53,8 +53,8 @@ def main() -> None:
 def _cloud_picture(folder: Path, cloud: Path, scan: str):
     """The scan's cloud seen through its first camera, at three times the image's size."""
     scale = 3
-    camera = read_camera(view_path(folder, scan, "cams", 0, "_cam.txt")).scaled(scale, scale)
-    height, width = read_image(view_path(folder, scan, "images", 0, ".jpg")).shape[:2]
+    camera = read_camera(ViewFiles(folder / scan, 0).camera).scaled(scale, scale)
+    height, width = read_image(ViewFiles(folder / scan, 0).image).shape[:2]
     return render_cloud(*read_ply(cloud), camera, (scale * width, scale * height), splat=scale + 1)
 
 

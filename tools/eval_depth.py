@@ -4,7 +4,8 @@
     python tools/eval_depth.py --testpath SCENES --predictions OUT --relative 0.01,0.05 --curve
 
 The scans are in the test layout with gt/%08d.pfm or depth/%08d.png (16 bits, whole units, 0 where unknown); the
-predictions are --outdir folders of test.py, tools/predict.py or tools/zncc_sweep.py. Pixels count where the true depth
+predictions are --outdir folders of test.py, tools/predict.py or tools/zncc_sweep.py. Other layouts, with the depth that
+belongs to them, are opened as --dataset says. Pixels count where the true depth
 is positive; where it is of another size than the prediction, its nearest pixels are taken. Errors are in the unit of
 the camera files (mm on DTU). A pixel without a predicted depth (0, negative, NaN, infinite) counts as depth 0, so its
 error is the whole true depth; the share of such pixels is "missing".
@@ -22,11 +23,14 @@ import argparse
 
 import _checkout  # noqa: F401
 
-from datasets.files import write_json
+from datasets.files import DataError, write_json
 from datasets.formats.images import write_image
-from datasets.layouts.general import GeneralScans, SurfacePoints
-from tools.evaluation.depth import depth_metrics, format_curve, format_table, named_folder
+from datasets.layouts import LAYOUTS
+from datasets.layouts.general import SurfacePoints
+from tools.evaluation.depth import depth_metrics, format_curve, format_table
+from tools.evaluation.predictions import labelled, named_folder
 from tools.reports.pictures import depth_sheet
+from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, float_list, positive_int, run_program, share
 
 CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
@@ -35,7 +39,8 @@ CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 def main() -> None:
     """Parse the flags, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--testpath", required=True, help="folder of scans with gt/ or depth/")
+    add_dataset_flag(parser, "general_eval")
+    parser.add_argument("--testpath", required=True, help="folder of scans whose depth is known")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--predictions", nargs="+", type=named_folder, required=True, help="label=folder ...")
     parser.add_argument("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth, or ''")
@@ -50,16 +55,18 @@ def main() -> None:
     parser.add_argument("--out", help="write the numbers to this JSON file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")
     args = parser.parse_args()
-    layout = GeneralScans(args.testpath)
+    predictions = labelled(args.predictions)
+    layout = LAYOUTS[args.dataset](args.testpath)
     scans = layout.scans(args.testlist)
-    predictions = dict(args.predictions)
     settings = (args.thresholds, args.relative, args.curve, SurfacePoints(args.cell, args.isolated))
-    groups = {f"{scan} ": [scan] for scan in scans} if args.by_scan else {"": scans}
-    rows = {
-        name + label: depth_metrics(layout, folder, group, *settings)
-        for name, group in groups.items()
-        for label, folder in predictions.items()
-    }
+    groups = {scan: [scan] for scan in scans} if args.by_scan else {"": scans}
+    rows = {}
+    for name, group in groups.items():
+        for label, folder in predictions.items():
+            row = f"{name} {label}" if name else label
+            if row in rows:  # names may hold spaces
+                raise DataError(f"--by_scan: two rows would be called {row}; give other labels as label=folder")
+            rows[row] = depth_metrics(layout, folder, group, *settings)
     print(format_table(rows))
     if args.curve:
         for label, metrics in rows.items():

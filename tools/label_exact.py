@@ -12,9 +12,6 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from datasets.files import check_scan_name
-from datasets.mvs import Settings, open_dataset
-from fusion.labels import write_exact_labels
 from tools.runtime.flags import add_dataset_flag, add_size_flags
 from tools.runtime.program import Formatter, positive_float, run_program
 
@@ -29,11 +26,15 @@ def main() -> None:
     parser.add_argument("--sigma", type=positive_float, default=0.4, help="standard deviation, in depth intervals")
     add_size_flags(parser, 640, 512)
     args = parser.parse_args()
+
+    from datasets.mvs import Settings, open_dataset
+    from tools.prediction.labelling import label_exactly
+
     settings = Settings(views=2, max_size=(args.max_w, args.max_h), ground_truth=True)
     dataset = open_dataset(args.dataset, args.testpath, args.testlist, settings)
-    for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-        check_scan_name(scan, args.testpath)
-    write_exact_labels(dataset, args.sigma, args.outdir)
+    finished = label_exactly(dataset, args.sigma, args.outdir)
+    if finished:
+        print(f"{finished} views were finished already in {args.outdir}")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,17 @@
     python tools/predict.py --testpath DTU --testlist LIST --loadckpt model_000000.ckpt --outdir OUT
 
 Works with a teacher's or a student's checkpoint. Per scan under --outdir: depth_est/, confidence/ (PFM and previews),
-cams/, images/. A rerun skips the views that are finished; under torchrun each process takes its share.
+cams/, images/. A rerun skips the views that are finished: those made from the same weights, settings, cameras and
+images. Under torchrun each process takes its share.
 """
 
 import argparse
+from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from datasets.mvs import open_dataset
-from tools.prediction.predictor import add_prediction_flags, predict, prediction_settings
-from tools.runtime import distributed
+from tools.prediction.flags import add_prediction_flags, prediction_settings
+from tools.prediction.settings import FOR_LABELS
 from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, run_program
 
@@ -23,14 +24,21 @@ def main() -> None:
     add_dataset_flag(parser, "dtu_yao")
     parser.add_argument("--testpath", required=True, help="folder of the data")
     parser.add_argument("--loadckpt", required=True, help="checkpoint of a teacher or a student")
-    parser.add_argument("--outdir", required=True, help="folder for the results")
-    parser.add_argument("--light_idx", type=int, default=6, help="light whose images are used (DTU training layout)")
-    add_prediction_flags(parser, "4,1,0.5", 640, 512)
+    parser.add_argument("--outdir", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--light_idx", type=int, default=FOR_LABELS.light, help="light whose images are used (DTU training layout)"
+    )
+    add_prediction_flags(parser, FOR_LABELS)
     args = parser.parse_args()
-    settings = prediction_settings(args, args.light_idx)
+    settings = prediction_settings(args, FOR_LABELS, args.light_idx)
+
+    from datasets.mvs import open_dataset
+    from tools.prediction.predictor import predict, sample_settings
+    from tools.runtime import distributed
+
     device = distributed.start(args.device)
-    dataset = open_dataset(args.dataset, args.testpath, args.testlist, settings)
-    predict(args, dataset, device)
+    dataset = open_dataset(args.dataset, args.testpath, args.testlist, sample_settings(settings))
+    predict(args.loadckpt, dataset, args.outdir, settings, device)
     distributed.finish()
 
 

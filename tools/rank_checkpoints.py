@@ -12,12 +12,10 @@ import argparse
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
-from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table
-from tools.prediction.predictor import add_prediction_flags, prediction_settings
-from tools.runtime import distributed
+from tools.prediction.flags import add_prediction_flags, prediction_settings
+from tools.prediction.settings import FOR_LABELS
 from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, Progress, keep_freed_memory, positive_float, positive_int, run_program
-from tools.training.selection import open_selection
 
 
 def main() -> None:
@@ -29,19 +27,25 @@ def main() -> None:
     parser.add_argument("--select_thres_view", type=positive_int, default=3, help="sources that must confirm a pixel")
     parser.add_argument("--threshold", type=positive_float, default=2.0, help="error above which a pixel is off")
     parser.add_argument("--out", help="write the numbers to this JSON file")
-    add_prediction_flags(parser, "4,1,0.5", 640, 512)
+    add_prediction_flags(parser, FOR_LABELS)
     args = parser.parse_args()
-    settings = prediction_settings(args, light=None)
+    settings = prediction_settings(args, FOR_LABELS, light=None)
+
+    from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table
+    from tools.prediction.predictor import sample_settings
+    from tools.runtime import distributed
+    from tools.training.selection import open_selection
+
     device = distributed.start(args.device)
     paths = checkpoints(args.logdir)
+    samples = sample_settings(settings)
     selection = open_selection(
-        args.dataset, args.testpath, args.testlist, settings, args.select_thres_view, args.amp, device
+        args.dataset, args.testpath, args.testlist, samples, args.select_thres_view, args.amp, device
     )
     keep_freed_memory()
     rows, progress = {}, Progress(len(paths), "checkpoints", unit="checkpoint")
     for path in paths:
-        args.loadckpt = path
-        rows[str(path)] = measure(selection, args, args.threshold)
+        rows[str(path)] = measure(selection, path, settings, args.threshold)
         progress.step(f"{path}: score {rows[str(path)]['score']:.4f}")
     progress.close()
     errors = [name for name in rows[str(paths[0])] if name not in (*SCORES, "flat")]

@@ -1,12 +1,16 @@
-"""Predictions of a scan: what stays in memory."""
+"""Results of a scan: what stays in memory, what clouds are called, what maps hold."""
 
 import gc
 import weakref
 
 import numpy as np
+import pytest
 from fusion_scenes import camera, plane_depth, write_scan
 
-from datasets.results import Predictions
+from datasets.files import DataError
+from datasets.formats.pfm import write_pfm
+from datasets.records import map_digest, write_marker
+from datasets.results import Predictions, ViewFiles, check_cloud_names, cloud_name
 
 
 def test_maps_are_kept_while_the_object_lives(tmp_path):
@@ -22,3 +26,32 @@ def test_maps_are_kept_while_the_object_lives(tmp_path):
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_official_names_are_for_plain_numbers():
+    """Every scan has a name of its own, unless one is called like another's cloud."""
+    names = {
+        "scan1": "mvsnet001_l3.ply",
+        "scan1024": "mvsnet1024_l3.ply",
+        "scan01": "scan01.ply",
+        "scan0": "mvsnet000_l3.ply",
+    }
+    assert {scan: cloud_name(scan) for scan in names} == names
+    check_cloud_names(["scan1", "scan01", "scan001", "Family"])
+    with pytest.raises(DataError, match=r"scans scan1 and mvsnet001_l3: both clouds would be mvsnet001_l3\.ply"):
+        check_cloud_names(["scan1", "mvsnet001_l3"])
+
+
+def test_records_tell_what_maps_hold_until_these_are_changed(tmp_path, monkeypatch):
+    """Digests are those of the content, whether it is read or taken from the record."""
+    depth = plane_depth(camera(), (0.2, 0.1, 1.0), 600.0)
+    write_scan(tmp_path, [depth], [camera()], [np.ones_like(depth)])
+    read, files = Predictions(tmp_path).digests(0), ViewFiles(tmp_path, 0)
+    record = {"depth": map_digest(depth), "confidence": map_digest(np.ones_like(depth))}
+    write_marker(files.depth, depth, files.record, record)
+    monkeypatch.setattr(Predictions, "confidence", None)  # nothing is read
+    assert Predictions(tmp_path).digests(0) == read
+    monkeypatch.undo()
+    write_pfm(files.depth, depth + 1)
+    changed = Predictions(tmp_path).digests(0)
+    assert changed.depth != read.depth and changed[1:] == read[1:]

@@ -1,6 +1,5 @@
 """Whole programs on the golden scan: depth to cloud, and mistakes that end in one line."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,8 @@ from datasets.formats.ply import read_ply
 from datasets.io import write_pairs
 from datasets.layouts.general import GeneralScans
 from fusion.clouds import CloudOptions
+from tools.prediction import fuse
+from tools.prediction.settings import FusionSettings
 
 CLI = GOLDEN / "cli"
 
@@ -142,15 +143,11 @@ def test_empty_cloud(fused, tmp_path, options, advice):
 @pytest.mark.parametrize(("device", "expected"), [("cuda:1", torch.device("cuda:1")), ("cpu", None)])
 def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     """With CUDA the built-in fuser is torch's, without it numba's; whether one is there does not matter here."""
-    spec = importlib.util.spec_from_file_location("test_program", ROOT / "test.py")
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
     chosen = []
-    monkeypatch.setattr(program, "fuse_scan", lambda *arguments: chosen.append(arguments[-2:]) or 7)
-    args = program.build_parser().parse_args(["--outdir", str(tmp_path)])
-    options = CloudOptions(voxel=2.0)
-    assert program.fuse(args, GeneralScans(CLI / "test"), "scan1", options, torch.device(device)) == 7
-    assert chosen == [(expected, options)]
+    monkeypatch.setattr(fuse, "fuse_scan", lambda *arguments: chosen.append(arguments[-2:]) or 7)
+    settings = FusionSettings(cloud=CloudOptions(voxel=2.0))
+    assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)) == 7
+    assert chosen == [(expected, settings.cloud)]
 
 
 def test_time_limit_of_the_fusibile_program(fused, tmp_path):
@@ -182,6 +179,19 @@ def test_any_scan_name(checkpoints, scans, tmp_path, name):
     flags = ("--testpath", scans, "--testlist", scans / "scans.txt", "--loadckpt", checkpoints / "student.ckpt")
     succeed(run_program("test.py", *flags, *FAST, "--outdir", tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out" / "gipuma_pcd").iterdir()] == [f"{name}.ply"]
+
+
+def test_scans_of_one_number_get_clouds_of_their_own(checkpoints, scans, tmp_path):
+    """scan1 has the official name; scan01 and scan001 keep theirs."""
+    for name in ("scan01", "scan001"):
+        shutil.copytree(scans / "scan1", scans / name)
+    flags = ("--testpath", scans, "--loadckpt", checkpoints / "student.ckpt", "--outdir", tmp_path / "out")
+    succeed(run_program("test.py", *flags, *FAST, "--num_view", 2))
+    names = {path.name for path in (tmp_path / "out" / "gipuma_pcd").iterdir()}
+    assert names == {"mvsnet001_l3.ply", "scan01.ply", "scan001.ply"}
+    (scans / "scan01").rename(scans / "mvsnet001_l3")
+    line = error_line(run_program("test.py", *flags, *FAST, "--num_view", 2))
+    assert "scans mvsnet001_l3 and scan1: both clouds would be mvsnet001_l3.ply; rename one of them" in line
 
 
 def test_single_scene(checkpoints, scans, tmp_path):
@@ -509,6 +519,18 @@ def test_cloud_that_does_not_fit(fused, tmp_path):
     line = error_line(run_process("test.py", *flags, file_limit=40))
     assert "gipuma_pcd/mvsnet001_l3.ply: cannot be written: File too large" in line
     assert not list((outdir / "gipuma_pcd").iterdir())
+
+
+def test_only_what_sweeps_needs_a_plane_sweep(fused, checkpoints, scans, tmp_path, monkeypatch):
+    """Labels and clouds are made whatever the environment says of it; predicting is refused in one line."""
+    monkeypatch.setenv("KDMVS_PLANE_SWEEP", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    labels = ("--testpath", fused, "--pairpath", CLI / "test", "--outdir", tmp_path / "labels")
+    succeed(run_program("tools/check_and_encode.py", *labels))
+    outdir = Path(shutil.copytree(fused, tmp_path / "out"))
+    flags = ("--testpath", scans, "--device", "cpu", "--loadckpt", checkpoints / "student.ckpt", "--outdir", outdir)
+    succeed(run_program("test.py", *flags, "--skip_depth"))
+    assert "plane sweep 'triton'" in error_line(run_program("test.py", *flags))
 
 
 def test_closed_streams(tmp_path):

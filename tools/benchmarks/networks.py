@@ -23,8 +23,10 @@ from models.losses import DistillationLoss, UnsupervisedLoss
 from models.plane_sweep import IMPLEMENTATION_VARIABLE
 from models.plane_sweep.definition import variance_volume
 from models.settings import STAGES
-from tools import predict as prediction
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
+from tools.prediction.origins import Origins
+from tools.prediction.predictor import combined_confidence, predict, sample_settings, write_prediction
+from tools.prediction.settings import PredictionSettings
 from tools.runtime.devices import move_to
 from tools.runtime.program import keep_freed_memory
 from tools.training.setup import build_network, open_training_sets, start_training, training_parser
@@ -57,56 +59,53 @@ def prediction_comparison(scans: Path, checkpoint: Path, size: tuple[int, int], 
 
 
 def _prediction_setup(
-    scans: Path, checkpoint: Path, size: tuple[int, int], views: int, outdir: str, amp: str = "off"
-) -> tuple[argparse.Namespace, MVSDataset]:
-    parser = argparse.ArgumentParser()
-    prediction.add_prediction_flags(parser, "4,1,0.4", *size)
-    args = parser.parse_args(["--num_view", str(views), "--amp", amp])
-    args.loadckpt, args.outdir = checkpoint, outdir
-    settings = prediction.prediction_settings(args, light=None)
-    return args, open_dataset("general_eval", scans, "all", settings)
+    scans: Path, size: tuple[int, int], views: int, amp: str = "off"
+) -> tuple[PredictionSettings, MVSDataset]:
+    settings = PredictionSettings(views=views, max_size=size, amp=amp)
+    return settings, open_dataset("general_eval", scans, "all", sample_settings(settings))
 
 
 def predict_scan(scans: Path, checkpoint: Path, size: tuple[int, int], views: int, amp: str) -> Figures:
     """tools/predict.py's own loop over the scan, after one view for warm-up."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        args, dataset = _prediction_setup(scans, checkpoint, size, views, folder, amp)
+        settings, dataset = _prediction_setup(scans, size, views, amp)
         everything = dataset.entries
         dataset.entries = everything[:1]
-        prediction.predict(args, dataset, device)
-        dataset.entries = everything[1:]
+        predict(checkpoint, dataset, Path(folder), settings, device)
+        dataset.entries = everything
         started = time.perf_counter()
-        prediction.predict(args, dataset, device)
-        return [(time.perf_counter() - started) / len(dataset)], _gpu_memory()
+        predict(checkpoint, dataset, Path(folder), settings, device)  # but for the view that is finished
+        return [(time.perf_counter() - started) / (len(dataset) - 1)], _gpu_memory()
 
 
 def predict_plainly(scans: Path, checkpoint: Path, size: tuple[int, int], views: int) -> Figures:
     """As the official program does it: each reference view with its sources by itself, float32, default layouts."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        args, dataset = _prediction_setup(scans, checkpoint, size, views, folder)
-        model = load_model(checkpoint, ndepths=args.ndepths, depth_interval_ratios=args.depth_inter_r)
+        settings, dataset = _prediction_setup(scans, size, views)
+        origins = Origins(dataset, Path(folder), {})
+        model = load_model(checkpoint, settings.official_ratios)
         model = model.to(device, memory_format=torch.contiguous_format)
         model.cost_regularization.to(memory_format=torch.contiguous_format)
         seconds = []
         for index in range(len(dataset)):
             started = time.perf_counter()
-            _predict_one_plainly(model, dataset, index, Path(folder), device)
+            _predict_one_plainly(model, origins, index, device)
             seconds.append(time.perf_counter() - started)
         return [sum(seconds[1:]) / len(seconds[1:])], _gpu_memory()
 
 
 @torch.no_grad()
-def _predict_one_plainly(model: nn.Module, dataset: MVSDataset, index: int, outdir: Path, device: torch.device) -> None:
+def _predict_one_plainly(model: nn.Module, origins: Origins, index: int, device: torch.device) -> None:
+    dataset = origins.dataset
     batch = move_to(default_collate([dataset[index]]), device)
     outputs = model(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
     confidences = [outputs[stage]["photometric_confidence"][0].cpu().numpy() for stage in STAGES]
     reference = dataset.load(dataset.view_keys(index)[0])
     image = (reference.image * 255).astype(np.uint8)
-    prediction.write_prediction(
-        outdir, dataset, index, image, reference.camera, outputs["depth"][0].cpu().numpy(), confidences
-    )
+    maps = (image, reference.camera, outputs["depth"][0].cpu().numpy(), combined_confidence(confidences))
+    write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))
 
 
 def _gpu_memory() -> dict[str, float]:

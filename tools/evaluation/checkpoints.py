@@ -1,6 +1,5 @@
 """How well the score without ground truth ranks checkpoints by their true errors."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,25 +10,26 @@ import torch
 from datasets.files import DataError
 from tools.evaluation.depth import Pixels, error_metrics
 from tools.prediction.predictor import load_for_prediction
+from tools.prediction.settings import PredictionSettings
 from tools.training.selection import Selection, score_of
 
 SCORES = ("score", "survived", "residual")
 
 
 def checkpoints(folders: Sequence[str]) -> list[Path]:
-    """Every epoch's checkpoint in the folders; raises DataError where there is none."""
-    paths = []
+    """Every epoch's checkpoint in the folders, each once; raises DataError where there is none."""
+    paths: list[Path] = []
     for folder in folders:
         found = sorted(Path(folder).glob("model_[0-9]*.ckpt"))
         if not found:
             raise DataError(f"--logdir {folder}: holds no model_*.ckpt; name the --logdir of a training")
         paths += found
-    return paths
+    return list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
 
 
-def measure(selection: Selection, args: argparse.Namespace, threshold: float) -> dict[str, float]:
-    """The score of the checkpoint --loadckpt with its parts, and its true errors: mean, median, share off by more."""
-    model = load_for_prediction(args, selection.device)
+def measure(selection: Selection, checkpoint: Path, settings: PredictionSettings, threshold: float) -> dict[str, float]:
+    """The score of a checkpoint with its parts, and its true errors: mean, median, share off by more."""
+    model = load_for_prediction(checkpoint, settings, selection.device)
     sums, parts = torch.zeros(4, dtype=torch.float64), []
     for scan in selection.scans:
         views = selection.predict(model, scan)

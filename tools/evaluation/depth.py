@@ -1,14 +1,14 @@
 """Depth errors of predicted scans against known depth."""
 
-import argparse
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from datasets.files import DataError
+from datasets.layouts.base import Layout
 from datasets.layouts.general import GeneralScans, SurfacePoints
-from datasets.results import read_map, view_path
+from datasets.results import ViewFiles, read_map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +24,18 @@ class Pixels:
 
 
 def known_depth(
-    layout: GeneralScans, scan: str, view: int, size: tuple[int, int], kept: SurfacePoints = SurfacePoints()
+    layout: Layout, scan: str, view: int, size: tuple[int, int], kept: SurfacePoints = SurfacePoints()
 ) -> np.ndarray | None:
-    """A view's true depth [H, W] at `size` (width, height), 0 where unknown: its map, else the scan's points."""
+    """A view's true depth [H, W] at `size` (width, height), 0 where unknown: its map, else the scan's points where the
+    layout has some; None when it is not known."""
     truth = layout.ground_truth(scan, view, size)
-    return layout.depth_of_points(scan, view, size, kept) if truth is None else truth
+    if truth is None and isinstance(layout, GeneralScans):
+        return layout.depth_of_points(scan, view, size, kept)
+    return truth
 
 
 def read_pixels(
-    layout: GeneralScans,
+    layout: Layout,
     outdir: Path,
     scans: list[str],
     confidence: bool = False,
@@ -47,25 +50,26 @@ def read_pixels(
                 parts.append(part)
     if sum(len(truth) for truth, *_ in parts) == 0:
         raise DataError(
-            f"{layout.root}: no ground truth (gt/%08d.pfm, depth/%08d.png or sparse_points.txt) to compare with"
+            f"{layout.root}: no ground truth (in the test layout gt/%08d.pfm, depth/%08d.png or sparse_points.txt) to "
+            "compare with"
         )
     return Pixels(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _view_pixels(
-    layout: GeneralScans, outdir: Path, scan: str, view: int, confidence: bool, kept: SurfacePoints
+    layout: Layout, outdir: Path, scan: str, view: int, confidence: bool, kept: SurfacePoints
 ) -> list | None:
     """A view's truth, depth and, where wanted, confidence; None when its depth is not known."""
-    depth = read_map(view_path(outdir, scan, "depth_est", view, ".pfm"))
+    files = ViewFiles(outdir / scan, view)
+    depth = read_map(files.depth)
     truth = known_depth(layout, scan, view, depth.shape[::-1], kept)
     if truth is None:
         return None
     maps = [truth, np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))]
     if confidence:
-        path = view_path(outdir, scan, "confidence", view, ".pfm")
-        maps.append(np.nan_to_num(read_map(path)))
+        maps.append(np.nan_to_num(read_map(files.confidence)))
         if maps[-1].shape != depth.shape:
-            raise DataError(f"{path}: differs in size from the view's depth map; predict this view again")
+            raise DataError(f"{files.confidence}: differs in size from the view's depth map; predict this view again")
     return [values[truth > 0] for values in maps]
 
 
@@ -94,7 +98,7 @@ def _median(values: np.ndarray) -> float | None:
 
 
 def depth_metrics(
-    layout: GeneralScans,
+    layout: Layout,
     outdir: Path,
     scans: list[str],
     thresholds: tuple[float, ...],
@@ -151,12 +155,3 @@ def format_curve(curve: list[dict]) -> str:
     """A prediction's curve as an aligned table, one row per confidence threshold."""
     rows = {f"{point['confidence']:g}": {k: v for k, v in point.items() if k != "confidence"} for point in curve}
     return format_table(rows)
-
-
-def named_folder(text: str) -> tuple[str, Path]:
-    """`label=folder`, or a folder whose name is the label."""
-    label, _, folder = text.rpartition("=")
-    path = Path(folder)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path}: no such folder")
-    return label or path.name, path

@@ -1,15 +1,15 @@
 """One scan of a result: which views there are, what they are compared with, and where they can be trusted."""
 
 import functools
-import re
 from pathlib import Path
 
 import numpy as np
 
-from datasets.files import DataError, list_folder
+from datasets.files import DataError
 from datasets.io import Pairs
-from datasets.layouts.general import GeneralScans
-from datasets.results import Predictions, cloud_name, find_pair_file
+from datasets.layouts import LAYOUTS
+from datasets.layouts.base import Layout
+from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, find_pair_file, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
 from tools.evaluation.depth import known_depth
@@ -21,18 +21,23 @@ _NEAREST = 10
 class ScanResult:
     """A scan folder in an --outdir of test.py or tools/predict.py, with the data it was made from where that is known.
 
-    `testpath` holds the scan's pair file and, maybe, its true depth (the test layout). Without it every view is
-    compared with those whose cameras stand nearest. Raises DataError when no view was predicted.
+    `testpath` holds the scan's pair file and, maybe, its true depth, in the layout `dataset` (a key of LAYOUTS).
+    Without it every view is compared with those whose cameras stand nearest. Raises DataError when no view was
+    predicted.
     """
 
-    def __init__(self, outdir: Path, scan: str, testpath: Path | None) -> None:
+    def __init__(self, outdir: Path, scan: str, testpath: Path | None, dataset: str = "general_eval") -> None:
         self.name, self.folder, self.testpath = scan, outdir / scan, testpath
-        self.cloud_path = outdir / "gipuma_pcd" / cloud_name(scan)
+        self._dataset = dataset
+        self.cloud_path = cloud_path(outdir, scan)
         self.predictions = Predictions(self.folder)
-        names = list_folder(self.folder / "depth_est")
-        self.views = [int(name[:8]) for name in names if re.fullmatch(r"[0-9]{8}\.pfm", name)]
+        self.views = mapped_views(self.folder / DEPTH_FOLDER)
         if not self.views:
-            raise DataError(f"{self.folder / 'depth_est'}: holds no depth map; predict this scan first")
+            raise DataError(f"{self.folder / DEPTH_FOLDER}: holds no depth map; predict this scan first")
+
+    @functools.cached_property
+    def _layout(self) -> Layout | None:
+        return None if self.testpath is None else LAYOUTS[self._dataset](self.testpath)
 
     @functools.cached_property
     def pairs(self) -> Pairs:
@@ -53,10 +58,10 @@ class ScanResult:
 
     def truth(self, view: int) -> np.ndarray | None:
         """The view's true depth [H, W] at the size of its depth map, 0 where unknown; None when there is none."""
-        if self.testpath is None:
+        if self._layout is None:
             return None
         height, width = self.predictions.view(view).depth.shape
-        truth = known_depth(GeneralScans(self.testpath), self.name, view, (width, height))
+        truth = known_depth(self._layout, self.name, view, (width, height))
         return truth if truth is not None and (truth > 0).any() else None
 
     def depth(self, view: int) -> np.ndarray:

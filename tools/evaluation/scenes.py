@@ -6,33 +6,36 @@ import numba
 import numpy as np
 
 from datasets.files import DataError
-from datasets.formats.pfm import read_pfm
-from datasets.layouts.general import GeneralScans
-from datasets.results import cloud_name
+from datasets.formats.images import read_image_size
+from datasets.layouts.base import Layout
+from datasets.results import cloud_path
 from datasets.synthetic.render import pixel_rays
 from tools.evaluation.clouds import compare_clouds, read_points
 
 
-def visible_surface(layout: GeneralScans, scan: str) -> np.ndarray:
+def visible_surface(layout: Layout, scan: str) -> np.ndarray:
     """The world points [N, 3] that a scan's views see, from their exact depth; raises DataError where it is missing."""
-    parts = []
+    parts, light = [], layout.lights(scan)[0]
     for view, _ in layout.pairs(scan):
-        path = layout.root / scan / "gt" / f"{view:08d}.pfm"
-        if not path.exists():
-            raise DataError(f"{path}: this view's exact depth is missing; make scenes with tools/make_synthetic.py")
-        depth = read_pfm(path).astype(np.float64)
-        rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
+        depth = layout.ground_truth(scan, view, read_image_size(layout.image_path(scan, view, light)))
+        if depth is None:
+            raise DataError(
+                f"{layout.root}: the exact depth of view {view} of {scan} is missing (gt/{view:08d}.pfm in the test "
+                "layout); make scenes with tools/make_synthetic.py"
+            )
+        depth = depth.astype(np.float64)
+        rows, columns = np.nonzero(depth > 0)
         pixels = np.stack([columns, rows, np.ones_like(rows)]) * depth[rows, columns]
         rays = pixel_rays(layout.camera(scan, view))
         parts.append((rays[:, :3] @ pixels + rays[:, 3:]).T)
     return np.concatenate(parts)
 
 
-def cloud_scores(layout: GeneralScans, outdir: Path, scans: list[str], max_dist: float) -> dict[str, float]:
+def cloud_scores(layout: Layout, outdir: Path, scans: list[str], max_dist: float) -> dict[str, float]:
     """acc, comp and overall (mm, means over the scans) of the clouds in a result folder."""
     rows = []
     for scan in scans:
-        path = outdir / "gipuma_pcd" / cloud_name(scan)
+        path = cloud_path(outdir, scan)
         try:
             cloud, _ = read_points(path)
         except DataError:

@@ -1,6 +1,5 @@
 """Depth and confidence of every view of a dataset, by a network."""
 
-import argparse
 import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -17,81 +16,43 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from datasets.camera import Camera
+from datasets.files import DataError, PathLike
 from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import write_camera
 from datasets.mvs import MVSDataset, Settings
-from datasets.results import DEPTH_FOLDER, PREDICTION_RECORD, view_path
+from datasets.records import map_digest, write_marker
+from datasets.results import ViewFiles
 from datasets.sample import STAGE_SCALES, stage_projections
 from models.blocks import fold
 from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
-from tools.prediction import refine
+from models.plane_sweep.definition import choose_implementation
+from tools.prediction.origins import Origin, Origins, check_outdir, is_finished, layout_name
+from tools.prediction.settings import PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
 from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
-from tools.runtime.flags import (
-    add_depth_flags,
-    add_machine_flags,
-    add_network_flags,
-    add_size_flags,
-    check_depth_flags,
-    network_settings,
-)
-from tools.runtime.program import (
-    KEPT_TENSOR,
-    Progress,
-    float_list,
-    keep_freed_memory,
-    positive_int,
-    return_freed_memory,
-)
-from tools.runtime.records import begin_results, has_results
-
-_RESULTS = (DEPTH_FOLDER, "confidence", "cams", "images")
+from tools.runtime.program import KEPT_TENSOR, Progress, keep_freed_memory, return_freed_memory
 
 
-# Memory for features of views that come up again.
-CACHE_GB = 0.35
+def sample_settings(settings: PredictionSettings | SweepSettings) -> Settings:
+    """How a dataset makes samples for prediction."""
+    names = ("views", "numdepth", "interval_scale", "max_size", "light")
+    return Settings(**{name: getattr(settings, name) for name in names})
 
 
-def add_prediction_flags(parser: argparse.ArgumentParser, ratios: str, max_w: int, max_h: int) -> None:
-    """The flags that tools/predict.py and test.py share."""
-    parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
-    parser.add_argument("--batch_size", type=positive_int, default=1, help="reference views predicted together")
-    parser.add_argument("--num_view", type=int, default=5, help="views used: the reference and its sources")
-    add_network_flags(parser, ratios)
-    parser.set_defaults(official_ratios=float_list(ratios))
-    parser.add_argument(
-        "--confidence",
-        choices=("product", "last"),
-        default="product",
-        help="what the confidence files hold: the product of the stages' confidences, or the last stage's own",
-    )
-    add_depth_flags(parser, 1.06)
-    add_size_flags(parser, max_w, max_h)
-    parser.add_argument(
-        "--cache_gb", type=float, default=CACHE_GB, help="memory for features of views used again, in GB"
-    )
-    add_machine_flags(parser, amp="auto")
+def load_for_prediction(checkpoint: PathLike, settings: PredictionSettings, device: torch.device) -> CascadeMVSNet:
+    """A checkpoint's network on the device, its BatchNorm folded into convolutions of the precision that is set.
 
-
-def prediction_settings(args: argparse.Namespace, light: int | None) -> Settings:
-    """How samples are made for prediction."""
-    check_depth_flags(args)
-    return Settings(
-        views=args.num_view,
-        numdepth=args.numdepth,
-        interval_scale=args.interval_scale,
-        max_size=(args.max_w, args.max_h),
-        light=light,
-    )
-
-
-def load_for_prediction(args: argparse.Namespace, device: torch.device) -> CascadeMVSNet:
-    """The checkpoint's network on the device, its BatchNorm folded into convolutions of the type that --amp says."""
-    model = load_model(args.loadckpt, args.official_ratios, **network_settings(args))
-    return prepared(model, args.amp, device)
+    Raises CheckpointError for a file that is none, and DataError where this machine has no such plane sweep.
+    """
+    try:
+        choose_implementation(device.type)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    model = load_model(checkpoint, settings.official_ratios, **dataclasses.asdict(settings.network))
+    return prepared(model, settings.amp, device)
 
 
 def prepared(model: CascadeMVSNet, amp: str, device: torch.device) -> CascadeMVSNet:
@@ -106,57 +67,51 @@ def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
     return channels * model.settings.ndepths[-1] * width * height * next(model.buffers()).itemsize
 
 
-def begin_prediction(folder: Path, record: dict[str, Any], refined: bool = False) -> None:
-    """Let a rerun skip the views of a scan folder that are finished; stale results of another `record` are removed.
-
-    `refined`: refined depth of the same predictions may stay, else depth_est/ becomes the network's depth again.
-    """
-    if not (refined and refine.is_refined(folder) and has_results(folder, PREDICTION_RECORD, record)):
-        refine.restore(folder)
-    begin_results(folder, PREDICTION_RECORD, record, _RESULTS)
-
-
-def predict(args: argparse.Namespace, dataset: MVSDataset, device: torch.device, refined: bool = False) -> None:
+def predict(
+    checkpoint: PathLike,
+    dataset: MVSDataset,
+    outdir: Path,
+    settings: PredictionSettings,
+    device: torch.device,
+    refined: bool = False,
+) -> None:
     """Write depth and confidence of every reference view of the dataset that is not finished yet.
 
-    `refined`: scans whose depth is refined already (tools.prediction.refine) stay so.
+    A view is finished when it was made from the same weights, settings, cameras and images. `refined`: scans whose
+    depth is refined already (tools.prediction.refine) stay so. Under torchrun all processes call it, and share the
+    work. Raises DataError and CheckpointError.
     """
-    outdir = Path(args.outdir)
-    model = load_for_prediction(args, device)
+    check_outdir(dataset, outdir)
+    model = load_for_prediction(checkpoint, settings, device)
     if len(dataset):
         keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
-    if distributed.is_main():
-        record = _record(args, model, dataset, device)
-        for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-            begin_prediction(outdir / scan, record, refined)
-    distributed.barrier()
-    unfinished = unfinished_batches(dataset, outdir, args.batch_size)
+    origins = Origins(dataset, outdir, prediction_record(checkpoint, settings, dataset, model, device))
+    origins.begin(refined)
+    unfinished = unfinished_batches(dataset, outdir, settings.batch_size)
     distributed.barrier()  # all processes have the same list before one of them finishes a view of it
-    skipped = len(dataset) - sum(map(len, unfinished))
-    if skipped > 0 and distributed.is_main():
-        print(f"{skipped} views are finished already", flush=True)
-    batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, args.cache_gb))
+    batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, settings.cache_gb))
     progress = Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main())
-    for _ in _predicted(args, dataset, model, device, batches):
+    for _ in _predicted(settings, origins, model, device, batches):
         progress.step()
     progress.close()
     distributed.barrier()
 
 
 def _predicted(
-    args: argparse.Namespace,
-    dataset: MVSDataset,
+    settings: PredictionSettings,
+    origins: Origins,
     model: CascadeMVSNet,
     device: torch.device,
     batches: list[list[int]],
 ) -> Iterator[int]:
     """Predict and write the views of index batches; yields each one's index. Threads read ahead and write behind."""
-    threads = max(1, args.num_workers)
+    threads, dataset, outdir = max(1, settings.workers), origins.dataset, origins.outdir
     with ThreadPoolExecutor(threads) as writers:
         written: deque[Future[int]] = deque()
-        for index, *maps, confidences in predicted_views(model, dataset, device, batches, threads, args.cache_gb):
-            counted = confidences if args.confidence == "product" else confidences[-1:]
-            written.append(writers.submit(write_prediction, Path(args.outdir), dataset, index, *maps, counted))
+        for view in predicted_views(model, dataset, device, batches, threads, settings.cache_gb):
+            maps = (view.image, view.camera, view.depth, view.confidence(settings.confidence))
+            origin = origins.of(view.index)
+            written.append(writers.submit(write_prediction, outdir, dataset, view.index, *maps, origin))
             while len(written) > 2 * threads:
                 yield written.popleft().result()
         while written:
@@ -165,7 +120,7 @@ def _predicted(
 
 class PredictedView(NamedTuple):
     """A view that was predicted: its index in the dataset, image uint8 [H, W, 3] and camera, depth float32 [H, W] and
-    the stages' confidences."""
+    the stages' confidences [h, w], coarse to fine."""
 
     index: int
     image: np.ndarray
@@ -173,16 +128,24 @@ class PredictedView(NamedTuple):
     depth: np.ndarray
     confidences: list[np.ndarray]
 
+    def confidence(self, kind: str = "product") -> np.ndarray:
+        """Confidence float32 [H, W]: the "product" of the stages' confidences, or the "last" one's own."""
+        return combined_confidence(self.confidences if kind == "product" else self.confidences[-1:])
+
 
 def predicted_views(
     model: CascadeMVSNet,
     dataset: MVSDataset,
     device: torch.device,
-    batches: list[list[int]],
+    batches: list[list[int]] | None = None,
     threads: int = 1,
-    cache_gb: float = CACHE_GB,
+    cache_gb: float = PredictionSettings.cache_gb,
 ) -> Iterator[PredictedView]:
-    """The views of index batches, predicted by a network in evaluation mode; `threads` read ahead."""
+    """The views of index batches, predicted in memory by a network that is `prepared`; `threads` read ahead.
+
+    Without `batches` every reference view of the dataset, one after the other.
+    """
+    batches = [[index] for index in range(len(dataset))] if batches is None else batches
     extract = partial(_extract, model, device)
     with ThreadPoolExecutor(threads) as readers:
         views = ViewFeatures(dataset, extract, cache_gb * 1e9, readers)
@@ -197,22 +160,26 @@ def predicted_views(
                 yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
 
 
-def _record(
-    args: argparse.Namespace, model: CascadeMVSNet, dataset: MVSDataset, device: torch.device
+def prediction_record(
+    checkpoint: PathLike,
+    settings: PredictionSettings,
+    dataset: MVSDataset,
+    model: CascadeMVSNet,
+    device: torch.device,
 ) -> dict[str, Any]:
-    """What the results depend on; other results are stale."""
-    settings = dataclasses.asdict(dataset.settings)
-    settings.pop("labels")
-    network = model.settings.stored() | {"confidence": args.confidence, "amp": resolved_amp(args.amp, device)}
-    record = {"weights_sha256": file_digest(args.loadckpt), **settings, **network}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
+    """What the results of all views depend on, as it is kept beside them."""
+    samples = dataclasses.asdict(dataset.settings)
+    samples.pop("labels")
+    network = {"confidence": settings.confidence, "amp": resolved_amp(settings.amp, device)}
+    record = {"weights_sha256": file_digest(checkpoint), "layout": layout_name(dataset.layout)}
+    return recorded(record | samples | model.settings.stored() | network)
 
 
 def unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> list[list[int]]:
     """Index batches of one scan and image size each, without the views whose depth is there already."""
     groups = defaultdict(list)
     for index, entry in enumerate(dataset.entries):
-        if not view_path(outdir, entry.scan, "depth_est", entry.reference, ".pfm").exists():
+        if not is_finished(outdir / entry.scan, entry.reference):
             size = dataset.view_keys(index)[0].size if batch_size > 1 else None
             groups[entry.scan, size].append(index)
     return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
@@ -267,7 +234,7 @@ def _run(
 
 
 def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:
-    """Product of the stages' confidences [h, w], the coarse ones resized to the last one's size (specs: kdmvs 2)."""
+    """Product of the stages' confidences [h, w], the coarse ones resized to the last one's size (docs/method.md 2)."""
     *coarse, product = stages
     height, width = product.shape
     for confidence in coarse:
@@ -282,22 +249,23 @@ def write_prediction(
     image: np.ndarray,
     camera: Camera,
     depth: np.ndarray,
-    confidences: list[np.ndarray],
+    confidence: np.ndarray,
+    origin: Origin,
 ) -> int:
     """Write the files of a sample's reference view, the depth map last: it marks the view as finished.
 
-    image uint8 [H, W, 3] and its camera; depth [H, W]; confidences of the stages. Returns the index.
+    image uint8 [H, W, 3] and its camera; depth and confidence [H, W]. Returns the index.
     """
     entry, numdepth = dataset.entries[index], dataset.settings.numdepth
     depth_min, depth_max = camera.depth_range(numdepth)
     depth_line = (depth_min, (depth_max - depth_min) / numdepth, numdepth, depth_max)
-    path = partial(view_path, outdir, entry.scan, view=entry.reference)
-    confidence = combined_confidence(confidences)
+    files = ViewFiles(outdir / entry.scan, entry.reference)
+    record = origin.record() | {"depth": map_digest(depth), "confidence": map_digest(confidence)}
 
-    write_camera(path("cams", suffix="_cam.txt"), dataclasses.replace(camera, depth_line=depth_line))
-    write_image(path("images", suffix=".jpg"), image)
-    write_pfm(path("confidence", suffix=".pfm"), confidence)
-    write_image(path("confidence", suffix=".png"), colour_map(confidence, 0.0, 1.0))
-    write_image(path("depth_est", suffix=".png"), colour_map(depth))
-    write_pfm(path("depth_est", suffix=".pfm"), depth)
+    write_camera(files.camera, dataclasses.replace(camera, depth_line=depth_line))
+    write_image(files.image, image)
+    write_pfm(files.confidence, confidence)
+    write_image(files.confidence_preview, colour_map(confidence, 0.0, 1.0))
+    write_image(files.depth_preview, colour_map(depth))
+    write_marker(files.depth, depth, files.record, record)
     return index

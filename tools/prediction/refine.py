@@ -1,111 +1,181 @@
 """Refined depth maps of predicted scans (fusion.consensus), in passes over their files.
 
 The refined maps are depth_est/, where every program looks; the network's own are put aside as depth_raw/. They come
-back when a scan is predicted without refinement, or refined with another number of passes.
+back when a scan is predicted without refinement. While something of the network's depth is made anew, the refined maps
+are put aside in turn, and those that do not depend on it are taken again.
 """
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from datasets.files import read_json, write_json
+from datasets.files import write_json
 from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import Pairs
 from datasets.layouts.base import Layout
-from datasets.results import DEPTH_FOLDER, MAPS_IN_MEMORY, PREDICTION_RECORD, Predictions
+from datasets.records import digest, map_digest, read_record, write_marker
+from datasets.results import (
+    DEPTH_FOLDER,
+    MAPS_IN_MEMORY,
+    RAW_FOLDER,
+    REFINE_RECORD,
+    MapDigests,
+    Predictions,
+    ViewFiles,
+    is_refined,
+    mapped_views,
+    network_folder,
+)
 from fusion.consensus import supported_depth
 from tools.runtime import distributed
 from tools.runtime.program import Progress
-from tools.runtime.records import has_results
 
-RAW_FOLDER = "depth_raw"
-RECORD = "refine.json"
+RECORD = REFINE_RECORD
+# Refined maps on their way: not all of them are made, or the network's are being made anew.
+_ASIDE = "depth_refined"
+
+
+class _Plan(NamedTuple):
+    """What a scan's refinement has to make: of every view the digest of its origin, and in every pass the views whose
+    maps are needed; `confidences` are the digests of the confidence maps."""
+
+    pairs: Pairs
+    origins: Mapping[int, str]
+    confidences: Mapping[int, str]
+    needed: list[set[int]]
+
+    def of_pass(self, number: int) -> Pairs:
+        """The views with their sources that a pass has to make."""
+        return [(reference, sources) for reference, sources in self.pairs if reference in self.needed[number - 1]]
 
 
 def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> None:
-    """Refine the predicted scans; those that are refined so already are skipped.
+    """Refine the predicted scans; views whose refined depth was made from the same before are skipped.
 
-    In pass k a pixel's candidates are its neighbours k pixels apart. A scan's maps are replaced at once, at the end.
-    Raises DataError when a view was not predicted or a file is damaged.
+    In pass k a pixel's candidates are its neighbours k pixels apart. A scan's maps take their place at once, at the
+    end. Raises DataError when a view was not predicted or a file is damaged.
     """
     if distributed.is_main():
         for scan in scans:
-            if not is_refined(outdir / scan):  # then a refinement was cut off
-                restore(outdir / scan)
+            tidy(outdir / scan)
     distributed.barrier()
-    pairs = {scan: Predictions(outdir / scan).checked_pairs(layout.pair_path(scan)) for scan in scans}
-    settings = {scan: _settings(outdir / scan, passes, pairs[scan]) for scan in scans}
-    unfinished = [scan for scan in scans if not has_results(outdir / scan, RECORD, settings[scan])]
+    plans = {scan: _plan(outdir / scan, layout.pair_path(scan), passes) for scan in scans}
+    unfinished = [scan for scan in scans if any(plans[scan].needed) or not is_refined(outdir / scan)]
     distributed.barrier()  # all processes have the same list before one of them changes a scan
-    progress = Progress(
-        sum(len(distributed.share(pairs[scan])) for scan in unfinished) * passes,
-        "refine",
-        quiet=not distributed.is_main(),
-    )
+    rounds = [(scan, number) for scan in unfinished for number in range(1, passes + 1)]
+    total = sum(len(distributed.share(plans[scan].of_pass(number))) for scan, number in rounds)
+    progress = Progress(total, "refine", quiet=not distributed.is_main())
     for scan in unfinished:
-        folder = outdir / scan
+        folder, plan = outdir / scan, plans[scan]
         if distributed.is_main():
-            restore(folder)
+            put_aside(folder)
+            _remove_stale(folder, plan)
         distributed.barrier()
         for number in range(1, passes + 1):
-            _run_pass(folder, pairs[scan], number, number == passes, progress)
+            _run_pass(folder, plan, number, number == passes, progress)
             distributed.barrier()
         if distributed.is_main():
-            _replace_depth(folder, passes)
-            write_json(folder / RECORD, settings[scan])
+            _take_place(folder, passes)
         distributed.barrier()
     progress.close()
 
 
-def restore(folder: Path) -> None:
-    """Make the network's depth maps a scan folder's depth_est/ again where they were put aside."""
-    (folder / RECORD).unlink(missing_ok=True)
+def tidy(folder: Path) -> None:
+    """Clear up what a killed refinement left: maps of passes, and the network's depth put aside with none in its
+    place."""
     for unfinished in folder.glob(_pass_folder("*")):
         shutil.rmtree(unfinished)
-    if (folder / RAW_FOLDER).is_dir():
-        shutil.rmtree(folder / DEPTH_FOLDER, ignore_errors=True)
+    if (folder / RAW_FOLDER).is_dir() and not (folder / DEPTH_FOLDER).is_dir():
+        (folder / RECORD).unlink(missing_ok=True)
         (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
 
 
-def is_refined(folder: Path) -> bool:
-    """Whether a scan folder's depth_est/ holds refined depth maps, all of them."""
-    return (folder / RECORD).exists()
+def put_aside(folder: Path) -> None:
+    """Make the network's depth maps a scan folder's depth_est/ again; the refined ones are kept beside them."""
+    (folder / RECORD).unlink(missing_ok=True)
+    tidy(folder)
+    if (folder / RAW_FOLDER).is_dir():
+        shutil.rmtree(folder / _ASIDE, ignore_errors=True)
+        (folder / DEPTH_FOLDER).rename(folder / _ASIDE)
+        (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
 
 
-def _run_pass(folder: Path, pairs: Pairs, number: int, last: bool, progress: Progress) -> None:
-    """Write this process's views of a pass, with previews when it is the last."""
-    before = Predictions(folder, DEPTH_FOLDER if number == 1 else _pass_folder(number - 1))
-    confidence = functools.lru_cache(MAPS_IN_MEMORY)(before.confidence)
-    for reference, sources in distributed.share(pairs):
-        views = [before.view(source) for source in sources]
+def restore(folder: Path) -> None:
+    """Make the network's depth maps a scan folder's depth_est/ again; the refined ones are removed."""
+    put_aside(folder)
+    shutil.rmtree(folder / _ASIDE, ignore_errors=True)
+
+
+def _take_place(folder: Path, passes: int) -> None:
+    """The refined maps become depth_est/. Cut off in between, the next run begins with the network's again."""
+    (folder / DEPTH_FOLDER).rename(folder / RAW_FOLDER)
+    (folder / _ASIDE).rename(folder / DEPTH_FOLDER)
+    for number in range(1, passes):
+        shutil.rmtree(folder / _pass_folder(number), ignore_errors=True)
+    write_json(folder / RECORD, {"passes": passes})
+
+
+def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:
+    network = Predictions(folder, network_folder(folder))
+    pairs = network.checked_pairs(pair_path)
+    views = dict.fromkeys(view for reference, sources in pairs for view in (reference, *sources))
+    digests = {view: network.digests(view) for view in views}
+    origins = _origins(pairs, digests, passes)
+    needed = [{view for view in origins if not _is_finished(_refined(folder, view), origins[view])}]
+    for _ in range(passes - 1):
+        sources_of_needed = {source for view, sources in pairs if view in needed[0] for source in sources}
+        needed.insert(0, needed[0] | (sources_of_needed & origins.keys()))
+    return _Plan(pairs, origins, {view: digests[view].confidence for view in views}, needed)
+
+
+def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], passes: int) -> dict[int, str]:
+    """Of every view the digest of all that its depth after the passes depends on."""
+    origins = {view: digest(held.depth, held.camera) for view, held in digests.items()}
+    for _ in range(passes):
+        before = dict(origins)
+        for reference, sources in pairs:
+            seen = [(before[source], digests[source].confidence) for source in sources]
+            origins[reference] = digest(before[reference], seen)
+    return {reference: origins[reference] for reference, _ in pairs}
+
+
+def _refined(folder: Path, view: int) -> ViewFiles:
+    """Where the refined map of a view lies while the network's are in depth_est/, or once they are put aside."""
+    return ViewFiles(folder, view, DEPTH_FOLDER if (folder / RAW_FOLDER).is_dir() else _ASIDE)
+
+
+def _is_finished(files: ViewFiles, origin: str) -> bool:
+    return files.depth.exists() and read_record(files.record).get("made_from") == origin
+
+
+def _remove_stale(folder: Path, plan: _Plan) -> None:
+    for view in mapped_views(folder / _ASIDE):
+        files = _refined(folder, view)
+        if view not in plan.origins or not _is_finished(files, plan.origins[view]):
+            files.remove_depth()
+
+
+def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Progress) -> None:
+    """Write this process's views of a pass, with previews and records when it is the last."""
+    network = Predictions(folder)
+    before = network if number == 1 else Predictions(folder, _pass_folder(number - 1))
+    confidence = functools.lru_cache(MAPS_IN_MEMORY)(network.confidence)
+    for reference, sources in distributed.share(plan.of_pass(number)):
+        views = [(before if source in plan.origins else network).view(source) for source in sources]
         confidences = [confidence(source) for source in sources]
         depth = supported_depth(before.view(reference), views, confidences, spacing=number)
-        path = folder / _pass_folder(number) / f"{reference:08d}.pfm"
         if last:
-            write_image(path.with_suffix(".png"), colour_map(depth))
-        write_pfm(path, depth)
+            files = _refined(folder, reference)
+            record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
+            write_image(files.depth_preview, colour_map(depth))
+            write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
+        else:
+            write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()
-
-
-def _replace_depth(folder: Path, passes: int) -> None:
-    """The last pass's maps become depth_est/. Cut off in between, the next run restores the network's."""
-    (folder / DEPTH_FOLDER).rename(folder / RAW_FOLDER)
-    (folder / _pass_folder(passes)).rename(folder / DEPTH_FOLDER)
-    for number in range(1, passes):
-        shutil.rmtree(folder / _pass_folder(number))
 
 
 def _pass_folder(number: int | str) -> str:
     return f"depth_pass_{number}"
-
-
-def _settings(folder: Path, passes: int, pairs: Pairs) -> dict:
-    """What a scan's refined depth depends on."""
-    prediction = folder / PREDICTION_RECORD
-    return {
-        "passes": passes,
-        "pairs": [[reference, list(sources)] for reference, sources in pairs],
-        "predictions": read_json(prediction) if prediction.exists() else None,
-    }

@@ -25,7 +25,8 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
         height, width = next(iter(depths.values())).shape
         truth = layout.ground_truth(scan, view, (width, height))
         limits = depth_limits(next(iter(depths.values())) if truth is None else truth)
-        tiles = [("image", cv2.resize(read_image(layout.image_path(scan, view)), (width, height)))]
+        image = read_image(layout.image_path(scan, view, layout.lights(scan)[0]))
+        tiles = [("image", cv2.resize(image, (width, height)))]
         if truth is not None:
             tiles.append(("true depth", colour_map(truth, *limits)))
         for label, depth in depths.items():

@@ -31,11 +31,14 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def start(device_flag: str, patience: datetime.timedelta = datetime.timedelta(days=7)) -> torch.device:
+def start(
+    device_flag: str, patience: datetime.timedelta = datetime.timedelta(days=7), sweeps: bool = True
+) -> torch.device:
     """Choose this process's device (`auto`, `cpu`, `cuda`, `cuda:1`) and, under torchrun, join the process group.
 
     A process that waits longer than `patience` for another one gives up. One that has died is noticed at once: its
-    connections break. So patience need only be short where all do the same work at the same time.
+    connections break. So patience need only be short where all do the same work at the same time. `sweeps`: whether a
+    plane sweep will run on the device, which the environment may forbid.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available()
@@ -48,7 +51,8 @@ def start(device_flag: str, patience: datetime.timedelta = datetime.timedelta(da
     except RuntimeError:
         raise DataError(f"--device {device_flag}: use auto, cpu, cuda or cuda:N") from None
     try:
-        choose_implementation(device.type)
+        if sweeps:
+            choose_implementation(device.type)
     except ValueError as error:
         raise DataError(str(error)) from None
     if device.type == "cuda":

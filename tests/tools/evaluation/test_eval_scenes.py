@@ -1,14 +1,19 @@
 """The scores of the training benchmark: depth and clouds against exact depth."""
 
+import shutil
+
 import numpy as np
 import pytest
 from helpers import ROOT, run_program, succeed
 
-from datasets.files import read_json
+from datasets.files import DataError, read_json
 from datasets.formats.pfm import write_pfm
 from datasets.formats.ply import write_ply
+from datasets.layouts.blended import BlendedScenes
 from datasets.layouts.general import GeneralScans
 from datasets.synthetic.scans import write_test_layout
+from tools.evaluation.predictions import labelled, named_folder
+from tools.evaluation.scan_results import ScanResult
 from tools.evaluation.scenes import cloud_scores, ratios, visible_surface
 
 
@@ -71,4 +76,80 @@ def test_missing_exact_depth_is_named(scenes, tmp_path):
     write_test_layout(tmp_path, {"scan1": 1}, width=64, height=64, views=5)
     (tmp_path / "scan1" / "gt" / "00000002.pfm").unlink()
     run = run_program("tools/eval_scenes.py", "--testpath", tmp_path, "--predictions", f"good={scenes / 'good'}")
-    assert run.returncode == 1 and "00000002.pfm" in run.stderr and ROOT.name not in run.stderr.split("error")[0]
+    assert run.returncode == 1 and "gt/00000002.pfm" in run.stderr and ROOT.name not in run.stderr.split("error")[0]
+
+
+def write_blended(root, scene="hall"):
+    """The test layout's scan as a scene in BlendedMVS's layout."""
+    write_test_layout(root / "one", {"scan1": 1}, width=64, height=64, views=5)
+    scan, scene = root / "one" / "scan1", root / "blended" / scene
+    for old, new in (("images", "blended_images"), ("cams", "cams"), ("gt", "rendered_depth_maps")):
+        shutil.copytree(scan / old, scene / new)
+    shutil.copy(scan / "pair.txt", scene / "cams" / "pair.txt")
+    return root / "blended"
+
+
+def test_ground_truth_of_other_layouts(tmp_path):
+    """BlendedMVS's own depth is what --dataset blended scores depth and clouds by."""
+    data, out = write_blended(tmp_path), tmp_path / "out"
+    layout = BlendedScenes(data)
+    for view, _ in layout.pairs("hall"):
+        depth = layout.ground_truth("hall", view, (64, 64)) + np.float32(1)
+        write_pfm(out / "hall" / "depth_est" / f"{view:08d}.pfm", depth)
+    shutil.copytree(data / "hall" / "cams", out / "hall" / "cams")
+    cloud = visible_surface(layout, "hall")
+    write_ply(out / "gipuma_pcd" / "hall.ply", cloud, np.zeros(cloud.shape, np.uint8))
+    flags = ("--dataset", "blended", "--testpath", data, "--predictions", out, "--out", tmp_path / "scores.json")
+    succeed(run_program("tools/eval_depth.py", *flags, "--picture", tmp_path / "sheet.png"))
+    assert read_json(tmp_path / "scores.json")["out"]["mean"] == pytest.approx(1, rel=1e-3)
+    succeed(run_program("tools/eval_scenes.py", *flags))
+    scores = read_json(tmp_path / "scores.json")["out"]
+    assert scores["mean"] == pytest.approx(1, rel=1e-3) and scores["overall"] < 1e-3
+    result = ScanResult(out, "hall", data, "blended")
+    np.testing.assert_allclose(result.depth(0) - result.truth(0), 1, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- names of predictions
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three folders of results, all called out."""
+    for run in ("a/x", "b/x", "c"):
+        (tmp_path / run / "out").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (("a/x/out",), ["out"]),
+        (("a/x/out", "c/out"), ["x/out", "c/out"]),
+        (("a/x/out", "b/x/out", "c/out"), ["a/x/out", "b/x/out", "c/out"]),
+        (("net=a/x/out", "net2=b/x/out", "c/out"), ["net", "net2", "out"]),
+        (("out=a/x/out", "c/out"), ["out", "c/out"]),
+    ],
+)
+def test_folders_of_one_name_are_told_apart(runs, given, labels):
+    """By the shortest end of the path that does."""
+    folders = [named_folder(str(runs / text) if "=" not in text else text.replace("=", f"={runs}/")) for text in given]
+    assert list(labelled(folders)) == labels
+    assert [path.name for path in labelled(folders).values()] == ["out"] * len(given)
+
+
+@pytest.mark.parametrize("given", [("net=a/x/out", "net=b/x/out"), ("c/out", "c/out")])
+def test_two_predictions_of_one_label_are_refused(runs, given):
+    folders = [named_folder(str(runs / text) if "=" not in text else text.replace("=", f"={runs}/")) for text in given]
+    with pytest.raises(DataError, match="--predictions: two are called"):
+        labelled(folders)
+
+
+def test_programs_show_every_prediction(scenes, tmp_path):
+    """Two folders of one name make two rows."""
+    for run in ("runA", "runB"):
+        shutil.copytree(scenes / ("good" if run == "runA" else "bad"), tmp_path / run / "out")
+    flags = ("--testpath", scenes / "data", "--predictions", tmp_path / "runA/out", tmp_path / "runB/out")
+    for program in ("tools/eval_depth.py", "tools/eval_scenes.py"):
+        succeed(run_program(program, *flags, "--out", tmp_path / "o.json"))
+        scores = read_json(tmp_path / "o.json")
+        assert scores["runA/out"]["median"] < scores["runB/out"]["median"]

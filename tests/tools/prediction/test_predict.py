@@ -29,7 +29,7 @@ from tools.prediction.predictor import combined_confidence
 
 CLI = GOLDEN / "cli"
 VIEWS = 6
-ON_CPU = ("--device", "cpu", "--num_workers", "0")
+ON_CPU = ("--device", "cpu", "--num_workers", "0", "--amp", "off")  # golden files are of float32
 
 
 @pytest.fixture(scope="session")

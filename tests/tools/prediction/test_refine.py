@@ -11,7 +11,8 @@ from helpers import FAST, change_times, run_process, run_program, succeed, write
 from datasets.files import DataError
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.layouts.general import GeneralScans
-from tools.prediction.refine import RAW_FOLDER, RECORD, is_refined, refine, restore
+from datasets.results import RAW_FOLDER, is_refined
+from tools.prediction.refine import RECORD, refine, restore
 
 SCANS = {"garden": 3, "house": 4}
 

@@ -168,7 +168,12 @@ def test_program_finds_the_surface(scenes):
 
 def test_predictions_can_be_fused(scenes):
     """They are those of test.py in name and kind: its fusion takes them."""
-    for folder, suffixes in {"depth_est": "pfm png", "confidence": "pfm png", "cams": "txt", "images": "jpg"}.items():
+    for folder, suffixes in {
+        "depth_est": "pfm png json",
+        "confidence": "pfm png",
+        "cams": "txt",
+        "images": "jpg",
+    }.items():
         names = {path.name for path in (scenes / "out" / "scan1" / folder).iterdir()}
         tail = "_cam." if folder == "cams" else "."
         assert names == {f"{view:08d}{tail}{suffix}" for view in range(5) for suffix in suffixes.split()}

@@ -1,0 +1,192 @@
+"""Command-line flags of prediction, fusion and labels, and the settings that they say. Light: no torch."""
+
+import argparse
+import dataclasses
+
+from fusion.clouds import CloudOptions
+from tools.prediction.settings import (
+    CHECKS,
+    CONFIDENCES,
+    FILTERS,
+    FusionSettings,
+    LabelSettings,
+    NetworkOverrides,
+    PredictionSettings,
+    SweepSettings,
+)
+from tools.runtime.flags import (
+    add_depth_flags,
+    add_machine_flags,
+    add_network_flags,
+    add_size_flags,
+    network_settings,
+)
+from tools.runtime.program import finite_float, float_list, natural_int, positive_float, positive_int
+
+FUSED_DEPTHS = ("raw", "refined")
+
+
+def add_prediction_flags(parser: argparse.ArgumentParser, defaults: PredictionSettings) -> None:
+    """The flags that say how depth is predicted, shared by tools/predict.py, test.py and tools/rank_checkpoints.py."""
+    parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
+    parser.add_argument(
+        "--batch_size", type=positive_int, default=defaults.batch_size, help="reference views predicted together"
+    )
+    parser.add_argument(
+        "--num_view", type=int, default=defaults.views, help="views used: the reference and its sources"
+    )
+    add_network_flags(parser, ",".join(f"{ratio:g}" for ratio in defaults.official_ratios))
+    parser.add_argument(
+        "--confidence",
+        choices=CONFIDENCES,
+        default=defaults.confidence,
+        help="what the confidence files hold: the product of the stages' confidences, or the last stage's own",
+    )
+    add_depth_flags(parser, defaults.interval_scale)
+    add_size_flags(parser, *defaults.max_size)
+    parser.add_argument(
+        "--cache_gb", type=float, default=defaults.cache_gb, help="memory for features of views used again, in GB"
+    )
+    add_machine_flags(parser, amp=defaults.amp)
+    parser.set_defaults(num_workers=defaults.workers)
+
+
+def prediction_settings(
+    args: argparse.Namespace, defaults: PredictionSettings, light: int | None
+) -> PredictionSettings:
+    """What the flags say; raises DataError for values that cannot be."""
+    overrides = network_settings(args)
+    known = {field.name: overrides.get(field.name) for field in dataclasses.fields(NetworkOverrides)}
+    return dataclasses.replace(
+        defaults,
+        views=args.num_view,
+        numdepth=args.numdepth,
+        interval_scale=args.interval_scale,
+        max_size=(args.max_w, args.max_h),
+        light=light,
+        network=NetworkOverrides(**known),
+        confidence=args.confidence,
+        amp=args.amp,
+        cache_gb=args.cache_gb,
+        batch_size=args.batch_size,
+        workers=args.num_workers,
+    )
+
+
+def add_fusion_flags(parser: argparse.ArgumentParser, defaults: FusionSettings) -> None:
+    """How depth maps become a cloud, and what becomes of its points."""
+    group = parser.add_argument_group("fusion")
+    group.add_argument(
+        "--filter_method",
+        choices=FILTERS,
+        default=defaults.method,
+        help="gipuma: fusibile's algorithm; normal, dynamic: cross-view checks; none: no cloud",
+    )
+    group.add_argument(
+        "--fuse_depth",
+        choices=FUSED_DEPTHS,
+        default=FUSED_DEPTHS[defaults.refined],
+        help="after --refine: fuse the network's depth (better clouds), or the refined one",
+    )
+    group.add_argument(
+        "--fusibile_exe_path",
+        default=defaults.program,
+        help="a CUDA fusibile program; without it the built-in fuser",
+    )
+    group.add_argument(
+        "--fusibile_timeout", type=positive_float, default=defaults.time_limit, help="seconds a fusibile run may take"
+    )
+    group.add_argument(
+        "--prob_threshold", type=finite_float, default=defaults.prob_threshold, help="gipuma: least confidence"
+    )
+    group.add_argument(
+        "--disp_threshold",
+        type=finite_float,
+        default=defaults.disp_threshold,
+        help="gipuma: largest disparity difference, pixels",
+    )
+    group.add_argument(
+        "--num_consistent",
+        type=finite_float,
+        default=defaults.num_consistent,
+        help="gipuma: least number of agreeing views",
+    )
+    group.add_argument("--conf", type=finite_float, default=defaults.conf, help="normal, dynamic: least confidence")
+    group.add_argument(
+        "--thres_view", type=natural_int, default=defaults.thres_view, help="normal: least number of agreeing views"
+    )
+    group = parser.add_argument_group("clouds (world units, those of the camera files)")
+    group.add_argument("--normals", action="store_true", help="write normals, estimated from the depth maps")
+    group.add_argument(
+        "--bbox", type=float_list, help="keep the points in x0,y0,z0,x1,y1,z1; write --bbox=-1,... before a minus"
+    )
+    group.add_argument("--voxel", type=float, help="keep the mean point of every cube of this side")
+    group.add_argument("--max_points", type=int, help="keep so many points at most, drawn at random")
+    group.add_argument(
+        "--cloud_seed", type=natural_int, default=defaults.cloud.seed, help="seed of the draw for --max_points"
+    )
+
+
+def fusion_settings(args: argparse.Namespace) -> FusionSettings:
+    """What the flags say; raises DataError for values that cannot be."""
+    return FusionSettings(
+        method=args.filter_method,
+        prob_threshold=args.prob_threshold,
+        disp_threshold=args.disp_threshold,
+        num_consistent=args.num_consistent,
+        conf=args.conf,
+        thres_view=args.thres_view,
+        program=args.fusibile_exe_path,
+        time_limit=args.fusibile_timeout,
+        refined=args.fuse_depth == "refined",
+        cloud=CloudOptions(args.normals, args.bbox, args.voxel, args.max_points, args.cloud_seed),
+    )
+
+
+def add_label_flags(parser: argparse.ArgumentParser, defaults: LabelSettings) -> None:
+    """How predictions become labels."""
+    add = parser.add_argument
+    add("--conf", type=finite_float, default=defaults.conf, help="keep pixels with a confidence above this, 0 to 1")
+    add(
+        "--reproject_dist",
+        type=finite_float,
+        default=defaults.reproject_dist,
+        help="normal check: largest reprojection error in pixels",
+    )
+    add(
+        "--depth_diff",
+        type=finite_float,
+        default=defaults.depth_diff,
+        help="normal check: largest difference of depth, relative to it",
+    )
+    add(
+        "--thres_view",
+        type=natural_int,
+        default=defaults.thres_view,
+        help="normal check: least number of source views that agree",
+    )
+    add("--check", choices=CHECKS, default=defaults.check, help="kind of check; dynamic has its own levels")
+
+
+def label_settings(args: argparse.Namespace) -> LabelSettings:
+    """What the flags say; raises DataError for values that cannot be."""
+    return LabelSettings(args.check, args.conf, args.reproject_dist, args.depth_diff, args.thres_view)
+
+
+def add_sweep_flags(parser: argparse.ArgumentParser, defaults: SweepSettings) -> None:
+    """What the plain plane sweep tries, and how it scores."""
+    add = parser.add_argument
+    add("--light_idx", type=int, default=defaults.light, help="light whose images are used (DTU training layout)")
+    add("--num_view", type=int, default=defaults.views, help="views used: the reference and its sources")
+    add("--hypotheses", type=positive_int, default=defaults.hypotheses, help="depths that are tried")
+    add("--window", type=positive_int, default=defaults.window, help="side of the windows, pixels; odd")
+    add("--best", type=positive_int, default=defaults.best, help="sources whose scores count, the best ones")
+    add_depth_flags(parser, defaults.interval_scale)
+    add_size_flags(parser, *defaults.max_size)
+
+
+def sweep_settings(args: argparse.Namespace) -> SweepSettings:
+    """What the flags say; raises DataError for values that cannot be."""
+    size = (args.max_w, args.max_h)
+    depths = (args.numdepth, args.interval_scale)
+    return SweepSettings(args.num_view, *depths, size, args.light_idx, args.hypotheses, args.window, args.best)

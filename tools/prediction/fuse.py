@@ -1,0 +1,43 @@
+"""One cloud of a scan's depth maps, as settings say."""
+
+from pathlib import Path
+
+import torch
+
+from datasets.layouts.base import Layout
+from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, network_folder
+from fusion.builtin import fuse_scan
+from fusion.consistency import dynamic_check, normal_check
+from fusion.filters import fuse_scan_with_filter
+from fusion.fusibile import fuse_scan_with_binary
+from tools.prediction.settings import FusionSettings
+
+
+def fuse(outdir: Path, layout: Layout, scan: str, settings: FusionSettings, device: torch.device | None = None) -> int:
+    """Fuse the depth maps of a scan folder in `outdir` into its cloud (datasets.results); returns the point count.
+
+    `device` is where the built-in fuser computes. The cloud may be empty. Raises DataError when a file is missing or
+    damaged, a view was not predicted, or a CUDA program fails.
+    """
+    folder, ply = outdir / scan, cloud_path(outdir, scan)
+    maps = Predictions(folder, DEPTH_FOLDER if settings.refined else network_folder(folder))
+    if settings.method in ("normal", "dynamic"):
+        check = normal_check(thres_view=settings.thres_view) if settings.method == "normal" else dynamic_check()
+        return fuse_scan_with_filter(maps, layout.pair_path(scan), ply, settings.conf, check, settings.cloud)
+    views = [view for view, sources in layout.pairs(scan) if sources]
+    thresholds = (settings.prob_threshold, settings.disp_threshold, settings.num_consistent)
+    if settings.program:
+        limits = (settings.program, settings.time_limit)
+        return fuse_scan_with_binary(maps, views, ply, *thresholds, *limits, settings.cloud)
+    on_gpu = device is not None and device.type == "cuda"
+    return fuse_scan(maps, views, ply, *thresholds, device if on_gpu else None, settings.cloud)
+
+
+def why_empty(settings: FusionSettings) -> str:
+    """What to try when no point survived."""
+    advice = {
+        "gipuma": "lower --prob_threshold or --num_consistent, or raise --disp_threshold",
+        "normal": "lower --conf or --thres_view",
+        "dynamic": "lower --conf",
+    }[settings.method]
+    return f"no point survived; {advice}" + (", or enlarge --bbox" if settings.cloud.bbox else "")

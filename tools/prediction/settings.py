@@ -1,0 +1,159 @@
+"""Settings of prediction, fusion, labels and the plain plane sweep, with the programs' own defaults. Light: no torch.
+
+Each raises DataError, in the words of the programs' flags, for values that cannot be.
+"""
+
+import dataclasses
+import math
+import os
+from typing import Any
+
+from datasets.files import DataError
+from fusion.clouds import CloudOptions
+
+CONFIDENCES = ("product", "last")
+FILTERS = ("gipuma", "normal", "dynamic", "none")
+CHECKS = ("normal", "dynamic")
+
+_MOST_VIEWS = 65535  # votes are counted with 16 bits
+
+
+def check_depth_range(numdepth: int, interval_scale: float) -> None:
+    """Raise DataError for a number or an interval of depth values that make no range."""
+    if not 0 < interval_scale < math.inf:
+        raise DataError(f"--interval_scale {interval_scale}: must be positive")
+    if numdepth < 2:
+        raise DataError(f"--numdepth {numdepth}: a range needs at least two depth values")
+
+
+def check_view_count(thres_view: int) -> None:
+    """Raise DataError for a number of views that cannot be counted."""
+    if not 0 <= thres_view <= _MOST_VIEWS:
+        raise DataError(f"--thres_view {thres_view}: must be from 0 to {_MOST_VIEWS}")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOverrides:
+    """The fields of models.settings.NetworkSettings that are not to be as the checkpoint tells; None: as it tells."""
+
+    ndepths: tuple[int, ...] | None = None
+    depth_interval_ratios: tuple[float, ...] | None = None
+    spacing: str | None = None
+    share_cr: bool | None = None
+    read_out: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionSettings:
+    """How depth is predicted; the defaults are those of test.py.
+
+    views: the reference and its sources. numdepth, interval_scale: number of depth values over the range, and a factor
+    on the camera files' interval. max_size: (width, height) of the largest images, for layouts that scale them. light:
+    the one to take where a layout has several, None for all. official_ratios: hypothesis spacings for checkpoints that
+    tell none, or the training's official ones. confidence: what the confidence maps hold, the "product" of the stages'
+    or the "last" one's. amp: precision; "auto" is bf16 where the device is fast at it. cache_gb: memory for features of
+    views that come up again. batch_size: reference views at a time. workers: threads that read and write.
+    """
+
+    views: int = 5
+    numdepth: int = 192
+    interval_scale: float = 1.06
+    max_size: tuple[int, int] = (1152, 864)
+    light: int | None = None
+    network: NetworkOverrides = NetworkOverrides()
+    official_ratios: tuple[float, ...] = (4.0, 1.0, 0.4)
+    confidence: str = "product"
+    amp: str = "auto"
+    cache_gb: float = 0.35
+    batch_size: int = 1
+    workers: int = min(4, max(1, (os.cpu_count() or 1) // 2))
+
+    def __post_init__(self) -> None:
+        check_depth_range(self.numdepth, self.interval_scale)
+        if not 0 <= self.cache_gb < math.inf:
+            raise DataError(f"--cache_gb {self.cache_gb}: must be a number from 0 on")
+        if self.confidence not in CONFIDENCES:
+            raise DataError(f"--confidence {self.confidence}: must be one of {', '.join(CONFIDENCES)}")
+
+
+# Those of tools/predict.py, whose depth becomes labels.
+FOR_LABELS = PredictionSettings(max_size=(640, 512), light=6, official_ratios=(4.0, 1.0, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionSettings:
+    """How a scan's depth maps become a cloud.
+
+    method: "gipuma" is fusibile's algorithm, by the built-in fuser or by a CUDA `program` (its path) within time_limit
+    seconds; "normal" and "dynamic" are cross-view checks; "none" makes no cloud. prob_threshold (least confidence),
+    disp_threshold (pixels) and num_consistent (views) are gipuma's; conf (least confidence) that of both checks,
+    thres_view (views) the normal one's. refined: fuse refined depth where there is some, else the network's. cloud:
+    what becomes of the points.
+    """
+
+    method: str = "gipuma"
+    prob_threshold: float = 0.01
+    disp_threshold: float = 0.1
+    num_consistent: float = 2
+    conf: float = 0.05
+    thres_view: int = 5
+    program: str = ""
+    time_limit: float = 3600.0
+    refined: bool = False
+    cloud: CloudOptions = dataclasses.field(default_factory=CloudOptions)
+
+    def __post_init__(self) -> None:
+        if self.method not in FILTERS:
+            raise DataError(f"--filter_method {self.method}: must be one of {', '.join(FILTERS)}")
+        check_view_count(self.thres_view)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSettings:
+    """How predictions become pseudo-labels.
+
+    check: "normal" keeps pixels that at least thres_view sources confirm within reproject_dist pixels and depth_diff,
+    relative to the depth; "dynamic" has levels of its own. conf: least confidence.
+    """
+
+    check: str = "normal"
+    conf: float = 0.05
+    reproject_dist: float = 1.0
+    depth_diff: float = 0.005
+    thres_view: int = 5
+
+    def __post_init__(self) -> None:
+        if self.check not in CHECKS:
+            raise DataError(f"--check {self.check}: must be one of {', '.join(CHECKS)}")
+        check_view_count(self.thres_view)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepSettings:
+    """How tools/zncc_sweep.py finds depth; the first five are those of `PredictionSettings`.
+
+    hypotheses: depths that are tried; window: side of the windows, pixels, odd; best: sources whose scores count.
+    """
+
+    views: int = 5
+    numdepth: int = 192
+    interval_scale: float = 1.06
+    max_size: tuple[int, int] = (1152, 864)
+    light: int | None = 6
+    hypotheses: int = 128
+    window: int = 7
+    best: int = 2
+
+    def __post_init__(self) -> None:
+        check_depth_range(self.numdepth, self.interval_scale)
+        if self.window % 2 == 0 or self.window < 3:
+            raise DataError(f"--window {self.window}: must be odd, and 3 or more")
+        if self.hypotheses < 2:
+            raise DataError(f"--hypotheses {self.hypotheses}: a sweep needs at least two depths")
+        if self.best < 1:
+            raise DataError(f"--best {self.best}: must be 1 or more")
+
+
+def recorded(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
