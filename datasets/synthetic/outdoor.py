@@ -28,17 +28,19 @@ from datasets.synthetic.parts import (
     warm_tone,
 )
 
-SKY = 400_000.0  # mm, radius of the bowl that closes the rays; what lies on it has no depth
+_SKY = 400_000.0  # mm, radius of the bowl that closes the rays
+_LIMIT = 150_000.0  # mm: the sky and the ground near the horizon have no known depth
+_NEAREST = 1300.0  # mm
 _EYES = (1200.0, 2200.0)
 _GROUND_AXES = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
 def random_outdoors(rng: np.random.Generator) -> Place:
     """A facade, a street, a yard or a thing on open ground."""
-    kind = rng.choice(["facade", "street", "yard", "thing"], p=[0.3, 0.25, 0.2, 0.25])
+    kind = rng.choice(["facade", "street", "yard", "thing"], p=[0.35, 0.3, 0.2, 0.15])
     groups, half, targets, walks = {"facade": _facades, "street": _street, "yard": _yard, "thing": _thing}[kind](rng)
     solids = solids_of(rng, [_sky(rng), _ground(rng)], groups)
-    return Place(solids, half, _EYES, targets, np.zeros((0, 3)), walks, open_air=True)
+    return Place(solids, half, _EYES, targets, np.zeros((0, 3)), walks, _NEAREST, _LIMIT, open_air=True)
 
 
 _Layout = tuple[list[Group], np.ndarray, np.ndarray, tuple[str, ...]]  # groups, half, targets, walks of a Place
@@ -98,14 +100,14 @@ def _yard(rng: np.random.Generator) -> _Layout:
 def _thing(rng: np.random.Generator) -> _Layout:
     """A statue, a trunk, a car or a bush on open ground, walked around; trees or houses far behind."""
     scale = rng.uniform(0.5, 1.5)
-    thing = _monument(rng, scale) if rng.random() < 0.7 else _car(rng)
+    thing = _monument(rng, scale) if rng.random() < 0.85 else _car(rng)
     groups = [thing, *_street_things(rng, 9000, (-7000, 9000), int(rng.integers(2, 7)), clear=2500 * scale)]
     for turn in np.arange(rng.integers(4, 9)) + rng.uniform(0, 1, 1):
         away = rng.uniform(9000, 26000)
         far = _tree(rng) if rng.random() < 0.5 else _front(rng, rng.uniform(6000, 15000), rng.uniform(3000, 9000))
         groups.append(moved(far, turn, turn_about_y(turn) @ [0, 0, away]))
     targets = np.array([[0, -700 * scale, 0], [0, -1100 * scale, 0], [0, -400 * scale, 0]])
-    return groups, np.full(2, 3500.0 * scale), targets, ("orbit", "orbit", "video")
+    return groups, np.full(2, 2500.0 + 2500.0 * scale), targets, ("orbit", "orbit", "video")
 
 
 # ---------------------------------------------------------------- sky and ground
@@ -117,8 +119,10 @@ def _sky(rng: np.random.Generator) -> Part:
     overcast = rng.random() < 0.4
     colors = np.array([cloud if overcast else blue, cloud, blue])
     pattern = render.PLAIN if rng.random() < 0.3 else render.BLOTCHES
-    paint = Paint(colors, pattern, SKY / 3, warp=SKY / 9, grain=0.03, grain_period=SKY / 4, glow=rng.uniform(0.9, 1.4))
-    return Part(render.BOWL, np.full(3, SKY), np.zeros(3), paint, is_background=True)
+    paint = Paint(
+        colors, pattern, _SKY / 3, warp=_SKY / 9, grain=0.03, grain_period=_SKY / 4, glow=rng.uniform(0.9, 1.4)
+    )
+    return Part(render.BOWL, np.full(3, _SKY), np.zeros(3), paint, is_background=True)
 
 
 def _ground(rng: np.random.Generator) -> Part:
@@ -254,11 +258,11 @@ def _tree(rng: np.random.Generator) -> Group:
     height, radius = rng.uniform(3000, 9000), rng.uniform(80, 300)
     bark = dataclasses.replace(bare(rng, warm_tone(rng, 0.15, 0.45)), grain=0.5, grain_period=rng.uniform(80, 400))
     parts = [rod([0, 0, 0], [rng.normal(0, 200), -0.6 * height, 0], radius, bark)]
-    paint = leaves(rng, rng.uniform(60, 200))
+    paint = leaves(rng, rng.uniform(40, 120))
     if rng.random() < 0.25:
         return [*parts, cone([0, -0.15 * height, 0], 0.25 * height, 0.9 * height, paint)]
-    for _ in range(int(rng.integers(7, 18))):
-        radii = rng.uniform(0.06, 0.16, 3) * height
+    for _ in range(int(rng.integers(10, 28))):
+        radii = rng.uniform(0.04, 0.14, 3) * height
         at = np.array([rng.normal(0, 0.13), -rng.uniform(0.45, 1.0), rng.normal(0, 0.13)]) * height
         parts.append(ball(at, radii, paint))
         if rng.random() < 0.3:
@@ -268,15 +272,15 @@ def _tree(rng: np.random.Generator) -> Group:
 
 def _bush(rng: np.random.Generator) -> Group:
     size, paint = rng.uniform(400, 1600), leaves(rng, rng.uniform(30, 120))
-    at = rng.normal(0, 0.35, (int(rng.integers(3, 9)), 3)) * size
+    at = rng.normal(0, 0.35, (int(rng.integers(4, 14)), 3)) * size
     return [ball([x, -abs(y) - 0.3 * size, z], rng.uniform(0.3, 0.6, 3) * size, paint) for x, y, z in at]
 
 
 def _car(rng: np.random.Generator) -> Group:
     """A body, a cabin of dark glass and four wheels."""
     length, width = rng.uniform(3600, 4800), rng.uniform(1600, 1850)
-    body = dataclasses.replace(bare(rng, tone(rng, 0.1, 0.9, 0.8)), gloss=0.5, shine=60.0, mirror=0.4)
-    glass = dataclasses.replace(bare(rng, tone(rng, 0.02, 0.15)), gloss=0.5, mirror=0.5)
+    body = dataclasses.replace(bare(rng, tone(rng, 0.1, 0.9, 0.8)), gloss=0.3, shine=60.0, mirror=0.2)
+    glass = dataclasses.replace(bare(rng, tone(rng, 0.02, 0.15)), gloss=0.2, mirror=0.25)
     tyre = bare(rng, tone(rng, 0.02, 0.1), 0.1)
     parts = [
         box([0, -620, 0], [length, 600, width], body),

@@ -8,7 +8,7 @@ import numpy as np
 from datasets.camera import Camera
 from datasets.files import DataError
 from datasets.synthetic import render
-from datasets.synthetic.outdoor import SKY, random_outdoors
+from datasets.synthetic.outdoor import random_outdoors
 from datasets.synthetic.parts import FAMILIES, Place
 from datasets.synthetic.pictures import draw_family, picture_pyramid
 from datasets.synthetic.rig import generator
@@ -41,8 +41,7 @@ def render_place(
     walk: one of WALKS, or "any" for one that suits the place. Raises DataError when no walk fits.
     """
     kind = kind_of(seed, style)
-    limit = 0.9 * SKY if kind == "outdoor" else np.inf
-    place, cameras = _walked(seed, kind, walk, (width, height, views), limit)
+    place, cameras = _walked(seed, kind, walk, (width, height, views))
     pyramid = _pictures(seed, photographs)
     lamps = np.concatenate([_light(generator("light", seed, light), place) for light in lights])
     columns, rows = np.arange(float(width)), np.arange(float(height))
@@ -51,7 +50,7 @@ def render_place(
         rays = render.pixel_rays(camera)
         colors.append(render.render_colors(place.solids, pyramid, lamps, rays, camera.K[0, 0], width, height, _SAMPLES))
         depth = render.render_depth(place.solids, rays, columns, rows)
-        depths.append(np.where(depth < limit, depth, 0.0))
+        depths.append(np.where(depth < place.limit, depth, 0.0))
     images = {
         light: _taken(generator("camera", seed, light), taken, kind)
         for light, taken in zip(lights, np.stack(colors, axis=1), strict=True)
@@ -60,7 +59,7 @@ def render_place(
     return cameras, images, np.array(depths, np.float32)
 
 
-def _walked(seed: int, kind: str, walk: str, size: tuple[int, int, int], limit: float) -> tuple[Place, list[Camera]]:
+def _walked(seed: int, kind: str, walk: str, size: tuple[int, int, int]) -> tuple[Place, list[Camera]]:
     """The first place of the seed that can be walked, and the walk."""
     width, height, views = size
     for attempt in range(_TRIES):
@@ -68,7 +67,7 @@ def _walked(seed: int, kind: str, walk: str, size: tuple[int, int, int], limit: 
         place = random_room(rng) if kind == "room" else random_outdoors(rng)
         suited = walk if walk != "any" else str(rng.choice(place.walks or WALKS))
         try:
-            return place, random_walk(generator("walk", seed, attempt), place, width, height, views, suited, limit)
+            return place, random_walk(generator("walk", seed, attempt), place, width, height, views, suited)
         except WalkError as error:
             last = error
     raise DataError(f"scene {seed}: {last}; use another seed, or sides of similar length")

@@ -19,8 +19,8 @@ _TRIES = 400
 _GRID = (24, 18)  # pixels of the previews by which walks are judged
 _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 5.0, 2.0, 12.0  # degrees between the rays of a pair
 _RATIO = (1.6, 10.0)  # least and greatest ratio of far to near in a view, between the percentiles below
-_PERCENTILES = (0.5, 99.5)
-_NEAREST = 0.4  # of the least height of eyes: nothing comes nearer to a camera
+_PERCENTILES = (1, 99)
+_LEAST_SHARED = 0.15
 _HIDDEN = 1.1  # what lies farther than so many times the depth seen there is hidden
 
 
@@ -28,17 +28,15 @@ class WalkError(ValueError):
     """No walk through the place shows enough of it."""
 
 
-def random_walk(
-    rng: np.random.Generator, place: Place, width: int, height: int, views: int, kind: str, limit: float
-) -> list[Camera]:
-    """`views` cameras carried through a place, of images of width x height; depth beyond `limit` (mm) is sky.
+def random_walk(rng: np.random.Generator, place: Place, width: int, height: int, views: int, kind: str) -> list[Camera]:
+    """`views` cameras carried through a place, of images of width x height.
 
     Raises WalkError when none of many tries keeps away from things and shows enough of them.
     """
     for attempt in range(_TRIES):
         calm = 0.995**attempt  # longer walks fit rarely
         cameras = _walk(rng, place, width, height, views, kind, calm)
-        previews = [preview(place.solids, camera, width, height, limit) for camera in cameras]
+        previews = [preview(place.solids, camera, width, height, place.limit) for camera in cameras]
         if _is_good(place, previews) and _overlap(cameras, previews, width, height):
             return cameras
     raise WalkError(f"no {kind} walk fits")
@@ -61,10 +59,10 @@ def _walk(
     right /= np.linalg.norm(right) + 1e-9
     # Steps in parts of the distance to what is looked at; turns in degrees, of the whole camera, from view to view.
     low, high, turn = {
-        "video": (0.02, 0.12, 7.0),
+        "video": (0.03, 0.16, 9.0),
         "ahead": (0.03, 0.13, 4.0),
-        "turn": (0.02, 0.07, 13.0),
-        "along": (0.05, 0.2, 6.0),
+        "turn": (0.03, 0.12, 14.0),
+        "along": (0.06, 0.24, 8.0),
         "orbit": (0.07, 0.3, 3.0),
     }[kind]
     step = calm * away * np.exp(rng.uniform(np.log(low), np.log(high)))
@@ -102,21 +100,20 @@ def _grid(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _is_good(place: Place, previews: Sequence[np.ndarray]) -> bool:
     """Whether no view is too near to a thing, shows too much sky, or too little or too much depth."""
-    nearest = _NEAREST * place.eyes[0]
     for depth in previews:
         known = depth[np.isfinite(depth)]
-        if len(known) < 0.55 * depth.size or known.min() < nearest:
+        if len(known) < 0.55 * depth.size or known.min() < place.nearest:
             return False
-        near, far = np.percentile(known, (1, 99))
+        near, far = np.percentile(known, _PERCENTILES)
         if not _RATIO[0] < far / near < _RATIO[1]:
             return False
     return True
 
 
 def _overlap(cameras: Sequence[Camera], previews: Sequence[np.ndarray], width: int, height: int) -> bool:
-    """Whether at least two others see a fifth of what each view sees."""
+    """Whether at least two others see enough of what each view sees."""
     shares = _shared(cameras, previews, width, height)[1]
-    return bool((np.sort(shares, axis=1)[:, -2] > 0.2).all())
+    return bool((np.sort(shares, axis=1)[:, -2] > _LEAST_SHARED).all())
 
 
 def _shared(
