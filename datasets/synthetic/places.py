@@ -10,7 +10,7 @@ from datasets.files import DataError
 from datasets.synthetic import render
 from datasets.synthetic.outdoor import random_outdoors
 from datasets.synthetic.parts import FAMILIES, Place
-from datasets.synthetic.pictures import draw_family, picture_pyramid
+from datasets.synthetic.pictures import SIZE, draw_family, picture_pyramid
 from datasets.synthetic.rig import generator
 from datasets.synthetic.room import random_room
 from datasets.synthetic.walks import WALKS, WalkError, random_walk, with_seen_ranges
@@ -42,7 +42,7 @@ def render_place(
     """
     kind = kind_of(seed, style)
     place, cameras = _walked(seed, kind, walk, (width, height, views))
-    pyramid = _pictures(seed, photographs)
+    pyramid = _pictures(seed, place.solids, photographs)
     lamps = np.concatenate([_light(generator("light", seed, light), place) for light in lights])
     columns, rows = np.arange(float(width)), np.arange(float(height))
     colors, depths = [], []
@@ -73,13 +73,20 @@ def _walked(seed: int, kind: str, walk: str, size: tuple[int, int, int]) -> tupl
     raise DataError(f"scene {seed}: {last}; use another seed, or sides of similar length")
 
 
-def _pictures(seed: int, photographs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The pyramid of a place's pictures, in the order of FAMILIES; photographs replace paintings, but for one."""
-    rng = generator("pictures", seed)
-    pictures = [draw_family(rng, family) for family, count in FAMILIES.items() for _ in range(count)]
-    if photographs:
-        for k in range(1, FAMILIES["leaves"]):
-            pictures[k] = photographs[rng.integers(len(photographs))]
+def _pictures(seed: int, solids: np.ndarray, photographs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The pyramid of a place's pictures, in the order of FAMILIES; photographs replace paintings, but for one. Those
+    that no solid shows stay black."""
+    shown = set(solids["picture"][solids["pattern"] == render.PICTURE].tolist())
+    families = [family for family, count in FAMILIES.items() for _ in range(count)]
+    pictures = []
+    for k, family in enumerate(families):
+        rng = generator("pictures", seed, k)  # its own: a picture does not depend on which others are drawn
+        if k not in shown:
+            pictures.append(np.zeros((SIZE, SIZE, 3), np.uint8))
+        elif photographs and family == "leaves" and k > 0:
+            pictures.append(photographs[rng.integers(len(photographs))])
+        else:
+            pictures.append(draw_family(rng, family))
     return picture_pyramid(pictures)
 
 

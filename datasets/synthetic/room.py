@@ -36,7 +36,7 @@ _DOWN = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # a horizontal plane's a
 
 def random_room(rng: np.random.Generator) -> Place:
     """A room with what stands and hangs in it."""
-    half = np.array([rng.uniform(1400, 3600), rng.uniform(1500, 4200)])
+    half = np.array([rng.uniform(1400, 3600), rng.uniform(1800, 5200)])
     height = rng.uniform(2300, 3200)
     backgrounds = _shell(rng, half, height)
     groups: list[Group] = []

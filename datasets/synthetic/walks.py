@@ -20,7 +20,7 @@ _GRID = (24, 18)  # pixels of the previews by which walks are judged
 _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 5.0, 2.0, 12.0  # degrees between the rays of a pair
 _RATIO = (1.6, 10.0)  # least and greatest ratio of far to near in a view, between the percentiles below
 _PERCENTILES = (1, 99)
-_LEAST_SHARED = 0.15
+_LEAST_SHARED = 0.12
 _HIDDEN = 1.1  # what lies farther than so many times the depth seen there is hidden
 
 
@@ -59,10 +59,10 @@ def _walk(
     right /= np.linalg.norm(right) + 1e-9
     # Steps in parts of the distance to what is looked at; turns in degrees, of the whole camera, from view to view.
     low, high, turn = {
-        "video": (0.03, 0.16, 9.0),
-        "ahead": (0.03, 0.13, 4.0),
-        "turn": (0.03, 0.12, 14.0),
-        "along": (0.06, 0.24, 8.0),
+        "video": (0.03, 0.22, 12.0),
+        "ahead": (0.04, 0.16, 6.0),
+        "turn": (0.04, 0.16, 16.0),
+        "along": (0.07, 0.28, 10.0),
         "orbit": (0.07, 0.3, 3.0),
     }[kind]
     step = calm * away * np.exp(rng.uniform(np.log(low), np.log(high)))
