@@ -2,6 +2,7 @@
 
     python tools/make_synthetic.py --outdir DIR --layout train --scenes 64
     python tools/make_synthetic.py --outdir DIR --layout test --scenes 4 --first_seed 1000
+    python tools/make_synthetic.py --outdir DIR --layout test --style room --views 7 --width 384 --height 288
 
 Scene k is called scan<first_seed + k> and is made from that seed, so the same name always is the same scene.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
+from datasets.synthetic.kinds import PLACE_STYLES, RIGS_OF_PLACES
 from datasets.synthetic.rig import RIGS
 from tools.runtime.program import Formatter, Progress, int_list, positive_int, run_program
 
@@ -29,12 +31,16 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--lights", type=int_list, default="3,6", help="lights 0..6; test layout: only the first one")
     parser.add_argument(
         "--style",
-        choices=("plain", "rich"),
+        choices=("plain", "rich", *PLACE_STYLES),
         default="plain",
-        help="rich: pictures on surfaces, highlights, thin parts, poor texture, a camera with noise and exposure",
+        help="rich: pictures on surfaces, highlights, thin parts, poor texture, a camera with noise and exposure; "
+        "room, outdoor, mixed (by the seed): places that a camera is carried through (test layout)",
     )
     parser.add_argument(
-        "--rig", choices=(*RIGS, "any"), default="ring", help="cameras; the training layout's are always a ring"
+        "--rig",
+        choices=(*RIGS, *RIGS_OF_PLACES, "any"),
+        help=f"cameras: {', '.join(RIGS)} (ring if not given; the training layout's always are), in places "
+        f"{', '.join(RIGS_OF_PLACES)} (any if not given)",
     )
     parser.add_argument("--photographs", help="folder of photographs to paper rich scenes with, besides drawn pictures")
     parser.add_argument("--list", help="scan list to write (<outdir>/scans.txt if not given)")
@@ -46,10 +52,16 @@ def parse_flags() -> argparse.Namespace:
         parser.error(f"--lights takes numbers in 0..{LIGHTS - 1}")
     if min(flags.first_seed, flags.rig_seed) < 0:
         parser.error("--first_seed and --rig_seed start at 0")
+    in_place = flags.style in PLACE_STYLES
+    flags.rig = flags.rig or ("any" if in_place else "ring")
+    if flags.rig not in ((*RIGS_OF_PLACES, "any") if in_place else (*RIGS, "any")):
+        parser.error(f"--rig {flags.rig} does not go with --style {flags.style}")
+    if flags.layout == "train" and in_place:
+        parser.error(f"--style {flags.style}: every scene has cameras of its own; use --layout test")
     if flags.layout == "train" and flags.rig != "ring":
         parser.error("--rig: the training layout's cameras are a ring, shared by all scenes; use --layout test")
-    if flags.photographs and flags.style != "rich":
-        parser.error("--photographs needs --style rich")
+    if flags.photographs and flags.style == "plain":
+        parser.error("--photographs does not go with --style plain")
     if flags.layout == "train" and (flags.width % 4 or flags.height % 4):
         parser.error("--width and --height must be multiples of 4: training cameras are stored at a quarter of them")
     return flags
@@ -64,7 +76,8 @@ def main() -> None:
     scans = {f"scan{seed}": seed for seed in range(flags.first_seed, flags.first_seed + flags.scenes)}
     size = (flags.width, flags.height, flags.views)
     photographs = tuple(load_pictures(flags.photographs)) if flags.photographs else ()
-    look = Look(flags.style == "rich", flags.rig, photographs)
+    place = flags.style if flags.style in PLACE_STYLES else ""
+    look = Look(flags.style == "rich", flags.rig, photographs, place)
     with contextlib.closing(Progress(len(scans), "synthetic", unit="scene")) as progress:
         if flags.layout == "train":
             done = (lambda _: progress.step(), look)

@@ -25,6 +25,13 @@ def draw_picture(rng: np.random.Generator) -> np.ndarray:
     return families[rng.choice(len(families), p=[0.45, 0.2, 0.1, 0.15, 0.1])](rng)
 
 
+def draw_family(rng: np.random.Generator, family: str) -> np.ndarray:
+    """A picture of a family: "leaves", "masonry" (without windows), "page", "planks" or "plaster"."""
+    if family == "masonry":
+        return _wall(rng, windows=False)
+    return {"leaves": _leaves, "page": _page, "planks": _planks, "plaster": _plaster}[family](rng)
+
+
 def load_pictures(folder: PathLike) -> list[np.ndarray]:
     """The middle squares of the photographs in a folder (JPEG, PNG), by name; those under 128 pixels are left out.
 
@@ -116,8 +123,8 @@ def _shading(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, radius: f
     return 1 + rng.uniform(0.05, 0.3) * np.sign(np.sin(2 * np.pi * along / period))
 
 
-def _wall(rng: np.random.Generator) -> np.ndarray:
-    """Masonry in rows, with windows in a regular grid on some."""
+def _wall(rng: np.random.Generator, windows: bool | None = None) -> np.ndarray:
+    """Masonry in rows, with windows in a regular grid on some, on all or on none."""
     stone, joint, glass, frame = _palette(rng, 4)
     canvas = np.full((SIZE, SIZE, 3), joint, np.float32)
     row = int(rng.integers(10, 40))
@@ -129,7 +136,7 @@ def _wall(rng: np.random.Generator) -> np.ndarray:
             color = stone * rng.normal(1, 0.08) + rng.normal(0, 4, 3)
             canvas[top + gap : top + row, max(0, int(left) + gap) : max(0, int(left + width))] = color
             left += width
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 if windows is None else windows:
         pitch = rng.integers(90, 180, 2)
         half = (pitch * rng.uniform(0.18, 0.3)).astype(int)
         for y in range(int(pitch[1] // 2), SIZE, int(pitch[1])):

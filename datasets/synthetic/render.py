@@ -1,4 +1,5 @@
-"""A small ray caster for the procedural scenes: exact depth, solid textures, Lambert shading with cast shadows.
+"""A small ray caster for the procedural scenes: exact depth, solid textures, Lambert shading with cast shadows, lamps,
+mirroring floors.
 
 Every solid is a unit primitive behind an affine map `unit_T_world`, so a ray keeps its parameter t from the world to
 the primitive. Rays have camera direction (x, y, 1): t is the depth along the optical axis. All lengths are in mm.
@@ -40,12 +41,29 @@ SOLID = np.dtype(
         ("gloss", np.float64),  # strength of highlights
         ("shine", np.float64),  # exponent of highlights: the larger, the smaller they are
         ("salt", np.int64),  # makes the noise of each solid its own
+        ("mirror", np.float64),  # share of light that is mirrored at grazing sight; 0: none
+        ("glow", np.float64),  # above 0: shines by itself, so many times its colour, whatever the light
+        ("members", np.int64),  # so many solids from this one on lie in the group's sphere; 0: no group starts here
+        ("group_centre", np.float64, 3),  # of that sphere
+        ("group_reach", np.float64),  # mm, its radius
     ],
     align=True,
 )
 
-# One light: unit direction towards it, its RGB strength, RGB ambient strength.
-LIGHT = np.dtype([("direction", np.float64, 3), ("strength", np.float64, 3), ("ambient", np.float64, 3)], align=True)
+# One light of a scene: a sun, ambient light, and up to two lamps.
+LIGHT = np.dtype(
+    [
+        ("direction", np.float64, 3),  # unit, towards the sun
+        ("strength", np.float64, 3),  # RGB, of the sun
+        ("ambient", np.float64, 3),  # RGB
+        ("above", np.float64),  # how much more of it falls on what faces up (-y), and less on what faces down
+        ("corners", np.float64),  # 0..1, how much of it planes of the background take from what is next to them
+        ("lamps", np.float64, (2, 6)),  # place in mm and RGB strength at LAMP_REACH; strength 0: no lamp
+    ],
+    align=True,
+)
+LAMP_REACH = 1500.0  # mm
+CORNER_REACH = 300.0  # mm
 
 
 # error_model="numpy": a division by zero gives inf, which the slab test wants, instead of an exception.
@@ -148,26 +166,50 @@ def _hit(kind, o, d):
 
 
 @kernel
-def _may_hit(solid, o, d, dd):
-    """Whether the ray passes through the sphere about the solid; dd is d · d."""
-    v = (solid.centre[0] - o[0], solid.centre[1] - o[1], solid.centre[2] - o[2])
+def _may_hit(centre, reach, o, d, dd):
+    """Whether the line through o along d passes through a sphere; dd is d · d."""
+    v = (centre[0] - o[0], centre[1] - o[1], centre[2] - o[2])
     vd = _dot(v, d)
-    return _dot(v, v) * dd - vd * vd < solid.reach * solid.reach * dd
+    return _dot(v, v) * dd - vd * vd < reach * reach * dd
 
 
 @kernel
-def _nearest(solids, shadow, origin, direction):
-    """(t, index, unit-primitive normal) of the first solid that the ray meets; without backgrounds for a shadow."""
+def _nearest(solids, origin, direction):
+    """(t, index, unit-primitive normal) of the first solid that the ray meets."""
     t_best, best, normal = math.inf, -1, (0.0, 0.0, 0.0)
     dd = _dot(direction, direction)
-    for i in range(len(solids)):
+    i = 0
+    while i < len(solids):
         solid = solids[i]
-        if _may_hit(solid, origin, direction, dd) and not (shadow and solid.is_background):
+        if solid.members and not _may_hit(solid.group_centre, solid.group_reach, origin, direction, dd):
+            i += solid.members
+            continue
+        if _may_hit(solid.centre, solid.reach, origin, direction, dd):
             o, d = _point(solid.unit_T_world, origin), _vector(solid.unit_T_world, direction)
             t, nx, ny, nz = _hit(solid.kind, o, d)
             if 1e-9 < t < t_best:
                 t_best, best, normal = t, i, (nx, ny, nz)
+        i += 1
     return t_best, best, normal
+
+
+@kernel
+def _blocked(solids, origin, direction, limit):
+    """Whether the ray meets a solid before t = limit that casts a shadow: backgrounds and what glows do not."""
+    dd = _dot(direction, direction)
+    i = 0
+    while i < len(solids):
+        solid = solids[i]
+        if solid.members and not _may_hit(solid.group_centre, solid.group_reach, origin, direction, dd):
+            i += solid.members
+            continue
+        casts = not solid.is_background and solid.glow == 0.0
+        if casts and _may_hit(solid.centre, solid.reach, origin, direction, dd):
+            o, d = _point(solid.unit_T_world, origin), _vector(solid.unit_T_world, direction)
+            if 1e-9 < _hit(solid.kind, o, d)[0] < limit:
+                return True
+        i += 1
+    return False
 
 
 @kernel
@@ -380,25 +422,91 @@ def _highlight(solid, to_light, normal, direction):
 
 
 @kernel
-def _add_color(solids, pictures, lights, origin, direction, focal, out):
-    """Add the colour that a ray sees under every light to out [m, 3]."""
-    t, i, normal = _nearest(solids, False, origin, direction)
-    world = _along(origin, direction, t)
-    nx, ny, nz = _world_normal(solids[i].unit_T_world, normal, direction)
-    slant = abs(nx * direction[0] + ny * direction[1] + nz * direction[2]) / math.sqrt(_dot(direction, direction))
-    albedo = _albedo(solids[i], pictures, world, (nx, ny, nz), 0.7 * t / focal / max(slant, 0.35))
+def _corner_shade(solids, world, corners):
+    """Which share of the ambient light reaches a point next to planes of the background, which come first."""
+    share = 1.0
+    for solid in solids:
+        if not solid.is_background:
+            break
+        if solid.kind == PLANE:
+            distance = _point(solid.unit_T_world, world)[2] / CORNER_REACH
+            if distance * distance > 1e-9:  # not the plane that the point lies on
+                share *= 1.0 - corners / (1.0 + distance * distance)
+    return share
+
+
+@kernel
+def _lamp_light(solids, lamp, start, normal):
+    """How much of a lamp's strength falls on a surface point that `start` lies just above."""
+    to_lamp = (lamp[0] - start[0], lamp[1] - start[1], lamp[2] - start[2])
+    cosine = _dot(to_lamp, normal)
+    if cosine <= 0.0:
+        return 0.0
+    squared = _dot(to_lamp, to_lamp)
+    light = cosine / math.sqrt(squared) * LAMP_REACH * LAMP_REACH / (0.1 * LAMP_REACH * LAMP_REACH + squared)
+    return 0.15 * light if _blocked(solids, start, to_lamp, 0.97) else light
+
+
+@kernel
+def _add_shaded(solids, pictures, lights, hit, seen, weight, out):
+    """Add the colour of a surface point under every light, times `weight`, to out [m, 3].
+
+    hit: (index of the solid, its unit normal, the world point); seen: (the ray's direction, the pixel's footprint in
+    mm).
+    """
+    i, normal, world = hit
+    direction, footprint = seen
+    nx, ny, nz = normal
+    solid = solids[i]
+    albedo = _albedo(solid, pictures, world, normal, footprint)
+    start = (world[0] + 0.05 * nx, world[1] + 0.05 * ny, world[2] + 0.05 * nz)
     for m in range(len(lights)):
         light = lights[m]
+        if solid.glow > 0.0:
+            for c in range(3):
+                out[m, c] += weight * solid.glow * albedo[c]
+            continue
         to_light = (light.direction[0], light.direction[1], light.direction[2])
         lambert, mirrored = max(0.0, nx * to_light[0] + ny * to_light[1] + nz * to_light[2]), 0.0
         if lambert > 0.0:
-            if solids[i].gloss > 0.0:
-                mirrored = _highlight(solids[i], to_light, (nx, ny, nz), direction)
-            start = (world[0] + 0.05 * nx, world[1] + 0.05 * ny, world[2] + 0.05 * nz)
-            if _nearest(solids, True, start, to_light)[1] >= 0:
+            if solid.gloss > 0.0:
+                mirrored = _highlight(solid, to_light, normal, direction)
+            if _blocked(solids, start, to_light, math.inf):
                 lambert, mirrored = 0.35 * lambert, 0.0
+        share = 1.0 - light.above * ny
+        if light.corners > 0.0:
+            share *= _corner_shade(solids, world, light.corners)
         for c in range(3):
-            out[m, c] += albedo[c] * (light.ambient[c] + light.strength[c] * lambert) + light.strength[c] * mirrored
+            lit = albedo[c] * (share * light.ambient[c] + light.strength[c] * lambert) + light.strength[c] * mirrored
+            out[m, c] += weight * lit
+        for lamp in light.lamps:
+            if lamp[3] > 0.0:
+                falling = weight * _lamp_light(solids, lamp, start, normal)
+                for c in range(3):
+                    out[m, c] += albedo[c] * lamp[3 + c] * falling
+
+
+@kernel
+def _add_color(solids, pictures, lights, origin, direction, focal, out):
+    """Add the colour that a ray sees under every light to out [m, 3]."""
+    t, i, unit_normal = _nearest(solids, origin, direction)
+    world = _along(origin, direction, t)
+    normal = _world_normal(solids[i].unit_T_world, unit_normal, direction)
+    slant = abs(_dot(normal, direction)) / math.sqrt(_dot(direction, direction))
+    seen = (direction, 0.7 * t / focal / max(slant, 0.35))
+    _add_shaded(solids, pictures, lights, (i, normal, world), seen, 1.0, out)
+    if solids[i].mirror > 0.0:
+        # Schlick's law: hardly anything from above, nearly everything at grazing sight.
+        weight = solids[i].mirror * (0.1 + 0.9 * (1.0 - slant) ** 4)
+        turned = -2.0 * _dot(normal, direction)
+        direction = _along(direction, normal, turned)
+        origin = _along(world, normal, 0.05)
+        t_next, i, unit_normal = _nearest(solids, origin, direction)
+        if i >= 0:
+            world = _along(origin, direction, t_next)
+            normal = _world_normal(solids[i].unit_T_world, unit_normal, direction)
+            seen = (direction, 1.4 * (t + t_next) / focal)
+            _add_shaded(solids, pictures, lights, (i, normal, world), seen, weight, out)
 
 
 @kernel
@@ -411,15 +519,14 @@ def _ray(rays, x, y):
 
 
 @kernel
-def render_images(solids, pictures, lights, rays, focal, width, height, samples):
-    """RGB uint8 [m, H, W, 3] under every light, samples x samples rays per pixel; focal in pixels.
-
-    `rays` is the camera's `world_T_img`.
+def render_colors(solids, pictures, lights, rays, focal, width, height, samples):
+    """RGB float64 [m, H, W, 3] under every light, 1 for white and more for what is brighter: the mean of samples x
+    samples of the camera's `rays` (its `world_T_img`) per pixel; focal in pixels.
 
     `pictures` is a pyramid of float32 [P, S, S, 3] in 0..1, each level half the size of the one before, of two levels
     at least.
     """
-    images = np.zeros((len(lights), height, width, 3), np.uint8)
+    colors = np.zeros((len(lights), height, width, 3))
     origin = (rays[0, 3], rays[1, 3], rays[2, 3])
     out = np.zeros((len(lights), 3))
     for y in range(height):
@@ -431,7 +538,17 @@ def render_images(solids, pictures, lights, rays, focal, width, height, samples)
                 _add_color(solids, pictures, lights, origin, _ray(rays, u, v), focal, out)
             for m in range(len(out)):
                 for c in range(3):
-                    images[m, y, x, c] = int(min(255.0, 255.0 * out[m, c] / (samples * samples) + 0.5))
+                    colors[m, y, x, c] = out[m, c]
+    return colors / (samples * samples)
+
+
+@kernel
+def render_images(solids, pictures, lights, rays, focal, width, height, samples):
+    """RGB uint8 [m, H, W, 3]: `render_colors` cut off at white."""
+    colors = render_colors(solids, pictures, lights, rays, focal, width, height, samples)
+    images = np.zeros(colors.shape, np.uint8)
+    for m, y, x, c in np.ndindex(colors.shape):
+        images[m, y, x, c] = int(min(255.0, 255.0 * colors[m, y, x, c] + 0.5))
     return images
 
 
@@ -445,5 +562,5 @@ def render_depth(solids, rays, xs, ys):
     origin = (rays[0, 3], rays[1, 3], rays[2, 3])
     for j in range(len(ys)):
         for i in range(len(xs)):
-            depth[j, i] = _nearest(solids, False, origin, _ray(rays, xs[i], ys[j]))[0]
+            depth[j, i] = _nearest(solids, origin, _ray(rays, xs[i], ys[j]))[0]
     return depth

@@ -57,7 +57,7 @@ def _ring(rng: np.random.Generator, width: int, height: int, views: int) -> list
         tilt_x, tilt_y = tilt * np.array([np.cos(turn), np.sin(turn)]) + rng.uniform(-0.012, 0.012, 2)
         position = DISTANCE * rng.uniform(0.985, 1.015) * _toward(tilt_x, tilt_y)
         target = rng.uniform(-8, 8, 3)
-        cameras.append(_looking_at(K, position, target, roll=rng.normal(0, 0.04)))
+        cameras.append(looking_at(K, position, target, roll=rng.normal(0, 0.04)))
     return cameras
 
 
@@ -68,7 +68,7 @@ def _arc(rng: np.random.Generator, width: int, height: int, views: int) -> list[
     cameras = []
     for turn in np.clip(turns, -1.0, 1.0):
         position = DISTANCE * rng.uniform(0.9, 1.1) * _toward(turn, rng.uniform(-0.1, 0.1))
-        cameras.append(_looking_at(K, position, rng.uniform(-40, 40, 3), roll=rng.normal(0, 0.04)))
+        cameras.append(looking_at(K, position, rng.uniform(-40, 40, 3), roll=rng.normal(0, 0.04)))
     return cameras
 
 
@@ -80,7 +80,7 @@ def _path(rng: np.random.Generator, width: int, height: int, views: int) -> list
     cameras = []
     for k in range(views):
         position = middle + (k - (views - 1) / 2) * step + rng.normal(0, 6, 3)
-        cameras.append(_looking_at(K, position, rng.uniform(-50, 50, 3), roll=rng.normal(0, 0.06)))
+        cameras.append(looking_at(K, position, rng.uniform(-50, 50, 3), roll=rng.normal(0, 0.06)))
     return cameras
 
 
@@ -89,7 +89,7 @@ def _toward(tilt_x: float, tilt_y: float) -> np.ndarray:
     return np.array([np.sin(tilt_x), np.sin(tilt_y) * np.cos(tilt_x), -np.cos(tilt_x) * np.cos(tilt_y)])
 
 
-def _looking_at(K: np.ndarray, position: np.ndarray, target: np.ndarray, roll: float) -> Camera:
+def looking_at(K: np.ndarray, position: np.ndarray, target: np.ndarray, roll: float) -> Camera:
     """A camera at a position (mm, world) that looks at a target; the image's x axis is near the world's."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross([-np.sin(roll), np.cos(roll), 0.0], forward)

@@ -18,8 +18,10 @@ from datasets.formats.pfm import write_pfm
 from datasets.io import write_camera, write_pairs
 from datasets.synthetic import render
 from datasets.synthetic.pictures import draw_picture, picture_pyramid
+from datasets.synthetic.places import render_place
 from datasets.synthetic.rig import RIGS, best_angle, generator, make_rig, rank_sources
 from datasets.synthetic.scene import SceneError, Style, random_light, random_solids
+from datasets.synthetic.walks import pairs_by_overlap
 
 LIGHTS = 7
 SAMPLES = 2  # colours are averaged over 2 x 2 rays per pixel
@@ -29,7 +31,8 @@ _DRAWN = 8  # pictures drawn for a rich scene
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """A rendered scene: `cameras` of V views (K for the full image), `images` per light, uint8 RGB [V, H, W, 3], and
-    `depths`, float32 [V, H, W] mm along the optical axis at the pixel centres, all inside the cameras' depth range."""
+    `depths`, float32 [V, H, W] mm along the optical axis at the pixel centres, all inside the cameras' depth range; in
+    places 0 for the sky, and a few outside the range."""
 
     cameras: list[Camera]
     images: dict[int, np.ndarray]
@@ -43,12 +46,14 @@ class Look:
     rich: papered with pictures, glossy, with thin parts, some with hardly any texture, taken by a camera with changing
     exposure, noise and JPEG losses; otherwise plain: procedural patterns and a perfect camera. rig: a kind of
     `rig.RIGS`, or "any" for one that the scene's seed chooses. photographs: uint8 [SIZE, SIZE, 3], for rich
-    scenes besides the pictures they draw.
+    scenes and places besides the pictures they draw. place: one of `kinds.PLACE_STYLES` for rooms and the open air, always
+    rich, whose rig is one of `kinds.RIGS_OF_PLACES` or "any"; empty for things on a ground.
     """
 
     rich: bool = False
     rig: str = "ring"
     photographs: tuple[np.ndarray, ...] = ()
+    place: str = ""
 
     def rig_of(self, seed: int) -> str:
         """The kind of rig of the scene of a seed."""
@@ -73,6 +78,8 @@ def render_scene(
     """
     if not lights or not set(lights) <= set(range(LIGHTS)):
         raise DataError(f"lights {list(lights)}: a scene needs at least one, out of 0..{LIGHTS - 1}")
+    if look.place:
+        return Scene(*render_place(seed, width, height, views, lights, look.place, look.rig, look.photographs))
     rig = look.rig_of(seed)
     cameras = make_rig(seed if rig_seed is None else rig_seed, width, height, views, rig)
     pictures = _pictures(seed, look)
@@ -165,8 +172,9 @@ def write_training_layout(
     All scans share the ring of `rig_seed`, as the layout wants. Camera files hold intrinsics at a quarter of the image
     size. `done` is called with a scan's name when it is complete.
     """
-    if look.rig != "ring":
-        raise DataError(f"the training layout's cameras are shared by all scenes; a rig of kind {look.rig} is not")
+    if look.rig != "ring" or look.place:
+        kind = f"of kind {look.rig}" + (" through a place" if look.place else "")
+        raise DataError(f"the training layout's cameras are shared by all scenes; a rig {kind} is not")
     root = Path(root)
     cameras = make_rig(rig_seed, width, height, views)
     write_pairs(root / "Cameras" / "pair.txt", rank_sources(cameras))
@@ -202,7 +210,11 @@ def write_test_layout(
     for scan, seed in scans.items():
         folder = Path(root) / check_scan_name(scan, root)
         scene = render_scene(seed, width, height, views, (light,), look=look)
-        write_pairs(folder / "pair.txt", rank_sources(scene.cameras, best_angle(look.rig_of(seed))))
+        if look.place:
+            pairs = pairs_by_overlap(scene.cameras, scene.depths, width, height)
+        else:
+            pairs = rank_sources(scene.cameras, best_angle(look.rig_of(seed)))
+        write_pairs(folder / "pair.txt", pairs)
         for view, camera in enumerate(scene.cameras):
             write_camera(folder / "cams" / f"{view:08d}_cam.txt", camera)
             write_image(folder / "images" / f"{view:08d}.jpg", scene.images[light][view], quality=95)

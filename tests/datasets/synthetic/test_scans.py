@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers import run_program, succeed
 
 from datasets.camera import Camera
 from datasets.files import DataError, read_scan_list
@@ -15,7 +16,6 @@ from datasets.io import read_camera, read_pairs
 from datasets.synthetic import render
 from datasets.synthetic.rig import make_rig, rank_sources
 from datasets.synthetic.scans import Scene, render_scene, write_scan_list, write_test_layout, write_training_layout
-from tools import make_synthetic
 
 WIDTH, HEIGHT, VIEWS = 160, 128, 6
 SEEDS = (1, 2, 3, 4)
@@ -245,14 +245,12 @@ def test_scan_name_stays_in_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_program_writes_scenes_and_their_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_writes_scenes_and_their_list(tmp_path: Path) -> None:
     flags = ["--scenes", "2", "--first_seed", "5", "--views", "3", "--width", "40", "--height", "32", "--lights", "3"]
-    monkeypatch.setattr("sys.argv", ["make_synthetic", "--outdir", str(tmp_path / "train"), *flags])
-    make_synthetic.main()
+    succeed(run_program("tools/make_synthetic.py", "--outdir", tmp_path / "train", *flags))
     assert read_scan_list(tmp_path / "train" / "scans.txt") == ["scan5", "scan6"]
     assert len(list((tmp_path / "train" / "Rectified" / "scan6_train").iterdir())) == 3
     paths = ["--outdir", str(tmp_path / "test"), "--list", str(tmp_path / "list.txt"), "--layout", "test"]
-    monkeypatch.setattr("sys.argv", ["make_synthetic", *paths, *flags])
-    make_synthetic.main()
+    succeed(run_program("tools/make_synthetic.py", *paths, *flags))
     assert read_scan_list(tmp_path / "list.txt") == ["scan5", "scan6"]
     assert (tmp_path / "test" / "scan6" / "pair.txt").is_file()
