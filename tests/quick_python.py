@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 PRELOADED = (
     "tools.training.trainer",
     "tools.training.setup",
-    "tools.predict",
-    "tools.check_and_encode",
+    "tools.prediction.predictor",
+    "fusion.labels",
     "models.losses",
     "fusion.filters",
 )
