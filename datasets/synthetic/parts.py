@@ -57,9 +57,9 @@ class Place:
     """A scene without cameras, lengths in mm, y down, the ground at y = 0.
 
     solids: SOLID records; half: half-sizes [2] (x, z) of the ground about the origin where people walk; eyes: least and
-    greatest height of cameras; targets: points [n, 3] worth looking at; lamps: places [n, 3]; walks: kinds of
-    `kinds.RIGS_OF_PLACES` that suit it, all where empty; nearest: nothing comes nearer to a camera, mm; limit: what is deeper
-    has no known depth, mm; open_air: lit by sky and sun.
+    greatest height of cameras; targets: points [n, 3] worth looking at; lamps: places [n, 3]; walks: those of
+    `kinds.RIGS_OF_PLACES` that suit it, all where empty; nearest: nothing comes nearer to a camera, mm; limit: what is
+    deeper has no known depth, mm; open_air: lit by sky and sun.
     """
 
     solids: np.ndarray

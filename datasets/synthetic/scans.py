@@ -46,8 +46,8 @@ class Look:
     rich: papered with pictures, glossy, with thin parts, some with hardly any texture, taken by a camera with changing
     exposure, noise and JPEG losses; otherwise plain: procedural patterns and a perfect camera. rig: a kind of
     `rig.RIGS`, or "any" for one that the scene's seed chooses. photographs: uint8 [SIZE, SIZE, 3], for rich
-    scenes and places besides the pictures they draw. place: one of `kinds.PLACE_STYLES` for rooms and the open air, always
-    rich, whose rig is one of `kinds.RIGS_OF_PLACES` or "any"; empty for things on a ground.
+    scenes and places besides the pictures they draw. place: one of `kinds.PLACE_STYLES` for rooms and the open air,
+    always rich, whose rig is one of `kinds.RIGS_OF_PLACES` or "any"; empty for things on a ground.
     """
 
     rich: bool = False
