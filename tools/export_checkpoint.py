@@ -2,8 +2,9 @@
 
     python tools/export_checkpoint.py --loadckpt LOG/model_000003.ckpt --out student.ckpt
 
-The file holds "epoch", "model" and, for a student, "read_out" in the official format, about a third of the size. It
-predicts the same and can start another training (--loadckpt), but not be resumed from.
+The file holds "epoch" and "model" in the official format, and "network", what the network is: about a third of the
+size. It predicts the same and can start another training (--loadckpt), but not be resumed from. With --spacing it tells
+another spacing of depth hypotheses than the one it was trained with, to all who load it.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import io
 import _checkout  # noqa: F401
 
 from datasets.files import write_bytes
+from models.settings import SPACINGS
 from tools.runtime.program import Formatter, run_program
 
 
@@ -20,15 +22,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--loadckpt", required=True, help="checkpoint of a teacher or a student")
     parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument("--spacing", choices=SPACINGS, help="the spacing that the file tells (default: as it was told)")
     args = parser.parse_args()
 
     import torch
 
     from models.checkpoint import load_model, read_checkpoint
 
-    load_model(args.loadckpt)  # raises for a file that cannot predict
+    settings = load_model(args.loadckpt, spacing=args.spacing).settings  # raises for a file that cannot predict
     content = read_checkpoint(args.loadckpt)
-    kept = {name: content[name] for name in ("epoch", "model", "network", "read_out") if name in content}
+    kept = {name: content[name] for name in ("epoch", "model") if name in content} | {"network": settings.stored()}
     buffer = io.BytesIO()
     torch.save(kept, buffer)
     write_bytes(args.out, buffer.getvalue())
