@@ -76,7 +76,7 @@ def table(rng: np.random.Generator) -> Group:
                 rod([a, -height + thick, b], [a + spread * np.sign(a), 0, b + spread * np.sign(b)], radius, leg)
                 for a, b in corners
             ]
-    return parts + things(rng, width, depth, height, 8)
+    return parts + things(rng, width, depth, height, 12)
 
 
 def chair(rng: np.random.Generator) -> Group:

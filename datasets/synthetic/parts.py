@@ -173,7 +173,7 @@ def shades(color: np.ndarray, contrast: float) -> np.ndarray:
     return np.array([color * (1 - contrast), color * (1 + contrast), color])
 
 
-def bare(rng: np.random.Generator, color: np.ndarray, grain: float = 0.02) -> Paint:
+def bare(rng: np.random.Generator, color: np.ndarray, grain: float = 0.035) -> Paint:
     """One colour with a faint grain: painted walls, plastic, lacquer."""
     return Paint(
         shades(color, 0.01), grain=grain * rng.uniform(0.2, 1.5), grain_period=rng.uniform(20, 400), shine=40.0
@@ -195,15 +195,15 @@ def lacquered(paint: Paint, rng: np.random.Generator, most: float = 0.4) -> Pain
 
 def wood(rng: np.random.Generator) -> Paint:
     """Boards, or wood without any visible grain."""
-    if rng.random() < 0.55:
-        return picture_of(rng, "planks", rng.uniform(300, 1500))
+    if rng.random() < 0.8:
+        return picture_of(rng, "planks", rng.uniform(300, 1500), 0.1)
     return bare(rng, warm_tone(rng, 0.2, 0.85), 0.06)
 
 
 def furniture_paint(rng: np.random.Generator) -> Paint:
     """Wood, white or black lacquer, or a colour; mostly with little texture."""
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.55:
         paint = wood(rng)
     elif kind < 0.7:
         paint = bare(rng, tone(rng, 0.75, 0.95, 0.05))
@@ -217,13 +217,15 @@ def furniture_paint(rng: np.random.Generator) -> Paint:
 def cloth(rng: np.random.Generator) -> Paint:
     """Covers, carpets and curtains."""
     color = tone(rng, 0.15, 0.8, 0.6)
-    pattern = int(rng.choice([render.PLAIN, render.BLOTCHES, render.STRIPES, render.CHECKS], p=[0.6, 0.2, 0.1, 0.1]))
+    pattern = int(
+        rng.choice([render.PLAIN, render.BLOTCHES, render.STRIPES, render.CHECKS], p=[0.45, 0.25, 0.15, 0.15])
+    )
     return Paint(
-        shades(color, rng.uniform(0.02, 0.25)),
+        shades(color, rng.uniform(0.05, 0.4)),
         pattern,
         rng.uniform(8, 150),
-        grain=rng.uniform(0.02, 0.15),
-        grain_period=rng.uniform(4, 60),
+        grain=rng.uniform(0.05, 0.3),
+        grain_period=rng.uniform(8, 100),
     )
 
 

@@ -116,7 +116,7 @@ def _taken(rng: np.random.Generator, colors: np.ndarray, kind: str) -> np.ndarra
     height, width = colors.shape[1:3]
     dim = kind == "room" and rng.random() < 0.22
     aim = rng.uniform(0.17, 0.32) if dim else rng.uniform(0.35, 0.62)  # the median brightness of the scene
-    gamma, auto = rng.uniform(1.0, 1.35), rng.uniform(0.0, 0.6)
+    gamma, auto = rng.uniform(0.7, 1.2), rng.uniform(0.0, 0.6)
     tint, noise = rng.uniform(0.9, 1.1, 3), rng.uniform(0.5, 4.0) * (1.5 if dim else 0.7)
     soft, shaken = rng.uniform(0.0, 0.7), rng.random() < 0.4
     radius = np.hypot(*np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height)))

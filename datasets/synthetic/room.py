@@ -43,8 +43,8 @@ def random_room(rng: np.random.Generator) -> Place:
     for wall in range(4):
         groups += _on_wall(rng, wall, half, height)
     taken: list[tuple[float, float, float]] = []  # x, z and radius of what stands already
-    pieces = [(True, piece) for piece in rng.choice(len(AGAINST_WALLS), rng.integers(5, 13))]
-    pieces += [(False, piece) for piece in rng.choice(len(STANDING_FREE), rng.integers(1, 5))]
+    pieces = [(True, piece) for piece in rng.choice(len(AGAINST_WALLS), rng.integers(8, 18))]
+    pieces += [(False, piece) for piece in rng.choice(len(STANDING_FREE), rng.integers(2, 7))]
     for at_wall, piece in pieces:
         parts = (AGAINST_WALLS if at_wall else STANDING_FREE)[piece](rng)
         placed = _placed(rng, parts, half, at_wall, taken)
@@ -93,13 +93,13 @@ def _floor(rng: np.random.Generator) -> Paint:
 
 def _wall_paint(rng: np.random.Generator, white: np.ndarray) -> Paint:
     kind = rng.random()
-    if kind < 0.62:
+    if kind < 0.5:
         return bare(rng, white, 0.015)
-    if kind < 0.78:
+    if kind < 0.66:
         return bare(rng, tone(rng, 0.25, 0.9, 0.5), 0.03)
-    if kind < 0.88:
+    if kind < 0.8:
         return picture_of(rng, "plaster", rng.uniform(800, 3000))
-    if kind < 0.94:
+    if kind < 0.9:
         return picture_of(rng, "masonry", rng.uniform(1000, 2500))
     color = tone(rng, 0.4, 0.9, 0.3)
     return Paint(shades(color, rng.uniform(0.03, 0.15)), int(rng.choice([render.STRIPES, render.DOTS])), 200.0)
@@ -126,7 +126,7 @@ def _on_wall(rng: np.random.Generator, wall: int, half: np.ndarray, height: floa
             groups.append(_frame(rng, middle, width))
         elif kind < 0.8:
             groups.append(_small_things(rng, middle))
-        x += width + rng.uniform(100, 1100)
+        x += width + rng.uniform(100, 700)
     turn = wall * np.pi / 2
     return [moved(parts, turn, turn_about_y(turn) @ [0, 0, away]) for parts in groups]
 
