@@ -86,8 +86,6 @@ def _explained(error: Exception | None) -> Exception:
     if error is None:
         return DataError("another process of this run cannot load its samples; see its message")
     if str(error).startswith("DataLoader worker"):
-        what = str(error).splitlines()[0]
-        return DataError(
-            f"a process that loads samples has ended, mostly for lack of memory; lower --num_workers: {what}"
-        )
+        advice = "most often for lack of memory; lower --num_workers"
+        return DataError(f"a process that loads samples has ended, {advice}: {str(error).splitlines()[0]}")
     return error

@@ -55,7 +55,7 @@ def run_ranks(python: Path, *command: object, **settings: object) -> list:
 
 def last_checkpoint(folder: Path) -> dict:
     """Content of the newest checkpoint."""
-    return torch.load(max(folder.glob("model_*.ckpt")), weights_only=True)
+    return torch.load(max(folder.glob("model_[0-9]*.ckpt")), weights_only=True)
 
 
 # ---------------------------------------------------------------- gradients
@@ -264,7 +264,7 @@ def test_a_signal_at_any_moment_loses_nothing(quick_python, whole, tmp_path, mom
         time.sleep(random.choice([0, 0, 0.02, 0.2]))
     outcomes = [rank.communicate(timeout=60) for rank in ranks]
     made = read_scalars(log)["train/total"][-1, 0] if log.exists() and "train/total" in read_scalars(log) else 0
-    saved = last_checkpoint(log)["step"] if list(log.glob("model_*.ckpt")) else 0
+    saved = last_checkpoint(log)["step"] if list(log.glob("model_[0-9]*.ckpt")) else 0
     print(f"ended with {[rank.returncode for rank in ranks]}, {made} steps made, {saved} saved: {outcomes}")
     assert made == saved
     for rank in run_ranks(quick_python, *training, log, "--resume"):
