@@ -402,7 +402,7 @@ def test_full_disk_leaves_no_checkpoint(flags, tmp_path):
     """A checkpoint that does not fit is named, and nothing of it stays."""
     line = error_line(run_process("train_unsup.py", *flags, "--max_steps", 1, file_limit=2000))
     assert f"{MODEL}: cannot be written: File too large" in line
-    assert {path.suffix for path in (tmp_path / "log").iterdir()} <= {".json"} | {
+    assert {path.suffix for path in (tmp_path / "log").iterdir()} <= {".json", ".jsonl"} | {
         path.suffix for path in (tmp_path / "log").glob("events*")
     }
 
