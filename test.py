@@ -19,7 +19,6 @@ import torch
 from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from datasets.layouts.general import SingleScan
 from datasets.mvs import MVSDataset
 from datasets.results import cloud_path
 from fusion.builtin import fuse_scan
@@ -39,9 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument(
         "--dataset",
-        choices=("general_eval", "tanks", "blended"),
+        choices=("general_eval", "tanks", "blended", "as_written"),
         default="general_eval",
-        help="the test layout; with the camera files of Tanks and Temples; BlendedMVS",
+        help="the test layout; its camera files with depth_min depth_max; BlendedMVS; camera files at their word",
     )
     parser.add_argument("--testpath", help="folder of scans in the test layout")
     parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
@@ -99,7 +98,7 @@ def cloud_options(args: argparse.Namespace) -> CloudOptions:
 def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
     """The layout and the names of the scans to test."""
     if args.testpath_single_scene:
-        layout = SingleScan(args.testpath_single_scene)
+        layout = LAYOUTS[args.dataset].of_one_scan(args.testpath_single_scene)
         return layout, layout.scans("all")
     if not args.testpath:
         raise DataError("--testpath or --testpath_single_scene must say where the scans are")
