@@ -5,13 +5,22 @@ left out; a file that breaks off is refused.
 """
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datasets.files import DataError, PathLike, read_bytes, read_text, reason
+from datasets.formats.colmap_rows import (
+    COUNT,
+    MODELS,
+    binary_cameras,
+    binary_images,
+    binary_points,
+    text_cameras,
+    text_images,
+    text_points,
+)
 from datasets.photos.posed import (
     Lens,
     PosedPhoto,
@@ -26,35 +35,7 @@ from datasets.photos.posed import (
 from datasets.photos.remarks import Remarks
 from datasets.photos.rotation import rotation_of_quaternion
 
-# COLMAP's camera models by its numbers: name, parameters, and the model of datasets.photos.distortion.
-_MODELS = {
-    0: ("SIMPLE_PINHOLE", "f cx cy", "opencv"),
-    1: ("PINHOLE", "fx fy cx cy", "opencv"),
-    2: ("SIMPLE_RADIAL", "f cx cy k1", "opencv"),
-    3: ("RADIAL", "f cx cy k1 k2", "opencv"),
-    4: ("OPENCV", "fx fy cx cy k1 k2 p1 p2", "opencv"),
-    5: ("OPENCV_FISHEYE", "fx fy cx cy k1 k2 k3 k4", "fisheye"),
-    6: ("FULL_OPENCV", "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6", "opencv"),
-    7: ("FOV", "fx fy cx cy omega", "fov"),
-    8: ("SIMPLE_RADIAL_FISHEYE", "f cx cy k1", "fisheye"),
-    9: ("RADIAL_FISHEYE", "f cx cy k1 k2", "fisheye"),
-    10: ("THIN_PRISM_FISHEYE", "fx fy cx cy k1 k2 p1 p2 k3 k4 sx1 sy1", "thin_prism_fisheye"),
-    11: (
-        "RAD_TAN_THIN_PRISM_FISHEYE",
-        "fx fy cx cy k0 k1 k2 k3 k4 k5 p0 p1 s0 s1 s2 s3",
-        "rad_tan_thin_prism_fisheye",
-    ),
-    12: ("SIMPLE_DIVISION", "f cx cy k", "division"),
-    13: ("DIVISION", "fx fy cx cy k", "division"),
-    14: ("SIMPLE_FISHEYE", "f cx cy", "fisheye"),
-    15: ("FISHEYE", "fx fy cx cy", "fisheye"),
-    16: ("EUCM", "fx fy cx cy alpha beta", "eucm"),
-    17: ("EQUIRECTANGULAR", "w h", ""),  # the whole sphere, of which no pinhole image can be made
-}
-_BY_NAME = {name: (parameters.split(), model) for name, parameters, model in _MODELS.values()}
-_COUNT, _CAMERA = struct.Struct("<Q"), struct.Struct("<IiQQ")
-_IMAGE, _POINT = struct.Struct("<I7dI"), struct.Struct("<Q3d3BdQ")
-_OBSERVATION_SIZE = 24  # of a point in an image: x, y, the point's number
+_BY_NAME = {name: (parameters.split(), model) for name, parameters, model in MODELS.values()}
 _BROKEN = (ValueError, OverflowError, IndexError, struct.error)
 
 
@@ -126,8 +107,8 @@ def _count_images(folder: Path, suffix: str) -> int:
     """How many images a model has; 0 where it cannot be read."""
     try:
         if suffix == ".txt":
-            return sum(1 for _ in _text_images(read_text(folder / "images.txt"), []))
-        return _COUNT.unpack_from(read_bytes(folder / "images.bin"))[0]
+            return sum(1 for _ in text_images(read_text(folder / "images.txt"), []))
+        return COUNT.unpack_from(read_bytes(folder / "images.bin"))[0]
     except (DataError, *_BROKEN):
         return 0
 
@@ -178,7 +159,7 @@ def _tracks(points: Points, poses: dict[int, Pose], place: dict[int, int], path:
 def read_cameras(path: PathLike, text: bool) -> dict[int, Lens]:
     """The lenses in cameras.txt (`text`) or cameras.bin, by their numbers."""
     try:
-        rows = list(_text_cameras(read_text(path)) if text else _binary_cameras(read_bytes(path)))
+        rows = list(text_cameras(read_text(path)) if text else binary_cameras(read_bytes(path)))
     except _BROKEN as error:
         raise _damaged(path, error) from None
     lenses = {}
@@ -201,7 +182,7 @@ def read_images(path: PathLike, text: bool, remarks: Remarks = Remarks()) -> dic
     """
     damaged: list[str] = []
     try:
-        rows = list(_text_images(read_text(path), damaged) if text else _binary_images(read_bytes(path)))
+        rows = list(text_images(read_text(path), damaged) if text else binary_images(read_bytes(path)))
     except _BROKEN as error:
         raise _damaged(path, error) from None
     if damaged:
@@ -224,7 +205,7 @@ def read_points(path: PathLike, text: bool, remarks: Remarks = Remarks()) -> Poi
     damaged: list[str] = []
     try:
         data = read_text(path) if text else read_bytes(path)
-        rows = list(_text_points(data, damaged) if text else _binary_points(data)) if data else []
+        rows = list(text_points(data, damaged) if text else binary_points(data)) if data else []
         xyz = np.array([row[0] for row in rows], np.float64).reshape(-1, 3)
     except _BROKEN as error:
         raise _damaged(path, error) from None
@@ -251,112 +232,3 @@ def _pose(values: np.ndarray, path: PathLike) -> np.ndarray:
     cam_T_world[:3, :3] = rotation_of_quaternion(values[:4], path)
     cam_T_world[:3, 3] = values[4:]
     return check_pose(cam_T_world, path)
-
-
-# ---------------------------------------------------------------- binary
-
-
-def _binary_cameras(data: bytes) -> Iterator[tuple]:
-    """(number, model, size, parameters) of every camera."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        number, model, width, height = _CAMERA.unpack_from(data, at)
-        at += _CAMERA.size
-        name, parameters, _ = _MODELS.get(model, (f"number {model}", "", ""))
-        values = struct.Struct(f"<{len(parameters.split())}d")
-        yield number, name, (width, height), values.unpack_from(data, at)
-        if not parameters:
-            return  # of unknown length: what follows cannot be found
-        at += values.size
-
-
-def _binary_images(data: bytes) -> Iterator[tuple]:
-    """(number, quaternion and translation, camera, name) of every image."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        number, *values, camera = _IMAGE.unpack_from(data, at)
-        end = data.index(b"\0", at + _IMAGE.size)
-        name = data[at + _IMAGE.size : end].decode()
-        (observations,) = _COUNT.unpack_from(data, end + 1)
-        at = end + 1 + _COUNT.size + observations * _OBSERVATION_SIZE
-        if at > len(data):
-            raise ValueError(f"it announces {observations} points of {name[:60]!a}, but ends before")
-        yield number, values, camera, name
-
-
-def _binary_points(data: bytes) -> Iterator[tuple]:
-    """(x, y, z) and the images' numbers [n] of every point."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        _, *xyz, _, _, _, _, length = _POINT.unpack_from(data, at)
-        at += _POINT.size
-        if at + 8 * length > len(data):
-            raise ValueError(f"it announces a track of {length} images, but ends before")
-        yield xyz, np.frombuffer(data, "<u4", 2 * length, at)[::2].astype(np.int64)
-        at += 8 * length
-
-
-# ---------------------------------------------------------------- text
-
-
-def _text_lines(text: str) -> Iterator[str]:
-    """The lines that are neither comments nor blank."""
-    return (line for line in text.split("\n") if line.strip() and not line.startswith("#"))
-
-
-def _text_cameras(text: str) -> Iterator[tuple]:
-    """(number, model, size, parameters) of every camera."""
-    for line in _text_lines(text):
-        number, model, width, height, *values = line.split()
-        yield int(number), model, (int(width), int(height)), [float(value) for value in values]
-
-
-def _text_images(text: str, damaged: list[str]) -> Iterator[tuple]:
-    """(number, quaternion and translation, camera, name) of every image; lines that are none are added to `damaged`.
-
-    COLMAP writes a second line per image, the points seen in it, which may be blank; some programs leave it out.
-    """
-    after_image = False
-    for line in text.split("\n"):
-        if line.startswith("#"):
-            continue
-        words = line.strip().split(maxsplit=9)
-        if not words or _is_points_line(line):
-            after_image = False
-            continue
-        try:
-            row = int(words[0]), [float(word) for word in words[1:8]], int(words[8]), words[9]
-        except (ValueError, IndexError):
-            if not after_image:  # otherwise the points of an image, which nobody needs
-                damaged.append(line.strip())
-            after_image = False
-            continue
-        yield row
-        after_image = True
-
-
-def _is_points_line(line: str) -> bool:
-    """Whether a line holds points seen in an image, x y number each, rather than an image, which ends with a name."""
-    words = line.split(maxsplit=12)
-    if len(words) < 13 and len(words) % 3:
-        return False
-    try:
-        for word in words[:12]:
-            float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _text_points(text: str, damaged: list[str]) -> Iterator[tuple]:
-    """(x, y, z) and the images' numbers [n] of every point; lines that are none are added to `damaged`."""
-    for line in _text_lines(text):
-        words = line.split()
-        try:
-            if len(words) < 8 or len(words) % 2:
-                raise ValueError
-            row = [float(word) for word in words[1:4]], np.array([int(word) for word in words[8::2]], np.int64)
-        except (ValueError, OverflowError):
-            damaged.append(line.strip())
-            continue
-        yield row

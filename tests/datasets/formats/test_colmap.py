@@ -7,8 +7,8 @@ import pytest
 from colmap_models import Camera, small_model, write_model
 
 from datasets.files import DataError
-from datasets.formats import colmap
 from datasets.formats.colmap import find_model, read_cameras, read_colmap, read_images, read_points
+from datasets.formats.colmap_rows import MODELS
 from datasets.photos.remarks import Remarks
 
 FORMATS = pytest.mark.parametrize("text", [True, False], ids=["text", "binary"])
@@ -100,8 +100,8 @@ def test_every_camera_model_of_pycolmap():
     """The table knows the numbers, names and parameters of the installed pycolmap; the tests know the formulas."""
     pycolmap = pytest.importorskip("pycolmap")
     known = {name: number for name, number in pycolmap.CameraModelId.__members__.items() if name != "INVALID"}
-    assert {name: int(number) for name, number in known.items()} == {m[0]: k for k, m in colmap._MODELS.items()}
-    for name, parameters, _ in colmap._MODELS.values():
+    assert {name: int(number) for name, number in known.items()} == {m[0]: k for k, m in MODELS.items()}
+    for name, parameters, _ in MODELS.values():
         camera = pycolmap.Camera.create_from_model_name(1, name, 100.0, 64, 48)
         assert len(camera.params) == len(parameters.split())
 
