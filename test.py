@@ -18,7 +18,6 @@ from pathlib import Path
 from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from datasets.layouts.general import SingleScan
 from datasets.results import check_cloud_names, cloud_path
 from tools.prediction.flags import add_fusion_flags, add_prediction_flags, fusion_settings, prediction_settings
 from tools.prediction.settings import FusionSettings, PredictionSettings
@@ -31,9 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument(
         "--dataset",
-        choices=("general_eval", "tanks", "blended"),
+        choices=("general_eval", "tanks", "blended", "as_written"),
         default="general_eval",
-        help="the test layout; with the camera files of Tanks and Temples; BlendedMVS",
+        help="the test layout; its camera files with depth_min depth_max; BlendedMVS; camera files at their word",
     )
     parser.add_argument("--testpath", help="folder of scans in the test layout")
     parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
@@ -54,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
     """The layout and the names of the scans to test."""
     if args.testpath_single_scene:
-        layout = SingleScan(args.testpath_single_scene)
+        layout = LAYOUTS[args.dataset].of_one_scan(args.testpath_single_scene)
         return layout, layout.scans("all")
     if not args.testpath:
         raise DataError("--testpath or --testpath_single_scene must say where the scans are")

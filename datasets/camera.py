@@ -80,7 +80,7 @@ class Camera:
         return float(distance * np.finfo(np.float32).eps / 2 * focal / nearest)
 
     def depth_range(self, numdepth: int) -> tuple[float, float]:
-        """(depth_min, depth_max) of the file: depth_max = depth_min + interval * number of depths (specs: formats)."""
+        """(depth_min, depth_max) of the file: depth_max = depth_min + interval * number of depths (docs/formats.md)."""
         depth_min, interval = self.depth_line[:2]
         count = int(self.depth_line[2]) if len(self.depth_line) > 2 and int(self.depth_line[2]) > 0 else numdepth
         return depth_min, depth_min + count * interval

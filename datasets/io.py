@@ -1,10 +1,11 @@
-"""Reading and writing of the small text and raw files: camera files, pair files, gipuma's dmb (specs: formats).
+"""Reading and writing of the small text and raw files: camera files, pair files, gipuma's dmb (docs/formats.md).
 
 Every other format has a module of its own in `datasets.formats`. Readers raise `DataError` with the file's name, what
 is wrong and what to do. Writers are atomic.
 """
 
 import math
+import re
 import struct
 
 import numpy as np
@@ -15,18 +16,28 @@ from datasets.files import DataError, PathLike, read_bytes, read_text, reason, w
 # ---------------------------------------------------------------- cameras
 
 _CAMERA_WORDS = 31  # two headings, 16 and 9 numbers, and up to 4 of the last line
+_HEADING = re.compile(r"(extrinsics?|intrinsics?):?", re.IGNORECASE)
 
 
 def read_camera(path: PathLike) -> Camera:
-    """Read a `*_cam.txt` file; numbers may be separated by any white space."""
-    words = read_text(path).split(maxsplit=_CAMERA_WORDS)
-    if len(words) < 27 or words[0] != "extrinsic" or words[17] != "intrinsic":
-        raise DataError(
-            f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); it is incomplete"
-        )
-    if len(words) > _CAMERA_WORDS:
+    """Read a `*_cam.txt` file.
+
+    Numbers may be separated by white space and commas, the headings in any case and with a colon, the extrinsic without
+    its last row; lines that begin with # are comments.
+    """
+    text = re.sub(r"(?m)^[ \t]*#.*$", "", read_text(path)).replace(",", " ")
+    words = text.split(maxsplit=_CAMERA_WORDS)
+    headings = [i for i, word in enumerate(words) if _HEADING.fullmatch(word)]
+    starts = [words[i][0].lower() for i in headings]
+    if starts != ["e", "i"] or headings[0] != 0 or headings[1] not in (13, 17) or len(words) < headings[1] + 10:
+        what = _difference(words, headings)
+        raise DataError(f"{path}: is not a camera file ('extrinsic' 4x4, 'intrinsic' 3x3, depth line); {what}")
+    place = headings[1]
+    if len(words) > place + 14:
         raise DataError(f"{path}: {_DEPTH_LINE}; it has more numbers")
-    numbers = [_camera_number(path, word) for word in words[1:17] + words[18:]]
+    numbers = [_camera_number(path, word) for word in words[1:place]]
+    numbers += [0.0, 0.0, 0.0, 1.0] if place == 13 else []
+    numbers += [_camera_number(path, word) for word in words[place + 1 :]]
     cam_T_world = np.array(numbers[:16]).reshape(4, 4)
     K = np.array(numbers[16:25]).reshape(3, 3)
     if np.abs(cam_T_world[3] - (0, 0, 0, 1)).max() > 1e-6 or np.abs(K[2] - (0, 0, 1)).max() > 1e-6:
@@ -34,6 +45,19 @@ def read_camera(path: PathLike) -> Camera:
     if abs(np.linalg.det(K)) < 1e-12 or abs(np.linalg.det(cam_T_world)) < 1e-12:
         raise DataError(f"{path}: its extrinsic or intrinsic matrix cannot be inverted")
     return Camera(K, cam_T_world, tuple(numbers[25:]))
+
+
+def _difference(words: list[str], headings: list[int]) -> str:
+    """What of a camera file is not as it should be."""
+    if not words:
+        return "it is empty"
+    if not headings or headings[0] != 0:
+        return f"it begins with {words[0][:20]!a} instead of 'extrinsic'"
+    if len(headings) != 2 or words[headings[1]][0] not in "iI":
+        return "it has no 'intrinsic' behind the extrinsic; it is incomplete"
+    if headings[1] not in (13, 17):
+        return f"its extrinsic has {headings[1] - 1} numbers instead of 16, or 12 without the last row"
+    return f"its intrinsic has {len(words) - headings[1] - 1} numbers instead of 9; it is incomplete"
 
 
 def _camera_number(path: PathLike, word: str) -> float:
@@ -73,26 +97,21 @@ _LAST_VIEW = 99_999_999  # files of views are named with eight digits
 
 
 def read_pairs(path: PathLike) -> Pairs:
-    """Read `pair.txt`: (reference view, source views best first) in file order; the sources may be empty."""
-    lines = read_text(path).split("\n")
+    """Read `pair.txt`: (reference view, source views best first) in file order; the sources may be empty.
+
+    Blank lines count for nothing. Sources that are the view itself, and those of score 0 behind others, are dropped:
+    converters write them where a view has few neighbours.
+    """
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    _check_pair_lines(path, lines)
     try:
-        count = int(lines[0])
-        pairs = []
-        for i in range(count):
-            reference = int(lines[1 + 2 * i])
-            words = lines[2 + 2 * i].split()
-            sources = [int(word) for word in words[1::2]]
-            if len(sources) != int(words[0]) or len(words) != 1 + 2 * len(sources):
-                raise ValueError(f"view {reference} announces {words[0]} sources")
-            for score in words[2::2]:
-                float(score)
-            pairs.append((reference, sources))
-    except (ValueError, IndexError) as error:
+        pairs = [_pair(path, lines[i].strip(), lines[i + 1].split()) for i in range(1, len(lines), 2)]
+    except ValueError as error:
         raise DataError(f"{path}: is damaged or incomplete ({reason(error)}); make it again") from None
     known = set()
     for reference, sources in pairs:
-        if reference < 0 or reference in known or reference in sources:
-            raise DataError(f"{path}: view {reference} is negative, listed twice, or its own source")
+        if reference < 0 or reference in known:
+            raise DataError(f"{path}: view {reference} is negative, or listed twice")
         known.add(reference)
         for source in (reference, *sources):
             if source < 0:
@@ -102,6 +121,41 @@ def read_pairs(path: PathLike) -> Pairs:
     if not any(sources for _, sources in pairs):
         raise DataError(f"{path}: lists no view that has source views")
     return pairs
+
+
+def _check_pair_lines(path: PathLike, lines: list[str]) -> None:
+    """Raise DataError unless the number of lines is what the first one says."""
+    if len(lines) > 1 and len(lines[0].split()) == 1 and len(lines[1].split()) > 1:
+        raise DataError(f"{path}: lacks its first line, the number of views; write {len(lines) // 2} there")
+    try:
+        count = int(lines[0]) if lines else -1
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise DataError(f"{path}: is damaged or incomplete (its first line is not the number of views); make it again")
+    if len(lines) != 1 + 2 * count:
+        found = f"{(len(lines) - 1) / 2:g}"
+        raise DataError(
+            f"{path}: is damaged or incomplete ({count} views are announced, {found} listed); make it again"
+        )
+
+
+def _pair(path: PathLike, view: str, words: list[str]) -> tuple[int, list[int]]:
+    """A view and its sources, of its two lines."""
+    reference, count = int(view), int(words[0])
+    if len(words) - 1 == count > 0:
+        raise DataError(f"{path}: view {reference} has sources without scores; write 'count id score id score ...'")
+    if len(words) != 1 + 2 * count:
+        raise DataError(
+            f"{path}: is damaged or incomplete (view {reference} announces {count} sources, but lists "
+            f"{(len(words) - 1) / 2:g}); make it again"
+        )
+    sources, scores = [int(word) for word in words[1::2]], [float(word) for word in words[2::2]]
+    if any(scores):  # otherwise the scores say nothing
+        while scores[-1] == 0:
+            sources.pop()
+            scores.pop()
+    return reference, [source for source in sources if source != reference]
 
 
 def write_pairs(path: PathLike, pairs: list[tuple[int, list[tuple[int, float]]]]) -> None:

@@ -5,11 +5,14 @@
     python tools/import_colmap.py --model NERF/transforms.json --outdir SCANS/my_scene
     python tools/import_colmap.py --model templeRing/templeR_par.txt --outdir SCANS/my_scene
 
---model is a folder with a COLMAP model, binary or text (or with sparse/0 in it), a NeRF-style transforms.json, or a
-Middlebury *_par.txt. Photos of distorted lenses are straightened. Views are numbered by their photos' names; which is
-which stands in photos.json. Pairs are scored as MVSNet does, depth ranges come from the points that a view sees. The
-last two formats have no points: there pairs are scored by overlap and viewing angle, and the depth range is half to one
-and a half times the distance to the point that all cameras look at, unless --depth_min and --depth_max give it.
+--model is a folder or file of COLMAP, NeRF (transforms.json), OpenMVG, Meshroom, Metashape, Bundler, VisualSFM, LLFF,
+NeuS, Middlebury or Strecha; docs/formats.md has them all. Photos are taken by their names from --images or from beside
+the model, and those of distorted lenses are straightened. Views are numbered by their photos' names; which is which
+stands in photos.json. Pairs are scored as MVSNet does, depth ranges come from the points that a view sees. Of formats
+without points pairs are scored by overlap and viewing angle, and the depth range is half to one and a half times the
+distance to the point that all cameras look at, unless the format or --depth_min and --depth_max give it. A missing or
+damaged photo, point or points file is left out, and named; --strict refuses it. An older scan is replaced when the new
+one is complete.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from pathlib import Path
 import _checkout  # noqa: F401
 
 from datasets.files import DataError
+from datasets.photos.remarks import Remarks
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.runtime.flags import add_size_flags
 from tools.runtime.program import Formatter, positive_float, positive_int, run_program
@@ -25,8 +29,8 @@ from tools.runtime.program import Formatter, positive_float, positive_int, run_p
 
 def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--model", required=True, help="folder of a COLMAP model, transforms.json, or *_par.txt")
-    parser.add_argument("--images", help="folder of the photos (default: images beside sparse; the file's folder)")
+    parser.add_argument("--model", required=True, help="folder or file of a model: COLMAP, transforms.json, ...")
+    parser.add_argument("--images", help="folder of the photos (default: images, input, ... beside the model)")
     parser.add_argument("--outdir", required=True, help="the scan's folder, to be made")
     parser.add_argument("--num_src", type=positive_int, default=10, help="source views listed for each view")
     add_size_flags(parser, 1600, 1200)
@@ -41,13 +45,8 @@ def parse_flags() -> argparse.Namespace:
         default=0.5,
         help="centre of the first pixel in the model's principal points: COLMAP and NeRF count from 0.5",
     )
+    parser.add_argument("--strict", action="store_true", help="refuse what has to be left out, such as missing photos")
     return parser.parse_args()
-
-
-# ---------------------------------------------------------------- the scan
-
-
-# ---------------------------------------------------------------- files
 
 
 def main() -> None:
@@ -58,9 +57,9 @@ def main() -> None:
     if depths and depths[0] >= depths[1]:
         raise DataError(f"--depth_min {depths[0]:g}: must be below --depth_max {depths[1]:g}")
     options = Options((flags.max_w, flags.max_h), flags.num_src, flags.numdepth, depths, flags.first_pixel)
-    scene, images = read_posed_photos(Path(flags.model))
-    images, outdir = Path(flags.images) if flags.images else images, Path(flags.outdir)
-    import_scan(scene, images, outdir, options, Path(flags.model))
+    remarks, outdir = Remarks(flags.strict), Path(flags.outdir)
+    scene, images = read_posed_photos(Path(flags.model), Path(flags.images) if flags.images else None, remarks)
+    import_scan(scene, images, outdir, options, Path(flags.model), remarks)
     print(f"{outdir}: a scan; depth: test.py --testpath_single_scene {outdir} --loadckpt CHECKPOINT --outdir RESULTS")
 
 

@@ -3,20 +3,23 @@
     python tools/photos_to_poses.py --photos FOLDER --outdir POSES
     python tools/import_colmap.py --model POSES --outdir SCANS/my_scene
 
-Photos of any sizes are turned upright as their EXIF data says, scaled down to --max_side and written to POSES/images;
-the model goes to POSES/sparse/0. Photos of one size, camera and focal length share a lens; EXIF's focal length is used
-where there is one. Of several groups of photos that do not connect, the largest is taken. A rerun with the same photos
-and settings does nothing. Needs pycolmap (requirements-photos.txt).
+Photos of any sizes, also in subfolders, and HEIC where pillow-heif is installed, are turned upright as their EXIF data
+says, scaled down to --max_side and written to POSES/images; the model goes to POSES/sparse/0. Photos of one size,
+camera and focal length share a lens; EXIF's focal length is used where there is one. Of several groups of photos that
+do not connect, the largest is taken. A photo that cannot be read is left out, and named; --strict refuses it. A rerun
+with the same photos and settings does nothing. Needs pycolmap (requirements-photos.txt).
 """
 
 import argparse
 import contextlib
+import shutil
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model
+from datasets.photos.remarks import Remarks
 from tools.photos.importing import check_outdir
 from tools.photos.poses import _RECORD, find_photos, prepare_photos, report, settings_of
 from tools.photos.sfm import EXHAUSTIVE_UP_TO, find_poses, import_pycolmap
@@ -25,7 +28,7 @@ from tools.runtime.program import Formatter, natural_int, positive_int, run_prog
 
 def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--photos", required=True, help="folder of photos, JPEG or PNG")
+    parser.add_argument("--photos", required=True, help="folder of photos, JPEG or PNG, and HEIC with pillow-heif")
     parser.add_argument("--outdir", required=True, help="folder for the upright photos and the model")
     parser.add_argument("--max_side", type=positive_int, default=1600, help="longest side of the photos used, pixels")
     parser.add_argument(
@@ -34,6 +37,7 @@ def parse_flags() -> argparse.Namespace:
         default="auto",
         help=f"auto: every pair of up to {EXHAUSTIVE_UP_TO} photos, of more the neighbours in the order of names",
     )
+    parser.add_argument("--strict", action="store_true", help="refuse photos that cannot be read, and leave none out")
     parser.add_argument("--seed", type=natural_int, default=0, help="seed of random choices")
     parser.add_argument("--threads", type=positive_int, help="threads (default: one per core)")
     return parser.parse_args()
@@ -51,9 +55,9 @@ def main() -> None:
             return
     import_pycolmap()
     write_json(outdir / _RECORD, {})  # from here on the folder is ours, and not finished
-    for path in (outdir / "images").glob("*"):
-        path.unlink()
-    groups = prepare_photos(folder, names, outdir / "images", flags.max_side)
+    shutil.rmtree(outdir / "images", ignore_errors=True)
+    groups = prepare_photos(folder, names, outdir / "images", flags.max_side, Remarks(flags.strict))
+    names = [name for group in groups for name in group.names]
     poses = find_poses(outdir / "images", groups, outdir, flags.matching, flags.seed, flags.threads or -1)
     report(poses, names)
     write_json(outdir / _RECORD, settings)

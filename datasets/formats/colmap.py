@@ -1,16 +1,26 @@
-"""Reading COLMAP models, binary or text: cameras, images and points3D (colmap.github.io/format.html).
+"""Reading COLMAP models, binary or text: cameras, images and points3D (colmap.github.io/format.html; docs/formats.md).
 
-Counts that a file claims are never allocated; what is read is bounded by the file's size.
+Counts that a file claims are never allocated; what is read is bounded by the file's size. A damaged image or point is
+left out; a file that breaks off is refused.
 """
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datasets.files import DataError, PathLike, read_bytes, read_text, reason
+from datasets.formats.colmap_rows import (
+    COUNT,
+    MODELS,
+    binary_cameras,
+    binary_images,
+    binary_points,
+    text_cameras,
+    text_images,
+    text_points,
+)
 from datasets.photos.posed import (
     Lens,
     PosedPhoto,
@@ -20,26 +30,12 @@ from datasets.photos.posed import (
     check_pose,
     make_lens,
     posed_photos,
+    usable_numbers,
 )
+from datasets.photos.remarks import Remarks
+from datasets.photos.rotation import rotation_of_quaternion
 
-# Camera models that OpenCV has too, by COLMAP's number: name and parameters.
-_MODELS = {
-    0: ("SIMPLE_PINHOLE", "f cx cy"),
-    1: ("PINHOLE", "fx fy cx cy"),
-    2: ("SIMPLE_RADIAL", "f cx cy k1"),
-    3: ("RADIAL", "f cx cy k1 k2"),
-    4: ("OPENCV", "fx fy cx cy k1 k2 p1 p2"),
-    5: ("OPENCV_FISHEYE", "fx fy cx cy k1 k2 k3 k4"),
-    6: ("FULL_OPENCV", "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"),
-    8: ("SIMPLE_RADIAL_FISHEYE", "f cx cy k1"),
-    9: ("RADIAL_FISHEYE", "f cx cy k1 k2"),
-}
-_PARAMETERS = dict(_MODELS.values())
-_FILES = ("cameras", "images", "points3D")
-
-_COUNT, _CAMERA = struct.Struct("<Q"), struct.Struct("<IiQQ")
-_IMAGE, _POINT = struct.Struct("<I7dI"), struct.Struct("<Q3d3BdQ")
-_OBSERVATION_SIZE = 24  # of a point in an image: x, y, the point's number
+_BY_NAME = {name: (parameters.split(), model) for name, parameters, model in MODELS.values()}
 _BROKEN = (ValueError, OverflowError, IndexError, struct.error)
 
 
@@ -61,88 +57,168 @@ class Points(NamedTuple):
 
 # ---------------------------------------------------------------- the model
 
+# Where programs put a model inside the folder that they work in: COLMAP, Nerfstudio, instant-ngp, 3DGS's convert.py.
+_PLACES = (
+    "",
+    "sparse",
+    "colmap/sparse",
+    "colmap_sparse",
+    "colmap",
+    "distorted/sparse",
+    "dense/sparse",
+    "dense/0/sparse",
+)
+_SUFFIXES = (".bin", ".txt")
+
 
 def find_model(folder: PathLike) -> tuple[Path, str] | None:
-    """The folder that holds the model, `folder` itself or its sparse/0 or sparse, and ".bin" or ".txt"."""
-    for path in (Path(folder), Path(folder) / "sparse" / "0", Path(folder) / "sparse"):
-        for suffix in (".bin", ".txt"):
-            if (path / f"images{suffix}").exists() and (path / f"cameras{suffix}").exists():
-                return path, suffix
+    """The folder that holds the model and ".bin" or ".txt": `folder` itself or, say, its sparse/0 or sparse.
+
+    Of several models beside each other (0, 1, ...) it is the one of the most images.
+    """
+    models = find_models(folder)
+    return models[0] if models else None
+
+
+def find_models(folder: PathLike) -> list[tuple[Path, str]]:
+    """The models of the first place that has some, as `find_model` returns them, the largest first."""
+    for place in _PLACES:
+        base = Path(folder) / place if place else Path(folder)
+        itself = _model_in(base)
+        if itself and not place:
+            return [itself]
+        numbered = sorted((path for path in base.glob("[0-9]*") if path.name.isdecimal()), key=lambda path: path.name)
+        models = [model for path in numbered if (model := _model_in(path))]
+        if len(models) > 1:
+            models.sort(key=lambda model: -_count_images(*model))
+        if models or itself:
+            return models or [itself]
+    return []
+
+
+def _model_in(path: Path) -> tuple[Path, str] | None:
+    for suffix in _SUFFIXES:
+        if (path / f"images{suffix}").exists() and (path / f"cameras{suffix}").exists():
+            return path, suffix
     return None
 
 
-def read_colmap(folder: PathLike) -> PosedPhotos:
-    """Read the model in a folder, or in its sparse/0.
+def _count_images(folder: Path, suffix: str) -> int:
+    """How many images a model has; 0 where it cannot be read."""
+    try:
+        if suffix == ".txt":
+            return sum(1 for _ in text_images(read_text(folder / "images.txt"), []))
+        return COUNT.unpack_from(read_bytes(folder / "images.bin"))[0]
+    except (DataError, *_BROKEN):
+        return 0
 
-    Raises DataError when there is none, when a file is damaged, and for camera models that OpenCV does not have.
+
+def read_colmap(folder: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
+    """Read the model in a folder, or where in it programs put it (`find_model`).
+
+    Raises DataError when there is none, when a file is damaged, and for camera models that have no pinhole image.
     """
-    found = find_model(folder)
-    if found is None:
+    models = find_models(folder)
+    if not models:
         raise DataError(f"{folder}: holds no COLMAP model (cameras, images and points3D, .bin or .txt)")
-    model, suffix = found
-    paths = {name: model / f"{name}{suffix}" for name in _FILES}
+    (model, suffix), *others = models
+    if others:
+        names = ", ".join(path.name for path, _ in others[:8])
+        remarks.say(f"{model}: the largest of {len(models)} models, taken; not used: {names}")
     text = suffix == ".txt"
-    cameras, poses = read_cameras(paths["cameras"], text), read_images(paths["images"], text)
-    points = read_points(paths["points3D"], text)
-    place = {number: k for k, number in enumerate(poses)}
-    photos = []
-    for pose in poses.values():
+    cameras_path, images_path = (model / f"{name}{suffix}" for name in ("cameras", "images"))
+    cameras, poses = read_cameras(cameras_path, text), read_images(images_path, text, remarks)
+    photos, place = [], {}
+    for number, pose in poses.items():
         if pose.camera not in cameras:
-            raise DataError(f"{paths['images']}: {pose.name} has camera {pose.camera}, which {paths['cameras']} lacks")
+            remarks.leave_out(f"{images_path}: {pose.name} has camera {pose.camera}, which {cameras_path} lacks")
+            continue
+        place[number] = len(photos)
         photos.append(PosedPhoto(pose.name, cameras[pose.camera], pose.cam_T_world))
+    points_path = next((p for s in (suffix, *_SUFFIXES) if (p := model / f"points3D{s}").exists()), None)
+    if points_path is None:
+        remarks.leave_out(f"{model / f'points3D{suffix}'}: no such file; pairs and depths come from the cameras")
+        return posed_photos(photos, np.empty((0, 3)), np.empty((0, 2), np.int64), images_path)
+    points = read_points(points_path, points_path.suffix == ".txt", remarks)
+    if len(points.xyz) == 0:
+        remarks.say(f"{points_path}: holds no points; pairs and depths come from the cameras")
+    return posed_photos(photos, points.xyz, _tracks(points, poses, place, points_path, remarks), images_path)
+
+
+def _tracks(points: Points, poses: dict[int, Pose], place: dict[int, int], path: Path, remarks: Remarks) -> np.ndarray:
+    """(point, photo) of every entry of the points' tracks, [T, 2], without those of images that are not there."""
     numbers, inverse = np.unique(points.images, return_inverse=True)
-    unknown = [number for number in numbers.tolist() if number not in place]
+    unknown = [number for number in numbers.tolist() if number not in poses]
     if unknown:
-        raise DataError(f"{paths['points3D']}: a point is seen in image {unknown[0]}, which {paths['images']} lacks")
-    seen_in = np.array([place[number] for number in numbers.tolist()], np.int64)[inverse]
+        remarks.leave_out(f"{path}: a point is seen in image {unknown[0]}, which the model lacks")
+    seen_in = np.array([place.get(number, -1) for number in numbers.tolist()], np.int64)[inverse]
     tracks = np.stack([np.repeat(np.arange(len(points.xyz)), points.lengths), seen_in], axis=1)
-    return posed_photos(photos, points.xyz, tracks, paths["images"])
+    return tracks[seen_in >= 0]
 
 
 def read_cameras(path: PathLike, text: bool) -> dict[int, Lens]:
     """The lenses in cameras.txt (`text`) or cameras.bin, by their numbers."""
     try:
-        rows = list(_text_cameras(read_text(path)) if text else _binary_cameras(read_bytes(path)))
+        rows = list(text_cameras(read_text(path)) if text else binary_cameras(read_bytes(path)))
     except _BROKEN as error:
         raise _damaged(path, error) from None
     lenses = {}
-    for number, model, size, values in rows:
-        if model not in _PARAMETERS:
-            raise DataError(
-                f"{path}: camera model {model[:30]!a} is not supported; run COLMAP's image_undistorter first"
-            )
-        names = _PARAMETERS[model].split()
+    for number, name, size, values in rows:
+        names, model = _BY_NAME.get(name, ([], ""))
+        if not model:
+            advice = "cut the panoramas into pinhole images" if name == "EQUIRECTANGULAR" else "update COLMAP's model"
+            advice = f"{advice}, or run COLMAP's image_undistorter first"
+            raise DataError(f"{path}: camera model {name[:30]!a} is not supported; {advice}")
         if len(values) != len(names) or number in lenses:
-            raise DataError(f"{path}: camera {number} is given twice or has not the {len(names)} numbers of {model}")
-        lenses[number] = make_lens(dict(zip(names, values, strict=True)), size, "FISHEYE" in model, path)
+            raise DataError(f"{path}: camera {number} is given twice or has not the {len(names)} numbers of {name}")
+        lenses[number] = make_lens(dict(zip(names, values, strict=True)), size, model, path)
     return lenses
 
 
-def read_images(path: PathLike, text: bool) -> dict[int, Pose]:
-    """The poses in images.txt (`text`) or images.bin, by their images' numbers."""
+def read_images(path: PathLike, text: bool, remarks: Remarks = Remarks()) -> dict[int, Pose]:
+    """The poses in images.txt (`text`) or images.bin, by their images' numbers; those of damaged images are left out.
+
+    images.txt has two lines per image, of which the second (the points seen) may be missing.
+    """
+    damaged: list[str] = []
     try:
-        rows = list(_text_images(read_text(path)) if text else _binary_images(read_bytes(path)))
+        rows = list(text_images(read_text(path), damaged) if text else binary_images(read_bytes(path)))
     except _BROKEN as error:
         raise _damaged(path, error) from None
+    if damaged:
+        remarks.leave_out(f"{path}: {len(damaged)} of its lines are damaged ({damaged[0][:60]!a})")
     poses = {}
     for number, values, camera, name in rows:
         if number in poses:
             raise DataError(f"{path}: image {number} is listed twice")
-        cam_T_world = _pose(np.array(values), path)
+        try:
+            cam_T_world = _pose(np.array(values), path)
+        except DataError as error:
+            remarks.leave_out(f"{error} (image {name[:60]!a})")
+            continue
         poses[number] = Pose(cam_T_world, camera, check_photo_name(name, path))
     return poses
 
 
-def read_points(path: PathLike, text: bool) -> Points:
-    """The points in points3D.txt (`text`) or points3D.bin."""
+def read_points(path: PathLike, text: bool, remarks: Remarks = Remarks()) -> Points:
+    """The points in points3D.txt (`text`) or points3D.bin; damaged ones are left out, and an empty file has none."""
+    damaged: list[str] = []
     try:
-        rows = list(_text_points(read_text(path)) if text else _binary_points(read_bytes(path)))
+        data = read_text(path) if text else read_bytes(path)
+        rows = list(text_points(data, damaged) if text else binary_points(data)) if data else []
         xyz = np.array([row[0] for row in rows], np.float64).reshape(-1, 3)
-        images = np.concatenate([row[1] for row in rows] or [np.empty(0, np.int64)])
     except _BROKEN as error:
         raise _damaged(path, error) from None
-    check_numbers(xyz, path)
-    return Points(xyz, np.array([len(row[1]) for row in rows], np.int64), images)
+    if damaged:
+        remarks.leave_out(f"{path}: {len(damaged)} of its lines are damaged ({damaged[0][:60]!a})")
+    good = usable_numbers(xyz).all(axis=1)
+    if not good.all():
+        remarks.leave_out(
+            f"{path}: {np.sum(~good)} of {len(good)} points hold a number that is not finite or too large"
+        )
+    tracks = [row[1] for row, kept in zip(rows, good, strict=True) if kept]
+    images = np.concatenate(tracks or [np.empty(0, np.int64)])
+    return Points(xyz[good], np.array([len(track) for track in tracks], np.int64), images)
 
 
 def _damaged(path: PathLike, error: Exception) -> DataError:
@@ -152,93 +228,7 @@ def _damaged(path: PathLike, error: Exception) -> DataError:
 def _pose(values: np.ndarray, path: PathLike) -> np.ndarray:
     """cam_T_world of a quaternion (w, x, y, z) and a translation."""
     check_numbers(values, path)
-    length = np.linalg.norm(values[:4])
-    if length < 1e-6:
-        raise DataError(f"{path}: holds a rotation of zeros")
-    w, x, y, z = values[:4] / length
     cam_T_world = np.eye(4)
-    cam_T_world[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    cam_T_world[:3, :3] = rotation_of_quaternion(values[:4], path)
     cam_T_world[:3, 3] = values[4:]
     return check_pose(cam_T_world, path)
-
-
-# ---------------------------------------------------------------- binary
-
-
-def _binary_cameras(data: bytes) -> Iterator[tuple]:
-    """(number, model, size, parameters) of every camera."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        number, model, width, height = _CAMERA.unpack_from(data, at)
-        at += _CAMERA.size
-        name, parameters = _MODELS.get(model, (f"number {model}", ""))
-        values = struct.Struct(f"<{len(parameters.split())}d")
-        yield number, name, (width, height), values.unpack_from(data, at)
-        if not parameters:
-            return  # of unknown length: what follows cannot be found
-        at += values.size
-
-
-def _binary_images(data: bytes) -> Iterator[tuple]:
-    """(number, quaternion and translation, camera, name) of every image."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        number, *values, camera = _IMAGE.unpack_from(data, at)
-        end = data.index(b"\0", at + _IMAGE.size)
-        name = data[at + _IMAGE.size : end].decode()
-        (observations,) = _COUNT.unpack_from(data, end + 1)
-        at = end + 1 + _COUNT.size + observations * _OBSERVATION_SIZE
-        if at > len(data):
-            raise ValueError(f"it announces {observations} points of {name[:60]!a}, but ends before")
-        yield number, values, camera, name
-
-
-def _binary_points(data: bytes) -> Iterator[tuple]:
-    """(x, y, z) and the images' numbers [n] of every point."""
-    (count,), at = _COUNT.unpack_from(data), _COUNT.size
-    for _ in range(count):
-        _, *xyz, _, _, _, _, length = _POINT.unpack_from(data, at)
-        at += _POINT.size
-        if at + 8 * length > len(data):
-            raise ValueError(f"it announces a track of {length} images, but ends before")
-        yield xyz, np.frombuffer(data, "<u4", 2 * length, at)[::2].astype(np.int64)
-        at += 8 * length
-
-
-# ---------------------------------------------------------------- text
-
-
-def _text_lines(text: str) -> Iterator[str]:
-    """The lines that are neither comments nor blank."""
-    return (line for line in text.split("\n") if line.strip() and not line.startswith("#"))
-
-
-def _text_cameras(text: str) -> Iterator[tuple]:
-    """(number, model, size, parameters) of every camera."""
-    for line in _text_lines(text):
-        number, model, width, height, *values = line.split()
-        yield int(number), model, (int(width), int(height)), [float(value) for value in values]
-
-
-def _text_images(text: str) -> Iterator[tuple]:
-    """(number, quaternion and translation, camera, name) of every image."""
-    lines = iter(text.split("\n"))
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = line.strip().split(maxsplit=9)
-        yield int(words[0]), [float(word) for word in words[1:8]], int(words[8]), words[9]
-        next(lines, None)  # the points seen in this image, which may be none
-
-
-def _text_points(text: str) -> Iterator[tuple]:
-    """(x, y, z) and the images' numbers [n] of every point."""
-    for line in _text_lines(text):
-        words = line.split()
-        if len(words) < 8 or len(words) % 2:
-            raise ValueError(f"point {words[0][:20]!r} has {len(words)} numbers")
-        yield [float(word) for word in words[1:4]], np.array([int(word) for word in words[8::2]], np.int64)

@@ -1,4 +1,4 @@
-"""Reading JPEG and PNG images and depth maps (specs: formats).
+"""Reading JPEG and PNG images and depth maps, HEIC photos where pillow-heif is installed (docs/formats.md).
 
 What a header claims is held against the file's size before pixels are decoded, and no other format is tried, whatever
 the file's name: some of Pillow's decoders start programs or take unbounded time.
@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import PIL.Image
+from PIL import ImageOps
 from PIL.Image import Image
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from datasets.files import DataError, PathLike, read_bytes, reason, write_bytes
+from datasets.formats.kinds import is_heic, kind_of
 
-# Twice those of the largest cameras.
-MAX_IMAGE_PIXELS = 300_000_000
+# Beyond twice its own mark Pillow refuses to open an image. The largest cameras have 151 million pixels.
+MAX_IMAGE_PIXELS = 178_956_970
 
 # Pixels that any file may claim, and more for each byte: deflate makes at most 1032 bytes of one, JPEG less.
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 22, 1100
@@ -27,25 +28,16 @@ _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 22, 1100
 # Each scan of a progressive JPEG goes over all its pixels. Encoders write about ten.
 _MOST_SCANS = 100
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_FORMATS = ("JPEG", "PNG")
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_OF_16_BITS = 257  # to 8 bits: 65535 becomes 255
 
 # EXIF's tags (CIPA DC-008), and the length of a unit of resolution in mm.
 _EXIF_IFD = 0x8769
-_MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
+_MAKE, _MODEL = 0x010F, 0x0110
 _FOCAL, _FOCAL_35MM, _WIDTH, _RESOLUTION, _UNIT = 0x920A, 0xA405, 0xA002, 0xA20E, 0xA210
 _UNITS = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _DIAGONAL_35MM = math.hypot(36, 24)
-
-# An upright image from one stored in each of EXIF's orientations.
-_UPRIGHT = {
-    2: lambda image: image[:, ::-1],
-    3: lambda image: image[::-1, ::-1],
-    4: lambda image: image[::-1],
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: image.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda image: np.rot90(image),
-}
 
 
 class PhotoInfo(NamedTuple):
@@ -56,28 +48,42 @@ class PhotoInfo(NamedTuple):
     focal: float | None
 
 
-def read_image(path: PathLike) -> np.ndarray:
-    """Read a JPEG or PNG file as RGB uint8 [H, W, 3]."""
-    return _colours(path, _decoded(path))
+def read_image(path: PathLike, grey16: bool = False) -> np.ndarray:
+    """Read an image file as RGB uint8 [H, W, 3]; grey ones of 16 bits, which may be depth maps, only if `grey16`."""
+    return _colours(path, _decoded(path), grey16)
 
 
 def read_photo(path: PathLike) -> tuple[np.ndarray, PhotoInfo]:
-    """Read a JPEG or PNG file as RGB uint8 [H, W, 3], turned upright as its EXIF data says, and what else that tells.
+    """Read a photo as RGB uint8 [H, W, 3], turned upright as its EXIF data says, and what else that tells.
 
     EXIF data that is damaged or missing is no error.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF data
         image = _decoded(path)
-        exif = _exif(image)
-    upright = _UPRIGHT.get(exif.get(_ORIENTATION), lambda image: image)(_colours(path, image))
+        exif, size = _exif(image), image.size
+        upright = _upright(image)
     camera = " ".join(text for tag in (_MAKE, _MODEL) if (text := str(exif.get(tag, "")).strip(" \0")))
-    return np.ascontiguousarray(upright), PhotoInfo(camera[:200], _focal_share(exif, *image.size))
+    info = PhotoInfo(camera[:200], _focal_share(exif, *size))
+    return np.ascontiguousarray(_colours(path, upright, grey16=True)), info
 
 
-def _colours(path: PathLike, image: Image) -> np.ndarray:
+def _upright(image: Image) -> Image:
+    """The image turned as its EXIF data says, or as it is where that is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's parser raises many kinds
+        return image
+
+
+def _colours(path: PathLike, image: Image, grey16: bool = False) -> np.ndarray:
     if image.mode.startswith("I"):  # Pillow would cut the values at 255
-        raise DataError(f"{path}: has one channel of 16 bits, like a depth map; save images with 8 bits")
+        if not grey16:
+            raise DataError(f"{path}: has one channel of 16 bits, like a depth map; save images with 8 bits")
+        grey = np.clip(np.asarray(image).astype(np.int32) // _OF_16_BITS, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
@@ -130,7 +136,7 @@ def _decoded(path: PathLike) -> Image:
 
 
 def read_image_size(path: PathLike) -> tuple[int, int]:
-    """(width, height) of a JPEG or PNG file, from its header."""
+    """(width, height) of an image file, from its header."""
     content = read_bytes(path)
     try:
         with _decoder(path, content) as image:
@@ -141,25 +147,47 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
         raise DataError(f"{path}: is not a readable image ({reason(error)})") from None
 
 
-def _decoder(path: PathLike, content: bytes) -> JpegImageFile | PngImageFile:
-    """Pillow's reader of a file, told by its first bytes; it has read the header. Not `Image.open`: see above.
+def _decoder(path: PathLike, content: bytes) -> Image:
+    """The image of a file, told by its first bytes, of which only the header has been read.
 
     Raises DataError for another format, more pixels than the file can hold, and endless scans.
     """
-    if content.startswith(_PNG):
-        image = PngImageFile(io.BytesIO(content))
-    elif content.startswith(_JPEG):
-        image = JpegImageFile(io.BytesIO(content))
-        if content.count(b"\xff\xda") > _MOST_SCANS:
+    if content.startswith(_STARTS):
+        if content.startswith(_STARTS[1]) and content.count(b"\xff\xda") > _MOST_SCANS:
             raise DataError(f"{path}: is a JPEG of more than {_MOST_SCANS} scans; save it again as an ordinary one")
+        image = _opened(path, content)
+    elif is_heic(content):
+        image = _heic(path, content)
     else:
-        raise DataError(f"{path}: is not a readable image: neither JPEG nor PNG")
+        kind, advice = kind_of(content)
+        raise DataError(
+            f"{path}: is not a readable image: neither JPEG nor PNG" + (f", but {kind}; {advice}" if kind else "")
+        )
     width, height = image.size
     if width * height > MAX_IMAGE_PIXELS:
         raise DataError(f"{path}: {width}x{height} is too large; scale the image down")
     if width * height > _FREE_PIXELS + _PIXELS_PER_BYTE * len(content):
         raise DataError(f"{path}: is not a readable image: {len(content)} bytes cannot hold {width}x{height} pixels")
     return image
+
+
+def _opened(path: PathLike, content: bytes) -> Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # our own limits follow
+        try:
+            return PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+        except PIL.Image.DecompressionBombError:
+            raise DataError(f"{path}: is too large: over {MAX_IMAGE_PIXELS} pixels; scale the image down") from None
+
+
+def _heic(path: PathLike, content: bytes) -> Image:
+    """The image of a HEIC file, by pillow-heif if it is installed."""
+    try:
+        import pillow_heif  # few have it
+    except ImportError:
+        kind, advice = kind_of(content)
+        raise DataError(f"{path}: is not a readable image: neither JPEG nor PNG, but {kind}; {advice}") from None
+    return pillow_heif.HeifImageFile(io.BytesIO(content))
 
 
 def write_image(path: PathLike, image: np.ndarray, quality: int = 95) -> None:

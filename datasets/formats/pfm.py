@@ -1,4 +1,4 @@
-"""Reading and writing of PFM files, the depth maps of every result (specs: formats)."""
+"""Reading and writing of PFM files, the depth maps of every result (docs/formats.md)."""
 
 import re
 

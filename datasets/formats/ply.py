@@ -1,184 +1,102 @@
-"""Reading PLY clouds, ASCII or binary in either byte order, block by block (specs: formats)."""
+"""Reading and writing of PLY clouds: ASCII or binary in either byte order, block by block (docs/formats.md).
 
-import os
-import warnings
+plyfile makes the headers that are written. It is not used to read: it takes the memory of as many records as the header
+claims before it reads one, keeps every list as an object of its own (a hundred bytes for the one byte of an empty list)
+and has no way to read a cloud in blocks; so a damaged or hostile file could take any memory.
+"""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
+from plyfile import PlyData, PlyElement
 
-from datasets.files import DataError, PathLike, atomic_open, reason
+from datasets.files import PathLike, atomic_open
+from datasets.formats.ply_records import XYZ, Element, open_ply, read_header, vertex_blocks
 
-_BLOCK = 1 << 18  # vertices in memory at a time, beside the result
-_LONGEST_LINE = 4096
-_MOST_LINES = 10_000
-_ORDERS = {b"ascii": "", b"binary_little_endian": "<", b"binary_big_endian": ">"}
-_NAMES_OF_TYPES = {
-    "i1": ("char", "int8"),
-    "u1": ("uchar", "uint8"),
-    "i2": ("short", "int16"),
-    "u2": ("ushort", "uint16"),
-    "i4": ("int", "int32"),
-    "u4": ("uint", "uint32"),
-    "f4": ("float", "float32"),
-    "f8": ("double", "float64"),
-}
-_TYPES = {name: kind for kind, names in _NAMES_OF_TYPES.items() for name in names}
+_RGB, _NORMAL = ("red", "green", "blue"), ("nx", "ny", "nz")
+
+# Names of colours, the commonest first; the last are the constant terms of Gaussian splats' spherical harmonics.
+_SPLAT = ("f_dc_0", "f_dc_1", "f_dc_2")
+_COLOR_NAMES = (
+    _RGB,
+    ("r", "g", "b"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+    ("scalar_red", "scalar_green", "scalar_blue"),
+    ("scalar_r", "scalar_g", "scalar_b"),
+    ("vertex_red", "vertex_green", "vertex_blue"),
+    _SPLAT,
+)
 _DOUBLES = ("f8", "i4", "u4")  # what float32 would round
-_XYZ, _RGB = ("x", "y", "z"), ("red", "green", "blue")
-
-
-class _Element(NamedTuple):
-    """One kind of record: its name, how many, and each property's name and numpy type ("list" for a list)."""
-
-    name: str
-    count: int
-    properties: dict[str, str]
-
-    def dtype(self, order: str) -> np.dtype:
-        """The type of a record of fixed size."""
-        if "list" in self.properties.values():
-            raise ValueError(f"its element {self.name!r} has a list, which only elements after the vertices may have")
-        return np.dtype([(name, order + kind) for name, kind in self.properties.items()])
-
-
-class _Header(NamedTuple):
-    """Byte order ("" for ASCII), the elements before the vertices, and the vertices."""
-
-    order: str
-    before: list[_Element]
-    vertex: _Element
+_OF_16_BITS = 257  # to 8: 65535 becomes 255
+_SPLAT_SCALE = 0.28209479177387814  # of the constant spherical harmonic
 
 
 def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
     """Read a PLY: points [N, 3], float32 or, where it holds doubles, float64; RGB uint8 [N, 3], None without colours.
 
-    Properties may come in any order and type; others, and other elements, are ignored. Memory: the result and one
-    block of vertices. Raises DataError when the file is missing, damaged, truncated, or has no vertices with x, y, z.
+    Properties may come in any order, type and case; lists, others, and other elements are passed over. Colours may have
+    any of the usual names; floats are from 0 to 1 unless one is larger, 16 bits are cut to 8. Memory: the result and
+    one block. Raises DataError when the file is missing, damaged, truncated, or has no vertices with x, y, z.
     """
-    with _open(path) as file:
-        header = _read_header(file)
-        vertex, names = header.vertex, header.vertex.properties
-        blocks = _binary_blocks(file, header) if header.order else _ascii_blocks(file, header)
-        doubles = any(names[axis] in _DOUBLES for axis in _XYZ)
+    with open_ply(path) as file:
+        header = read_header(file)
+        vertex, names = header.vertex, _color_names(header.vertex)
+        doubles = any(vertex.scalars[axis] in _DOUBLES for axis in XYZ)
         points = np.empty((vertex.count, 3), np.float64 if doubles else np.float32)
-        colors = np.empty((vertex.count, 3), np.uint8) if names.keys() >= set(_RGB) else None
+        colors = np.empty((vertex.count, 3), _color_type(vertex, names)) if names else None
         start = 0
-        for block in blocks:
+        for block in vertex_blocks(file, header):
             stop = start + len(block)
             with np.errstate(over="ignore", invalid="ignore"):
                 for k in range(3):
-                    rounded = block[_XYZ[k]].astype(np.float32)  # infinite beyond what can be computed with
-                    points[start:stop, k] = np.where(np.isfinite(rounded), block[_XYZ[k]], rounded)
+                    rounded = block[XYZ[k]].astype(np.float32)  # infinite beyond what can be computed with
+                    points[start:stop, k] = np.where(np.isfinite(rounded), block[XYZ[k]], rounded)
                     if colors is not None:
-                        colors[start:stop, k] = block[_RGB[k]].astype(np.uint8)
+                        colors[start:stop, k] = block[names[k]].astype(colors.dtype)
             start = stop
-    return points, colors
+    return points, None if colors is None else _as_bytes(colors, names)
 
 
 def read_ply_count(path: PathLike) -> int:
     """The number of vertices that a PLY's header announces, checked against the file's size; errors as `read_ply`."""
-    with _open(path) as file:
-        return _read_header(file).vertex.count
+    with open_ply(path) as file:
+        return read_header(file).vertex.count
 
 
-@contextmanager
-def _open(path: PathLike) -> Iterator[BinaryIO]:
-    """The open file; what goes wrong while it is read becomes a DataError that names it."""
-    try:
-        with open(path, "rb") as file:
-            yield file
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: is not a readable PLY: {reason(error)}") from None
+# ---------------------------------------------------------------- colours
 
 
-def _read_header(file: BinaryIO) -> _Header:
-    """Read up to the data, and check that the file is long enough for it; raises ValueError otherwise."""
-    if file.readline(_LONGEST_LINE).rstrip() != b"ply":
-        raise ValueError("it does not start with 'ply'")
-    order, elements = None, []
-    for _ in range(_MOST_LINES):
-        line = file.readline(_LONGEST_LINE)
-        words = line.split()
-        if words == [b"end_header"]:
-            break
-        if words[:1] == [b"format"] and len(words) == 3 and words[1] in _ORDERS:
-            order = _ORDERS[words[1]]
-        elif words[:1] == [b"element"] and len(words) == 3 and words[2].isdigit():
-            elements.append(_Element(words[1].decode("latin1"), int(words[2]), {}))
-        elif words[:1] == [b"property"] and len(words) >= 3 and elements:
-            _add_property(elements[-1], [word.decode("latin1") for word in words[1:]])
-        elif words[:1] not in ([b"comment"], [b"obj_info"], []) or not line:
-            raise ValueError("its header is damaged")
-    else:
-        raise ValueError("its header does not end")
-    names = [element.name for element in elements]
-    if order is None or "vertex" not in names:
-        raise ValueError("it has no vertices" if order is not None else "its format is unknown")
-    place = names.index("vertex")
-    header = _Header(order, elements[:place], elements[place])
-    _check_vertices(file, header)
-    return header
+def _color_names(vertex: Element) -> tuple[str, ...] | None:
+    """The names of the vertices' colours; None where they have none."""
+    return next((names for names in _COLOR_NAMES if vertex.scalars.keys() >= set(names)), None)
 
 
-def _add_property(element: _Element, words: list[str]) -> None:
-    """Add `type name` or `list type type name`."""
-    kind, name = "list" if words[0] == "list" else _TYPES.get(words[0]), words[-1]
-    if kind is None or len(words) != (4 if kind == "list" else 2) or name in element.properties:
-        raise ValueError(f"its property {' '.join(words)!r} is unknown or given twice")
-    element.properties[name] = kind
+def _color_type(vertex: Element, names: tuple[str, ...]) -> np.dtype:
+    """The type in which colours are kept until all are known: bytes where they are bytes."""
+    kinds = {vertex.scalars[name] for name in names}
+    if kinds <= {"u1", "i1"}:
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32 if kinds & {"f4", "f8"} else np.int64)
 
 
-def _check_vertices(file: BinaryIO, header: _Header) -> None:
-    """Raise ValueError unless the vertices have x, y, z and the file, open behind the header, has room for them."""
-    vertex = header.vertex
-    dtype = vertex.dtype(header.order)
-    if not vertex.properties.keys() >= set(_XYZ):
-        raise ValueError("its vertices have no x, y, z")
-    found = os.fstat(file.fileno()).st_size - file.tell()
-    if header.order:
-        needed = sum(e.count * e.dtype(header.order).itemsize for e in (*header.before, vertex) if e.count)
-    else:
-        needed = vertex.count * 2 * len(dtype) - 1  # a digit and a space for every value
-    if found < needed:
-        raise ValueError(f"it holds {found} bytes of data, {vertex.count} vertices need {needed}; it is incomplete")
+def _as_bytes(colors: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Colours of any type as uint8."""
+    if colors.dtype == np.uint8:
+        return colors
+    if colors.dtype.kind in "iu":
+        divisor = _OF_16_BITS if colors.max(initial=0) > 255 else 1
+        return np.clip(colors // divisor, 0, 255).astype(np.uint8)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if names == _SPLAT:
+            colors = 0.5 + _SPLAT_SCALE * colors
+        if names == _SPLAT or colors[np.isfinite(colors)].max(initial=0) <= 1:
+            colors = colors * 255 + 0.5
+        return np.clip(np.nan_to_num(colors), 0, 255).astype(np.uint8)
 
 
-def _binary_blocks(file: BinaryIO, header: _Header) -> Iterator[np.ndarray]:
-    """The vertices as records, block by block."""
-    for element in header.before:
-        if element.count:
-            file.seek(element.count * element.dtype(header.order).itemsize, os.SEEK_CUR)
-    vertex = header.vertex
-    dtype = vertex.dtype(header.order)
-    for start in range(0, vertex.count, _BLOCK):
-        yield np.frombuffer(file.read(min(_BLOCK, vertex.count - start) * dtype.itemsize), dtype)
-
-
-def _ascii_blocks(file: BinaryIO, header: _Header) -> Iterator[dict[str, np.ndarray]]:
-    """The vertices as records of doubles, block by block."""
-    for _ in range(sum(element.count for element in header.before)):
-        if not file.readline():
-            raise ValueError("it ends before its vertices; it is incomplete")
-    vertex = header.vertex
-    dtype = np.dtype([(name, "f8") for name in vertex.properties])
-    for start in range(0, vertex.count, _BLOCK):
-        rows = min(_BLOCK, vertex.count - start)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an empty block, which is refused below
-            block = np.loadtxt(file, dtype, comments=None, max_rows=rows, ndmin=1, encoding="latin1")
-        if len(block) != rows:
-            raise ValueError(f"it ends after {start + len(block)} of {vertex.count} vertices; it is incomplete")
-        yield block
-
-
-_NORMAL = ("nx", "ny", "nz")
-
+# ---------------------------------------------------------------- writing
 
 _PLY_HEADER_SIZE = 320
 
@@ -186,38 +104,42 @@ _PLY_HEADER_SIZE = 320
 class PlyWriter:
     """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front.
 
-    Positions are doubles where those of the first points are, normals are floats.
+    Places are doubles where those of the first points are, normals are floats.
     """
 
     def __init__(self, file: BinaryIO, normals: bool = False) -> None:
         self._file = file
         self._normals = normals
-        self._position: str | None = None
+        self._dtype = self._record(np.float32)
         self.count = 0
         file.write(b" " * _PLY_HEADER_SIZE)
 
+    def _record(self, place: np.dtype | type[np.floating]) -> np.dtype:
+        """The type of a vertex whose place has this type."""
+        places = [(name, "<f8" if place == np.float64 else "<f4") for name in XYZ]
+        directions = [(name, "<f4") for name in _NORMAL] if self._normals else []
+        return np.dtype([*places, *directions, *((name, "u1") for name in _RGB)])
+
     def append(self, points: np.ndarray, colors: np.ndarray, normals: np.ndarray | None = None) -> None:
-        """Add points float [N, 3] with RGB uint8 colors [N, 3], and normals float32 [N, 3] if the file has some."""
-        if self._position is None:
-            self._position = "f8" if points.dtype == np.float64 else "f4"
-        fields = [("xyz", "<" + self._position, 3), ("normal", "<f4", 3), ("rgb", "u1", 3)]
-        vertices = np.empty(len(points), [field for field in fields if self._normals or field[0] != "normal"])
-        vertices["xyz"], vertices["rgb"] = points, colors
-        if self._normals:
-            vertices["normal"] = normals
+        """Add points [N, 3] with RGB uint8 colors [N, 3], and normals [N, 3] if the file has some."""
+        if self.count == 0:
+            self._dtype = self._record(points.dtype)
+        vertices = np.empty(len(points), self._dtype)
+        columns = [points, colors] if normals is None else [points, normals, colors]
+        for name, values in zip(self._dtype.names, (column for table in columns for column in table.T), strict=True):
+            vertices[name] = values
         self._file.write(vertices.tobytes())
         self.count += len(points)
 
     def finish(self) -> None:
         """Write the header over its room; a comment line fills what is left of it."""
-        kinds = dict.fromkeys(_XYZ, _NAMES_OF_TYPES[self._position or "f4"][0])
-        kinds |= dict.fromkeys(_NORMAL if self._normals else (), "float") | dict.fromkeys(_RGB, "uchar")
-        properties = [f"property {kind} {name}" for name, kind in kinds.items()]
-        start = "ply\nformat binary_little_endian 1.0\ncomment "
-        end = f"\nelement vertex {self.count}\n" + "\n".join(properties) + "\nend_header\n"
-        padding = "." * (_PLY_HEADER_SIZE - len(start) - len(end))
+        # Of the vertices plyfile needs the type and the number only.
+        vertices = np.broadcast_to(np.zeros((), self._dtype), (self.count,))
+        elements = [PlyElement.describe(vertices, "vertex")]
+        bare = len(PlyData(elements, byte_order="<", comments=[""]).header) + 1
+        header = PlyData(elements, byte_order="<", comments=["." * (_PLY_HEADER_SIZE - bare)]).header
         self._file.seek(0)
-        self._file.write((start + padding + end).encode())
+        self._file.write(f"{header}\n".encode())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import BinaryIO
 import numpy as np
 
 from datasets.files import PathLike
-from datasets.formats.ply import _LONGEST_LINE, _TYPES, _ascii_blocks, _binary_blocks, _open, _read_header
+from datasets.formats.ply_records import LONGEST_LINE, TYPES, open_ply, read_header, vertex_blocks
 
 _FACE_ELEMENTS, _FACE_LISTS = ("face", "faces"), ("vertex_indices", "vertex_index")
 _Properties = list[tuple[str, str | None, str]]  # name, type of a list's length or None, type of the value(s)
@@ -17,12 +17,12 @@ def read_ply_triangles(path: PathLike) -> np.ndarray:
     A polygon becomes the fan of triangles around its first corner. Raises DataError when the file is missing, damaged
     or incomplete, when other records stand between its vertices and its faces, or when a face names no vertex of it.
     """
-    with _open(path) as file:
-        header = _read_header(file)
+    with open_ply(path) as file:
+        header = read_header(file)
         count, properties = _face_element(file)
         if not count:
             return np.empty((0, 3), np.int64)
-        for _ in _binary_blocks(file, header) if header.order else _ascii_blocks(file, header):
+        for _ in vertex_blocks(file, header):
             pass  # to the end of the vertices
         corners = _binary_faces if header.order else _ascii_faces
         triangles = _fans(*corners(file, count, properties, header.order))
@@ -41,9 +41,9 @@ def _face_element(file: BinaryIO) -> tuple[int, _Properties]:
             case ["element", name, number]:
                 elements.append((name, int(number), []))
             case ["property", "list", length, kind, name]:
-                elements[-1][2].append((name, _TYPES.get(length, ""), _TYPES.get(kind, "")))
+                elements[-1][2].append((name, TYPES.get(length, ""), TYPES.get(kind, "")))
             case ["property", kind, name]:
-                elements[-1][2].append((name, None, _TYPES.get(kind, "")))
+                elements[-1][2].append((name, None, TYPES.get(kind, "")))
     names = [name.lower() for name, _, _ in elements]
     after = [element for element in elements[names.index("vertex") + 1 :] if element[1]]
     if not after or not any(name.lower() in _FACE_ELEMENTS for name, _, _ in after):
@@ -63,7 +63,7 @@ def _ascii_faces(file: BinaryIO, count: int, properties: _Properties, _: str) ->
     """Numbers of corners [F] of the faces, and the corners of all of them, one face after the other."""
     counts, corners = [], []
     for _ in range(count):
-        words = file.readline(_LONGEST_LINE).split()
+        words = file.readline(LONGEST_LINE).split()
         start = 0
         for name, length, _ in properties:
             number = 1 if length is None else int(words[start]) if start < len(words) else 0

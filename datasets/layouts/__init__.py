@@ -2,7 +2,13 @@
 
 from datasets.layouts.blended import BlendedScenes
 from datasets.layouts.dtu import DtuTraining
-from datasets.layouts.general import GeneralScans
+from datasets.layouts.general import AsWritten, GeneralScans
 from datasets.layouts.tanks import TanksScans
 
-LAYOUTS = {"dtu_yao": DtuTraining, "general_eval": GeneralScans, "blended": BlendedScenes, "tanks": TanksScans}
+LAYOUTS = {
+    "dtu_yao": DtuTraining,
+    "general_eval": GeneralScans,
+    "blended": BlendedScenes,
+    "tanks": TanksScans,
+    "as_written": AsWritten,
+}

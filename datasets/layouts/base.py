@@ -1,4 +1,4 @@
-"""Which file is where: the interface every dataset layout fills in (specs: formats)."""
+"""Which file is where: the interface every dataset layout fills in (docs/formats.md)."""
 
 import abc
 import functools
@@ -10,7 +10,12 @@ import numpy as np
 
 from datasets.camera import Camera
 from datasets.files import DataError, PathLike, check_scan_name, list_folder, read_scan_list
+from datasets.formats.images import read_image_size
 from datasets.io import Pairs, read_camera, read_pairs
+from datasets.layouts.plausible import explained, is_off_centre, scan_has_maxima
+
+# Of a scan so many cameras are looked at before the first is used, and so many images: every look costs a file.
+_LOOKED_AT, _IMAGES_LOOKED_AT = 32, 4
 
 
 class Layout(abc.ABC):
@@ -20,11 +25,22 @@ class Layout(abc.ABC):
     scales_images = True
     # Whether a scan is photographed under several numbered lights.
     has_lights = False
+    # Whether cameras are held against what is plausible, and their depth lines told apart (layouts.plausible).
+    checks_cameras = False
 
-    def __init__(self, root: PathLike) -> None:
-        self.root = Path(root)
+    def __init__(self, root: PathLike, only: str | None = None) -> None:
+        self.root, self._only = Path(root), only
+        self._maxima: dict[str, bool] = {}
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; set the dataset's path")
+
+    @classmethod
+    def of_one_scan(cls, folder: PathLike) -> "Layout":
+        """The layout of one scan's own folder, addressed as if its parent were the root and held nothing else."""
+        path = Path(folder).resolve()
+        if not path.is_dir():
+            raise DataError(f"{path}: no such folder")
+        return cls(path.parent, only=path.name)
 
     @abc.abstractmethod
     def all_scans(self) -> list[str]:
@@ -58,7 +74,8 @@ class Layout(abc.ABC):
         """Scan names of a list file, or every scan for "all"."""
         if str(scan_list) != "all":
             return read_scan_list(scan_list)
-        scans = [check_scan_name(name, self.root) for name in self.all_scans()]
+        names = self.all_scans() if self._only is None else [self._only]
+        scans = [check_scan_name(name, self.root) for name in names]
         if not scans:
             raise DataError(f"{self.root}: holds no scan")
         return scans
@@ -91,9 +108,47 @@ class Layout(abc.ABC):
             if missing:
                 raise DataError(f"{self.pair_path(scan)}: names view {view} of {scan}, but {missing[0]} is missing")
 
-    def camera(self, scan: str, view: int) -> Camera:
-        """The view's camera at full image size."""
+    def camera_as_written(self, scan: str, view: int) -> Camera:
+        """The camera of the view's file."""
         return read_camera(self.camera_path(scan, view))
+
+    def camera(self, scan: str, view: int) -> Camera:
+        """The view's camera at full image size, its depth line as `depth_min interval [count [depth_max]]`."""
+        path = self.camera_path(scan, view)
+        camera = read_camera(path)
+        return explained(camera, self._scan_has_maxima(scan), path) if self.checks_cameras else camera
+
+    def _scan_has_maxima(self, scan: str) -> bool:
+        """Whether the scan's depth lines have depth_max second; checked once, with the cameras' principal points."""
+        if scan not in self._maxima:
+            views = [view for view, sources in self.pairs(scan) if sources]
+            views = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, _LOOKED_AT).astype(int))]
+            names = folder_names(str(self.camera_folder(scan)))
+            views = [view for view in views if self.camera_name(view) in names]
+            cameras = {view: read_camera(self.camera_path(scan, view)) for view in views}
+            lines = {self.camera_path(scan, view): camera.depth_line for view, camera in cameras.items()}
+            step = max(1, len(cameras) // _IMAGES_LOOKED_AT)
+            self._check_principal_points(scan, dict(list(cameras.items())[::step]))
+            self._maxima[scan] = scan_has_maxima(lines)
+        return self._maxima[scan]
+
+    def _check_principal_points(self, scan: str, cameras: dict[int, Camera]) -> None:
+        """Raise DataError when most of some views' principal points are far from the middles of their images."""
+        off, looked_at = [], 0
+        for view, camera in cameras.items():
+            path = self.image_path(scan, view, self.lights(scan)[0])
+            if path.is_file():
+                looked_at += 1
+                size = read_image_size(path)
+                if is_off_centre(camera, size):
+                    off.append((view, camera, size))
+        if len(off) * 2 > looked_at:
+            view, camera, (width, height) = off[0]
+            raise DataError(
+                f"{self.camera_path(scan, view)}: its principal point ({camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f}) is "
+                f"outside the middle half of the {width}x{height} image, as if K were made for another size; give "
+                "images of the size that K is for, or scale K; if they are cropped so, give --dataset as_written"
+            )
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""BlendedMVS, its low-resolution set for training and testing (specs: formats)."""
+"""BlendedMVS, its low-resolution set for training and testing (docs/formats.md)."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ class BlendedScenes(Layout):
 
     All depths are known, so that they are ground truth; depths of 0 are unknown.
     """
+
+    checks_cameras = True
 
     def all_scans(self) -> list[str]:
         return sorted(path.parents[1].name for path in self.root.glob("*/cams/pair.txt"))

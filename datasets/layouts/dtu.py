@@ -1,4 +1,4 @@
-"""The DTU training layout (specs: formats)."""
+"""The DTU training layout (docs/formats.md)."""
 
 import re
 from pathlib import Path

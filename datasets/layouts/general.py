@@ -1,4 +1,4 @@
-"""The test layout: DTU test, Tanks and Temples, own photos (specs: formats)."""
+"""The test layout: DTU test, Tanks and Temples, own photos (docs/formats.md)."""
 
 import dataclasses
 import functools
@@ -14,7 +14,8 @@ from datasets.formats.pfm import read_pfm
 from datasets.formats.points import read_points
 from datasets.layouts.base import Layout, folder_names
 
-_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".jfif")
+_CAMERA_FOLDERS = ("cams", "cams_1")  # the second is where TransMVSNet and MVSFormer look
 _NEIGHBOURS = 8
 
 
@@ -32,9 +33,11 @@ class SurfacePoints:
 
 
 class GeneralScans(Layout):
-    """`<scan>/images/`, `<scan>/cams/`, `<scan>/pair.txt`; where depth is known `<scan>/gt/%08d.pfm`, or
+    """`<scan>/images/`, `<scan>/cams/` (or `cams_1/`), `<scan>/pair.txt`; where depth is known `<scan>/gt/%08d.pfm`, or
     `<scan>/depth/%08d.png` of 16 bits in whole units of the camera files (mm, as a rule); where only points of the
     surface are known `<scan>/sparse_points.txt`, x y z in world units."""
+
+    checks_cameras = True
 
     def all_scans(self) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob("*/pair.txt"))
@@ -45,7 +48,8 @@ class GeneralScans(Layout):
         return self.root / scan / "pair.txt"
 
     def camera_folder(self, scan: str) -> Path:
-        return self.root / scan / "cams"
+        folders = [self.root / scan / name for name in _CAMERA_FOLDERS]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     def image_folder(self, scan: str) -> Path:
         return self.root / scan / "images"
@@ -82,18 +86,15 @@ class GeneralScans(Layout):
         return nearest_points(_read_points_once(str(path), kept.isolated), camera, size, kept.cell)
 
 
-class SingleScan(GeneralScans):
-    """One scan's own folder in the test layout, addressed as if its parent were the root."""
+# One scan's folder in the test layout.
+SingleScan = GeneralScans.of_one_scan
 
-    def __init__(self, folder: Path) -> None:
-        folder = Path(folder).resolve()
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-        super().__init__(folder.parent)
-        self._scan = folder.name
 
-    def all_scans(self) -> list[str]:
-        return [self._scan]
+class AsWritten(GeneralScans):
+    """The test layout with its camera files taken at their word: `depth_min interval [count [depth_max]]`, any range,
+    any principal point."""
+
+    checks_cameras = False
 
 
 @functools.lru_cache(maxsize=2)

@@ -2,15 +2,19 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from datasets.files import DataError, PathLike
+from datasets.photos.distortion import COEFFICIENTS, is_straight
+from datasets.photos.remarks import Remarks
 
 _LONGEST_NAME = 250
 _LARGEST_SIDE = 1 << 16  # pixels
+_ROTATION_TOLERANCE = 1e-2  # files with few digits are common
+_SCALE_TOLERANCE, _LEAST_SCALE = 1e-3, 1e-9
 _LARGEST_NUMBER = 1e12  # of coordinates and lens parameters: their products stay finite in float32
 
 
@@ -19,14 +23,13 @@ class Lens:
     """The intrinsics of images of a `size` (width, height).
 
     K [3, 3] counts pixels as COLMAP does, the first one's centre at 0.5: then scaling an image multiplies K's rows.
-    `distortion` holds OpenCV's coefficients, k1 k2 p1 p2 k3 k4 k5 k6, or k1 k2 k3 k4 of its `fisheye` model; it is
-    empty for a pinhole camera.
+    `distortion` holds the coefficients of a `model` of datasets.photos.distortion; it is empty for a pinhole camera.
     """
 
     size: tuple[int, int]
     K: np.ndarray
     distortion: tuple[float, ...] = ()
-    fisheye: bool = False
+    model: str = "opencv"
 
     def scaled(self, size: tuple[int, int]) -> "Lens":
         """The lens of the image resized to a size."""
@@ -38,8 +41,8 @@ class Lens:
         return self.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 
 
-def make_lens(numbers: Mapping[str, float], size: tuple[int, int], fisheye: bool, source: PathLike) -> Lens:
-    """The lens of named numbers: f or fx and fy, cx, cy, and the coefficients k1... and p1, p2 that are not zero.
+def make_lens(numbers: Mapping[str, float], size: tuple[int, int], model: str, source: PathLike) -> Lens:
+    """The lens of named numbers: f or fx and fy, cx, cy, and the coefficients of the `model` that are not zero.
 
     Raises DataError, which names `source`, for what no camera can have.
     """
@@ -50,10 +53,8 @@ def make_lens(numbers: Mapping[str, float], size: tuple[int, int], fisheye: bool
     if min(fx, fy) < 1e-3:
         raise DataError(f"{source}: a camera has the focal length {min(fx, fy):g} pixels; it must be positive")
     K = np.array([[fx, 0, numbers["cx"]], [0, fy, numbers["cy"]], [0, 0, 1.0]])
-    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
-    distortion = tuple(float(numbers.get(name, 0.0)) for name in names)
-    # An equidistant fisheye lens bends straight lines with coefficients of zero, too.
-    return Lens(size, K, distortion if fisheye or any(distortion) else (), fisheye)
+    distortion = tuple(float(numbers.get(name, 0.0)) for name in COEFFICIENTS[model])
+    return Lens(size, K) if is_straight(model, distortion) else Lens(size, K, distortion, model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +84,13 @@ class PosedPhotos:
     """Photos in the order of their names, and the points seen in them.
 
     points float64 [P, 3] (world); tracks int64 [T, 2]: (point, photo) for every point that a photo sees, each once,
-    in order.
+    in order; ranges: each photo's (nearest, farthest) depth where the format gives them.
     """
 
     photos: list[PosedPhoto]
     points: np.ndarray
     tracks: np.ndarray
+    ranges: tuple[tuple[float, float], ...] | None = None
 
     def seen_by(self, photo: int) -> np.ndarray:
         """The points [n] that a photo sees."""
@@ -100,10 +102,17 @@ class PosedPhotos:
         place = np.full(len(self.photos), -1)
         place[kept] = range(len(kept))
         tracks = np.stack([self.tracks[:, 0], place[self.tracks[:, 1]]], axis=1)
-        return PosedPhotos([self.photos[k] for k in kept], self.points, tracks[tracks[:, 1] >= 0])
+        ranges = None if self.ranges is None else tuple(self.ranges[k] for k in kept)
+        return PosedPhotos([self.photos[k] for k in kept], self.points, tracks[tracks[:, 1] >= 0], ranges)
 
 
-def posed_photos(photos: list[PosedPhoto], points: np.ndarray, tracks: np.ndarray, source: PathLike) -> PosedPhotos:
+def posed_photos(
+    photos: list[PosedPhoto],
+    points: np.ndarray,
+    tracks: np.ndarray,
+    source: PathLike,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> PosedPhotos:
     """Photos in any order with tracks [T, 2] (point, photo) in any order, brought into order.
 
     Raises DataError, which names `source`, when there are no photos, or two of one name.
@@ -116,18 +125,29 @@ def posed_photos(photos: list[PosedPhoto], points: np.ndarray, tracks: np.ndarra
             raise DataError(f"{source}: holds two photos named {photos[a].name}")
     place = np.argsort(order)
     tracks = np.stack([tracks[:, 0], place[tracks[:, 1]]], axis=1) if len(tracks) else np.empty((0, 2), np.int64)
-    return PosedPhotos([photos[k] for k in order], points, np.unique(tracks, axis=0))
+    ordered = None if ranges is None else tuple(ranges[k] for k in order)
+    return PosedPhotos([photos[k] for k in order], points, np.unique(tracks, axis=0), ordered)
 
 
-def without_tracks(photos: list[PosedPhoto], source: PathLike) -> PosedPhotos:
-    """Photos of which no points are known."""
-    return posed_photos(photos, np.empty((0, 3)), np.empty((0, 2), np.int64), source)
+def without_tracks(
+    photos: list[PosedPhoto],
+    source: PathLike,
+    points: np.ndarray | None = None,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> PosedPhotos:
+    """Photos of which no points are known, or only points [P, 3] that nobody says who sees."""
+    points = np.empty((0, 3)) if points is None else points
+    return posed_photos(photos, points, np.empty((0, 2), np.int64), source, ranges)
+
+
+def usable_numbers(numbers: np.ndarray) -> np.ndarray:
+    """Which numbers are finite and of a size that can be computed with, bool of the same shape."""
+    return np.abs(numbers) <= _LARGEST_NUMBER  # so that not-a-number fails, too
 
 
 def check_numbers(numbers: np.ndarray, source: PathLike) -> None:
     """Raise DataError, which names `source`, unless all numbers are finite and of a size that can be computed with."""
-    # Written so that not-a-number fails, too.
-    if not (np.abs(numbers) <= _LARGEST_NUMBER).all():
+    if not usable_numbers(numbers).all():
         raise DataError(f"{source}: holds a number that is not finite or beyond {_LARGEST_NUMBER:g}")
 
 
@@ -135,15 +155,47 @@ def check_pose(cam_T_world: np.ndarray, source: PathLike) -> np.ndarray:
     """Return a pose [4, 4] when it is a rotation and a translation, else raise DataError, which names `source`."""
     check_numbers(cam_T_world, source)
     rotation = cam_T_world[:3, :3]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
         raise DataError(f"{source}: holds a pose that is not a rotation and a translation")
     return cam_T_world
 
 
+class ScaledPoses:
+    """Poses whose rotation may come with a scale, as normalised scenes have it: they are freed of it, and it is said.
+
+    The places of cameras stay as they are; only their axes get the length 1, so that depths are in world units.
+    """
+
+    def __init__(self, source: PathLike, remarks: Remarks) -> None:
+        self._source, self._remarks = source, remarks
+        self._said = False
+
+    def world_T_cam(self, matrix: np.ndarray) -> np.ndarray:
+        """A pose [4, 4], camera to world, from one [4, 4] or [3, 4] that may have a scale; errors as `check_pose`."""
+        pose = np.eye(4)
+        pose[: len(matrix)] = matrix
+        check_numbers(pose, self._source)
+        scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+        if abs(scale - 1) > _SCALE_TOLERANCE and scale > _LEAST_SCALE:
+            pose[:3, :3] /= scale
+            check_pose(pose, self._source)
+            if not self._said:
+                self._remarks.say(f"{self._source}: its poses have the scale {scale:.6g}; normalised")
+                self._said = True
+        pose[3] = 0, 0, 0, 1
+        return check_pose(pose, self._source)
+
+
 def check_photo_name(name: str, source: PathLike) -> str:
-    """Return a photo's path, relative and inside its folder, else raise DataError, which names `source`."""
-    path = PurePosixPath(name)
-    inside = not path.is_absolute() and ".." not in path.parts and path.name
-    if not inside or "\\" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
+    """A photo's path as names inside a folder, else DataError, which names `source`.
+
+    Paths of other machines are cut to what may lie below a folder here: backslashes become slashes; a drive, the root
+    and all up to the last `..` go.
+    """
+    parts = [part for part in re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).split("/") if part not in ("", ".")]
+    if ".." in parts:
+        parts = parts[len(parts) - parts[::-1].index("..") :]
+    path = "/".join(parts)
+    if not path or not path.isprintable() or len(path) > _LONGEST_NAME:
         raise DataError(f"{source}: the photo's name {name[:60]!a} is not a path inside a folder; rename the photo")
-    return str(path)
+    return path

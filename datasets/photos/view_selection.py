@@ -15,6 +15,8 @@ BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE = 5.0, 1.0, 10.0  # degrees
 _PERCENTILES, _MARGIN = (1, 99), 0.2
 _THINNEST = 0.05  # least length of a range, as a share of its depth
 _FEWEST_POINTS = 20  # of which percentiles mean something
+_MOST_PROJECTED = 20_000  # points that stand for a cloud of any size
+_CELLS, _BEHIND = 40, 1.2  # across an image; what is so many times as far as the nearest point of a cell is hidden
 _GRID = (12, 9, 6)  # points that stand in for unknown ones: across, down and deep in each view's frustum
 
 DepthRange = tuple[float, float]
@@ -83,6 +85,41 @@ def depth_range(depths: np.ndarray) -> DepthRange | None:
     low, high = np.percentile(depths, _PERCENTILES)
     margin = max(_MARGIN * (high - low), _THINNEST * low / 2)
     return float(max(low - margin, low / 2)), float(high + margin)
+
+
+# ---------------------------------------------------------------- points without tracks
+
+
+def has_shared_points(scene: PosedPhotos) -> bool:
+    """Whether any point is seen by two photos."""
+    return bool(len(scene.tracks)) and int(np.bincount(scene.tracks[:, 0]).max()) > 1
+
+
+def with_projected_points(scene: PosedPhotos) -> PosedPhotos:
+    """The photos with tracks of the points that fall into them, of at most 20,000 spread over all points.
+
+    Points far behind others in the same part of an image are taken to be hidden.
+    """
+    count = len(scene.points)
+    points = scene.points[np.linspace(0, count - 1, min(count, _MOST_PROJECTED)).astype(int)]
+    tracks = []
+    for k, photo in enumerate(scene.photos):
+        depth, inside = photo.project(points)
+        seen = np.flatnonzero(inside)
+        seen = seen[_not_hidden(photo, points[seen], depth[seen])]
+        tracks.append(np.stack([seen, np.full(len(seen), k)], axis=1))
+    tracks = np.concatenate(tracks)
+    return PosedPhotos(scene.photos, points, tracks[np.lexsort(tracks.T[::-1])], scene.ranges)
+
+
+def _not_hidden(photo: PosedPhoto, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Which points [n, 3] inside an image are not far behind others of the same cell, bool [n]."""
+    in_camera = points @ photo.cam_T_world[:3, :3].T + photo.cam_T_world[:3, 3]
+    pixels = in_camera @ photo.lens.K[:2].T / depth[:, None]
+    columns, rows = np.minimum(pixels / max(photo.lens.size) * _CELLS, _CELLS - 1).astype(int).T
+    nearest = np.full(_CELLS * _CELLS, np.inf)
+    np.minimum.at(nearest, rows * _CELLS + columns, depth)
+    return depth <= _BEHIND * nearest[rows * _CELLS + columns]
 
 
 # ---------------------------------------------------------------- without points

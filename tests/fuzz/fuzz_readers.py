@@ -21,22 +21,39 @@ from fuzz_limits import BYTES_PER_BYTE
 from helpers import GOLDEN, ROOT
 from PIL import Image
 from plyfile import PlyData, PlyElement
+from scene_files import (
+    NAMES,
+    POSES,
+    SCENES,
+    cameras_sphere_npz,
+    repacked,
+    strecha_camera,
+    transforms_json,
+    write_photos,
+)
 from scipy.io import savemat
 from torch import nn
 
 from datasets.files import DataError, read_json, read_scan_list
+from datasets.formats.arrays import read_neus, read_poses_bounds
+from datasets.formats.bundler import read_bundler, read_nvm
 from datasets.formats.colmap import read_cameras, read_images
 from datasets.formats.colmap import read_points as read_colmap_points
 from datasets.formats.images import read_depth_png, read_image, read_image_size, read_photo
 from datasets.formats.mat import read_mat
+from datasets.formats.metashape import read_camera_file, read_metashape
 from datasets.formats.metrics import METRICS, read_metrics
+from datasets.formats.openmvg import read_meshroom, read_openmvg
 from datasets.formats.pfm import read_pfm
 from datasets.formats.ply import read_ply, read_ply_count
 from datasets.formats.ply_faces import read_ply_triangles
 from datasets.formats.points import read_points
 from datasets.formats.poses import read_middlebury, read_transforms
 from datasets.io import read_camera, read_dmb, read_pairs
-from datasets.photos.posed import Lens, PosedPhotos
+from datasets.photos.distortion import COEFFICIENTS
+from datasets.photos.folders import PhotoFolders
+from datasets.photos.posed import Lens, PosedPhotos, without_tracks
+from datasets.photos.remarks import Remarks
 from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from models.errors import CheckpointError
 from tools.evaluation.dtu import read_observed_space
@@ -224,10 +241,13 @@ def _ply_seeds() -> list[Seed]:
     cameras = np.array([(1.5, 2)], [("focal", "f4"), ("id", "u1")])
     vertex, face = PlyElement.describe(vertices, "vertex"), PlyElement.describe(faces, "face")
     before = PlyElement.describe(cameras, "camera")
+    lists = PlyElement.describe(
+        np.array([(1, [7, 8], 2, 3), (4, [9], 5, 6)], [("x", "f4"), ("n", "O"), *fields[1:3]]), "vertex"
+    )
     points = PlyElement.describe(np.array([(1, 2, 3), (4, 5, 6)], fields[:3]), "vertex")
     seeds = []
     for text, order in ((True, "="), (False, "<"), (False, ">")):
-        for elements in ([vertex, face], [before, vertex], [points]):
+        for elements in ([vertex, face], [before, vertex], [points], [face, lists]):
             buffer = io.BytesIO()
             PlyData(elements, text=text, byte_order=order, comments=["a comment"]).write(buffer)
             seeds.append(Seed(buffer.getvalue()))
@@ -324,7 +344,7 @@ def _is_text(path: Path) -> bool:
 
 def _judge_lens(lens: Lens) -> None:
     assert min(lens.size) > 0 and np.isfinite(lens.K).all() and abs(np.linalg.det(lens.K)) > 0
-    assert np.isfinite(lens.distortion).all() and len(lens.distortion) in (0, 4, 8)
+    assert np.isfinite(lens.distortion).all() and len(lens.distortion) in (0, len(COEFFICIENTS[lens.model]))
 
 
 def _judge_colmap_cameras(path: Path) -> None:
@@ -360,6 +380,59 @@ def _transforms_seeds() -> list[Seed]:
     lens = {"w": 64, "h": 48, "fl_x": 60.5, "cx": 32, "cy": 24, "k1": 0.1, "camera_model": "OPENCV"}
     angle = {"w": 64, "h": 48, "camera_angle_x": 0.7}
     return [Seed(json.dumps({**entries, "frames": frames}).encode()) for entries in (lens, angle)]
+
+
+def _scene_seeds(name: str) -> list[Seed]:
+    content = SCENES[name]()
+    return [Seed(content if isinstance(content, bytes) else content.encode())]
+
+
+def _scene_reader(name: str, share: int = 1, seeds: Callable[[], list[Seed]] | None = None) -> Reader:
+    """A format of another program: read under its name, beside its photos, with whatever is damaged left out."""
+
+    def judge(path: Path) -> None:
+        if not (path.parent / "a.jpg").exists():
+            write_photos(path.parent)
+            (path.parent / "list.txt").write_text("".join(f"{photo}\n" for photo in NAMES))
+        folders = PhotoFolders((path.parent,))
+        scene = _SCENE_READERS[name](path, folders, Remarks(strict=False, say=lambda text: None))
+        assert scene.photos and np.isfinite(scene.points).all() and len(scene.tracks) <= 3 * len(scene.points)
+        for photo in scene.photos:
+            _judge_lens(photo.lens)
+            _judge_pose(photo.name, photo.cam_T_world)
+
+    return Reader(name, share, seeds or (lambda: _scene_seeds(name)), judge)
+
+
+_SCENE_READERS = {
+    "bundle.out": read_bundler,
+    "scene.nvm": read_nvm,
+    "sfm_data.json": lambda path, photos, remarks: read_openmvg(path, remarks),
+    "cameras.sfm": lambda path, photos, remarks: read_meshroom(path, remarks),
+    "cameras.xml": lambda path, photos, remarks: read_metashape(path, remarks),
+    "poses_bounds.npy": read_poses_bounds,
+    "cameras_sphere.npz": read_neus,
+    "a.jpg.camera": lambda path, photos, remarks: without_tracks([read_camera_file(path)], path),
+    "transforms_lenient": read_transforms,
+}
+
+
+def _strecha_seeds() -> list[Seed]:
+    return [Seed(strecha_camera(pose).encode()) for pose in POSES]
+
+
+def _npz_seeds() -> list[Seed]:
+    """The archive, and a matrix inside of it, whose checksum is right."""
+    content = cameras_sphere_npz()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        inside = archive.read("world_mat_1.npy")
+    pack = repacked(content, "world_mat_1.npy")
+    return [Seed(content), Seed(inside, pack), Seed(inside, pack)]
+
+
+def _lenient_transforms_seeds() -> list[Seed]:
+    more = ({}, {"is_fisheye": True, "k1": 0.1}, {"k4": 0.1, "camera_model": "OPENCV"}, {"x_fov": 40.0})
+    return [Seed(transforms_json(**entries).encode()) for entries in more]
 
 
 def _middlebury_seeds() -> list[Seed]:
@@ -444,6 +517,15 @@ READERS = [
     Reader("colmap_points", 2, lambda: _colmap_seeds("points3D"), _judge_colmap_points),
     Reader("transforms", 2, _transforms_seeds, lambda path: _judge_posed_photos(read_transforms(path))),
     Reader("middlebury", 1, _middlebury_seeds, _judge_middlebury),
+    _scene_reader("transforms_lenient", seeds=_lenient_transforms_seeds),
+    _scene_reader("bundle.out"),
+    _scene_reader("scene.nvm"),
+    _scene_reader("sfm_data.json"),
+    _scene_reader("cameras.sfm"),
+    _scene_reader("cameras.xml"),
+    _scene_reader("poses_bounds.npy"),
+    _scene_reader("cameras_sphere.npz", seeds=_npz_seeds),
+    _scene_reader("a.jpg.camera", seeds=_strecha_seeds),
     Reader("checkpoint", 2, _checkpoint_seeds, _judge_checkpoint),
 ]
 

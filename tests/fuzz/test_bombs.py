@@ -12,15 +12,19 @@ import torch
 from fuzz_limits import limits
 from fuzz_readers import REFUSALS, pickle_of, with_pickle
 from PIL import Image
+from scene_files import cameras_sphere_npz, repacked
 from scipy.io import savemat
 
 from datasets.files import DataError
 from datasets.formats import mat
+from datasets.formats.arrays import read_neus, read_poses_bounds
 from datasets.formats.images import read_depth_png, read_image, read_image_size
 from datasets.formats.mat import read_mat
+from datasets.formats.metashape import read_metashape
 from datasets.formats.pfm import read_pfm
 from datasets.formats.ply import read_ply
 from datasets.io import read_dmb
+from datasets.photos.folders import PhotoFolders
 from models.checkpoint import read_checkpoint
 
 
@@ -60,7 +64,7 @@ def png_header(width: int, height: int, bits: int, colours: int) -> bytes:
     return content
 
 
-@pytest.mark.parametrize(("width", "message"), [(20_000, "bytes cannot hold"), (60_000, "is too large")])
+@pytest.mark.parametrize(("width", "message"), [(17_000, "bytes cannot hold"), (60_000, "is too large")])
 def test_images_that_claim_gigapixels(tmp_path, width, message):
     """Neither pixels nor the size are taken from them, in PNG and JPEG."""
     colour, depth = png_header(width, 10_000, 8, 2), png_header(width, 10_000, 16, 0)
@@ -115,6 +119,53 @@ def test_compressed_matlab_variables(tmp_path, monkeypatch):
     monkeypatch.setattr(mat, "_MOST_BYTES", 7_000_000)
     with pytest.raises(DataError, match="expands to more than 7000000 bytes"), limits(path.stat().st_size):
         read_mat(path, ("mask",))
+
+
+def test_pieces_of_matlab_variables_that_claim_gigabytes(tmp_path):
+    """Inside of a compressed variable, where a length may be anything, and outside."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"mask": np.arange(9.0)})
+    content = path.read_bytes()
+    size = content.rindex(struct.pack("<2I", 9, 72)) + 4
+    damaged = content[:size] + struct.pack("<I", 0xFFFFFF00) + content[size + 4 :]
+    variable = zlib.compress(damaged[128:])
+    packed = damaged[:128] + struct.pack("<2I", 15, len(variable)) + variable
+    for file in (damaged, packed):
+        assert "is not a readable MATLAB file: it breaks off" in refusal(
+            lambda path: read_mat(path, ("mask",)), path, file
+        )
+
+
+def test_arrays_that_claim_gigabytes(tmp_path):
+    """A header of NumPy is held against the file; an archive's entries are read up to a matrix's size."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 30, 17)}
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, header)
+    photos = PhotoFolders((tmp_path,))
+    read = lambda path: read_poses_bounds(path, photos)  # noqa: E731
+    assert "it claims" in refusal(read, tmp_path / "poses_bounds.npy", buffer.getvalue() + bytes(100))
+    entry = cameras_sphere_npz()
+    bomb = repacked(entry, "world_mat_1.npy", zipfile.ZIP_DEFLATED)(buffer.getvalue() + bytes(1 << 26))
+    assert "it claims" in refusal(lambda path: read_neus(path, photos), tmp_path / "cameras_sphere.npz", bomb)
+
+
+def test_entities_of_xml(tmp_path):
+    """Nine levels of ten would be a billion laughs."""
+    entities = "".join(f'<!ENTITY a{k + 1} "{f"&a{k};" * 10}">' for k in range(9))
+    bomb = f'<?xml version="1.0"?><!DOCTYPE document [<!ENTITY a0 "ha">{entities}]><document>&a9;</document>'
+    assert "declarations" in refusal(read_metashape, tmp_path / "cameras.xml", bomb.encode())
+
+
+def test_records_of_a_ply_without_a_size(tmp_path):
+    """Elements without properties take no byte, however many are claimed; lists are no longer than the file."""
+    start = b"ply\nformat binary_little_endian 1.0\nelement a 999999999999999\n"
+    vertex = b"element vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    (tmp_path / "whole").write_bytes(start + vertex + bytes(12))
+    assert len(read_ply(tmp_path / "whole")[0]) == 1
+    lists = start + b"property list uint double n\n" + vertex + b"\xff\xff\xff\xff" + bytes(100)
+    assert "incomplete" in refusal(read_ply, tmp_path / "lists", lists)
+    lists = lists.replace(b"999999999999999", b"2")
+    assert "incomplete" in refusal(read_ply, tmp_path / "lists", lists)
 
 
 def test_deeply_nested_matlab_cells(tmp_path):

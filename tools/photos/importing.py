@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,21 +11,25 @@ import numpy as np
 
 from datasets.camera import Camera
 from datasets.files import DataError, list_folder, write_json
-from datasets.formats.colmap import find_model, read_colmap
 from datasets.formats.images import read_image, read_image_size, write_image
-from datasets.formats.poses import read_middlebury, read_transforms
+from datasets.formats.scenes import read_scene
 from datasets.io import write_camera, write_pairs
+from datasets.photos.folders import PhotoFolders
 from datasets.photos.posed import Lens, PosedPhotos
+from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten
 from datasets.photos.view_selection import (
     DepthRange,
     best_sources,
     camera_depth_ranges,
     depth_ranges,
+    has_shared_points,
     pair_scores,
+    with_projected_points,
     with_stand_in_points,
 )
 from datasets.sample import fitted_size
+from tools.photos.replacing import replaced_folder
 from tools.runtime.program import Progress
 
 RECORD = "photos.json"
@@ -31,8 +37,13 @@ RECORD = "photos.json"
 
 _RESULTS = ("cams", "images")
 
+# What an import writes; pair.txt is the last, without which a scan is none.
+_OURS = (*_RESULTS, RECORD, "pair.txt")
+
 
 _NAMED = 5  # photos in a message
+
+_LENIENT = Remarks(strict=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,50 +58,81 @@ class Options:
     first_pixel: float = 0.5
 
 
-def read_posed_photos(model: Path) -> tuple[PosedPhotos, Path]:
-    """The photos of a model in any of the formats, and the folder where their files should be."""
-    if model.suffix == ".json":
-        return read_transforms(model), model.parent
-    if model.is_file() and model.name.endswith("_par.txt"):
-        return read_middlebury(model), model.parent
-    if model.is_file():
-        raise DataError(f"{model}: is no folder, no transforms.json and no *_par.txt; give a COLMAP model's folder")
-    scene = read_colmap(model)
-    folder = find_model(model)[0].resolve()
-    candidates = [path / "images" for path in (Path(model), folder, *list(folder.parents)[:2])]
-    return scene, next((path for path in candidates if path.is_dir()), Path(model) / "images")
+def read_posed_photos(
+    model: Path, images: Path | None = None, remarks: Remarks = _LENIENT
+) -> tuple[PosedPhotos, PhotoFolders]:
+    """The photos of a model in any of the formats, and the folders where their files are looked for."""
+    return read_scene(model, images, remarks)
 
 
-def import_scan(scene: PosedPhotos, images: Path, outdir: Path, options: Options, source: Path) -> None:
-    """Write the scan of posed photos, whose files are in a folder; `source` is named in errors.
+def import_scan(
+    scene: PosedPhotos,
+    images: Path | PhotoFolders,
+    outdir: Path,
+    options: Options,
+    source: Path,
+    remarks: Remarks = _LENIENT,
+) -> None:
+    """Write the scan of posed photos, whose files are in a folder or several; `source` is named in errors.
 
-    Nothing is written when something is wrong with what is read. pair.txt comes last: a scan without it is none.
+    Photos that are missing or cannot be read are left out. The scan is built aside and takes the place of an older one
+    as a whole: when something is wrong with what is read, or the process is killed, the older one stays.
     """
     check_outdir(outdir, RECORD, _RESULTS)
-    check_images(scene, images)
-    lenses = _lenses_of_images(scene, images, options)
+    folders = images if isinstance(images, PhotoFolders) else PhotoFolders((images,))
+    scene, files = _with_files(scene, folders, source, remarks)
+    lenses = _lenses_of_images(scene, files, options)
     straight = {id(lens): straight_lens(lens, source) for lens in lenses}
     photos = [
         dataclasses.replace(photo, lens=straight[id(lens)]) for photo, lens in zip(scene.photos, lenses, strict=True)
     ]
-    scene, ranges, kept = _with_ranges(dataclasses.replace(scene, photos=photos), options, source)
+    scene, ranges, kept = _with_ranges(dataclasses.replace(scene, photos=photos), options, source, remarks)
+    _pairs(scene, options, source)
+    with replaced_folder(outdir, _OURS) as target:
+        damaged = set()
+        with contextlib.closing(Progress(len(kept), "import")) as progress:
+            for view, k in enumerate(kept):
+                try:
+                    image = read_image(files[k], grey16=True)
+                except DataError as error:
+                    remarks.leave_out(str(error))
+                    damaged.add(view)
+                else:
+                    _write_view(target, view - len(damaged), image, lenses[k], scene, view, ranges[view], options)
+                progress.step()
+        scene = scene.without(damaged) if damaged else scene
+        if len(scene.photos) < 2:
+            raise DataError(f"{source}: fewer than two of its photos can be read")
+        write_json(target / RECORD, {f"{view:08d}": photo.name for view, photo in enumerate(scene.photos)})
+        write_pairs(target / "pair.txt", _pairs(scene, options, source))
+
+
+def _write_view(
+    target: Path,
+    number: int,
+    image: np.ndarray,
+    lens: Lens,
+    scene: PosedPhotos,
+    view: int,
+    limits: DepthRange,
+    options: Options,
+) -> None:
+    """Write a view's straightened image and its camera under a number."""
+    photo = scene.photos[view]
+    image = straighten(image, lens, photo.lens)
+    written = photo.lens.scaled(image_size(photo.lens, options))
+    if written.size != photo.lens.size:
+        image = cv2.resize(image, written.size, interpolation=cv2.INTER_AREA)
+    camera = Camera(written.pixel_K(), photo.cam_T_world, depth_line(limits, options.numdepth))
+    write_camera(target / "cams" / f"{number:08d}_cam.txt", camera, np.float64)
+    write_image(target / "images" / f"{number:08d}.jpg", image, quality=98)
+
+
+def _pairs(scene: PosedPhotos, options: Options, source: Path) -> list[tuple[int, list[tuple[int, float]]]]:
     pairs = best_sources(pair_scores(scene), options.sources)
     if not any(sources for _, sources in pairs):
         raise DataError(f"{source}: no two photos of it see the same points")
-    _remove_old(outdir)
-    write_json(outdir / RECORD, {f"{view:08d}": photo.name for view, photo in enumerate(scene.photos)})
-    with contextlib.closing(Progress(len(kept), "import")) as progress:
-        for view, k in enumerate(kept):
-            photo = scene.photos[view]
-            image = straighten(read_image(images / photo.name), lenses[k], photo.lens)
-            lens = photo.lens.scaled(image_size(photo.lens, options))
-            if lens.size != photo.lens.size:
-                image = cv2.resize(image, lens.size, interpolation=cv2.INTER_AREA)
-            camera = Camera(lens.pixel_K(), photo.cam_T_world, depth_line(ranges[view], options.numdepth))
-            write_camera(outdir / "cams" / f"{view:08d}_cam.txt", camera, np.float64)
-            write_image(outdir / "images" / f"{view:08d}.jpg", image, quality=98)
-            progress.step()
-    write_pairs(outdir / "pair.txt", pairs)
+    return pairs
 
 
 def image_size(lens: Lens, options: Options) -> tuple[int, int]:
@@ -100,21 +142,31 @@ def image_size(lens: Lens, options: Options) -> tuple[int, int]:
 
 
 def depth_line(limits: DepthRange, numdepth: int) -> tuple[float, ...]:
-    """A camera file's last line: depth_min, interval, number of depths, depth_max (specs: formats)."""
+    """A camera file's last line: depth_min, interval, number of depths, depth_max (docs/formats.md)."""
     return limits[0], (limits[1] - limits[0]) / numdepth, float(numdepth), limits[1]
 
 
-def _with_ranges(scene: PosedPhotos, options: Options, source: Path) -> tuple[PosedPhotos, list[DepthRange], list[int]]:
+def _with_ranges(
+    scene: PosedPhotos, options: Options, source: Path, remarks: Remarks
+) -> tuple[PosedPhotos, list[DepthRange], list[int]]:
     """The photos that have a depth range, with points if there were none; their ranges; their places among all."""
+    everyone = list(range(len(scene.photos)))
+    if len(scene.points) and not has_shared_points(scene):
+        remarks.say(f"{source}: no point of it says that two photos see it; the points are projected into the photos")
+        scene = with_projected_points(scene)
+        if not has_shared_points(scene):
+            remarks.say(f"{source}: its points are in no two photos; they are not used")
+            scene = dataclasses.replace(scene, points=np.empty((0, 3)), tracks=np.empty((0, 2), np.int64))
     if len(scene.points) == 0:
-        ranges = [options.depths] * len(scene.photos) if options.depths else camera_depth_ranges(scene.photos, source)
-        return with_stand_in_points(scene.photos, ranges, source), ranges, list(range(len(ranges)))
-    ranges = [options.depths] * len(scene.photos) if options.depths else depth_ranges(scene)
+        known = [options.depths] * len(everyone) if options.depths else scene.ranges
+        ranges = list(known or camera_depth_ranges(scene.photos, source))
+        return with_stand_in_points(scene.photos, ranges, source), ranges, everyone
+    ranges = [options.depths] * len(everyone) if options.depths else depth_ranges(scene)
     left_out = {k for k, limits in enumerate(ranges) if limits is None}
     if left_out:
         names = named([scene.photos[k].name for k in sorted(left_out)])
         print(f"left out, for they see too few points: {names}", flush=True)
-    kept = [k for k in range(len(ranges)) if k not in left_out]
+    kept = [k for k in everyone if k not in left_out]
     if len(kept) < 2:
         raise DataError(f"{source}: fewer than two of its photos see points; was the model made from these photos?")
     return scene.without(left_out), [ranges[k] for k in kept], kept
@@ -126,20 +178,45 @@ def named(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def check_images(scene: PosedPhotos, images: Path) -> None:
-    """Raise DataError unless every photo's file is there."""
-    missing = [photo.name for photo in scene.photos if not (images / photo.name).is_file()]
+def _with_files(
+    scene: PosedPhotos, folders: PhotoFolders, source: Path, remarks: Remarks
+) -> tuple[PosedPhotos, list[Path]]:
+    """The photos whose files are there and begin like images, and these files."""
+    files = [folders.find(photo.name) for photo in scene.photos]
+    missing = {k for k, file in enumerate(files) if file is None}
     if missing:
-        raise DataError(
-            f"{images}: lacks {len(missing)} of the model's {len(scene.photos)} photos ({named(missing)}); "
-            "say with --images where they are"
-        )
+        names = named([scene.photos[k].name for k in sorted(missing)])
+        problem = f"{folders}: lacks {len(missing)} of the model's {len(files)} photos ({names})"
+        if len(files) - len(missing) < 2:
+            raise DataError(f"{problem}; say with --images where they are")
+        remarks.leave_out(f"{problem}; say with --images if they are elsewhere")
+    for k, file in enumerate(files):
+        if file is not None:
+            try:
+                read_image_size(file)
+            except DataError as error:
+                remarks.leave_out(str(error))
+                missing.add(k)
+    if len(files) - len(missing) < 2:
+        raise DataError(f"{source}: fewer than two of its photos can be read")
+    kept = [file for k, file in enumerate(files) if k not in missing]
+    _check_twice(scene.without(missing), kept, source)
+    return scene.without(missing), kept
 
 
-def _lenses_of_images(scene: PosedPhotos, images: Path, options: Options) -> list[Lens]:
+def _check_twice(scene: PosedPhotos, files: Sequence[Path], source: Path) -> None:
+    """Raise DataError when two photos of the model have led to one file: names that are alike but for their folders."""
+    first: dict[str, str] = {}
+    for photo, file in zip(scene.photos, files, strict=True):
+        other = first.setdefault(os.path.realpath(file), photo.name)
+        if other != photo.name:
+            raise DataError(f"{source}: its photos {other} and {photo.name} are both {file}; keep the folders apart")
+
+
+def _lenses_of_images(scene: PosedPhotos, files: Sequence[Path], options: Options) -> list[Lens]:
     """Each photo's lens at the size of its file, which may have been scaled since; equal lenses are one object."""
     lenses = {}
-    return [_lens_of_image(lenses, photo.lens, images / photo.name, options) for photo in scene.photos]
+    return [_lens_of_image(lenses, photo.lens, file, options) for photo, file in zip(scene.photos, files, strict=True)]
 
 
 def _lens_of_image(lenses: dict, lens: Lens, path: Path, options: Options) -> Lens:
@@ -162,11 +239,3 @@ def check_outdir(outdir: Path, record: str, results: tuple[str, ...]) -> None:
         folder = outdir / name
         if folder.is_dir() and list_folder(folder) and not (outdir / record).exists():
             raise DataError(f"{folder}: holds files that this program did not make; choose another --outdir")
-
-
-def _remove_old(outdir: Path) -> None:
-    """Remove what an earlier import left: its views may be other photos."""
-    (outdir / "pair.txt").unlink(missing_ok=True)
-    for name in _RESULTS:
-        for path in (outdir / name).glob("*"):
-            path.unlink()

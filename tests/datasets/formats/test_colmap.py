@@ -1,11 +1,15 @@
 """COLMAP models: both formats hold the same, camera models become OpenCV's, what is wrong is named."""
 
+import struct
+
 import numpy as np
 import pytest
-from colmap_models import MODEL_NUMBERS, Camera, small_model, write_model
+from colmap_models import Camera, small_model, write_model
 
 from datasets.files import DataError
 from datasets.formats.colmap import find_model, read_cameras, read_colmap, read_images, read_points
+from datasets.formats.colmap_rows import MODELS
+from datasets.photos.remarks import Remarks
 
 FORMATS = pytest.mark.parametrize("text", [True, False], ids=["text", "binary"])
 
@@ -43,35 +47,107 @@ def test_where_a_model_is_looked_for(tmp_path):
 
 @FORMATS
 @pytest.mark.parametrize(
-    ("name", "parameters", "focal", "distortion", "fisheye"),
+    ("name", "parameters", "focal", "distortion", "model"),
     [
-        ("SIMPLE_PINHOLE", (9, 1, 2), (9, 9), (), False),
-        ("PINHOLE", (8, 9, 1, 2), (8, 9), (), False),
-        ("SIMPLE_RADIAL", (9, 1, 2, 0.3), (9, 9), (0.3, 0, 0, 0, 0, 0, 0, 0), False),
-        ("RADIAL", (9, 1, 2, 0.3, 0.4), (9, 9), (0.3, 0.4, 0, 0, 0, 0, 0, 0), False),
-        ("OPENCV", (8, 9, 1, 2, 0.3, 0.4, 0.5, 0.6), (8, 9), (0.3, 0.4, 0.5, 0.6, 0, 0, 0, 0), False),
-        ("OPENCV_FISHEYE", (8, 9, 1, 2, 0.3, 0.4, 0.5, 0.6), (8, 9), (0.3, 0.4, 0.5, 0.6), True),
-        ("FULL_OPENCV", (8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), (8, 9), (3, 4, 5, 6, 7, 8, 9, 10), False),
-        ("SIMPLE_RADIAL_FISHEYE", (9, 1, 2, 0.3), (9, 9), (0.3, 0, 0, 0), True),
-        ("RADIAL_FISHEYE", (9, 1, 2, 0.3, 0.4), (9, 9), (0.3, 0.4, 0, 0), True),
-        ("OPENCV", (8, 9, 1, 2, 0, 0, 0, 0), (8, 9), (), False),
+        ("SIMPLE_PINHOLE", (9, 1, 2), (9, 9), (), "opencv"),
+        ("PINHOLE", (8, 9, 1, 2), (8, 9), (), "opencv"),
+        ("SIMPLE_RADIAL", (9, 1, 2, 0.3), (9, 9), (0.3, 0, 0, 0, 0, 0, 0, 0), "opencv"),
+        ("RADIAL", (9, 1, 2, 0.3, 0.4), (9, 9), (0.3, 0.4, 0, 0, 0, 0, 0, 0), "opencv"),
+        ("OPENCV", (8, 9, 1, 2, 0.3, 0.4, 0.5, 0.6), (8, 9), (0.3, 0.4, 0.5, 0.6, 0, 0, 0, 0), "opencv"),
+        ("OPENCV_FISHEYE", (8, 9, 1, 2, 0.3, 0.4, 0.5, 0.6), (8, 9), (0.3, 0.4, 0.5, 0.6), "fisheye"),
+        ("FULL_OPENCV", (8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), (8, 9), (3, 4, 5, 6, 7, 8, 9, 10), "opencv"),
+        ("SIMPLE_RADIAL_FISHEYE", (9, 1, 2, 0.3), (9, 9), (0.3, 0, 0, 0), "fisheye"),
+        ("RADIAL_FISHEYE", (9, 1, 2, 0.3, 0.4), (9, 9), (0.3, 0.4, 0, 0), "fisheye"),
+        ("OPENCV", (8, 9, 1, 2, 0, 0, 0, 0), (8, 9), (), "opencv"),
+        ("SIMPLE_FISHEYE", (9, 1, 2), (9, 9), (0, 0, 0, 0), "fisheye"),
+        ("FISHEYE", (8, 9, 1, 2), (8, 9), (0, 0, 0, 0), "fisheye"),
+        ("FOV", (8, 9, 1, 2, 0.3), (8, 9), (0.3,), "fov"),
+        ("SIMPLE_DIVISION", (9, 1, 2, 0.3), (9, 9), (0.3,), "division"),
+        ("DIVISION", (8, 9, 1, 2, 0.3), (8, 9), (0.3,), "division"),
+        ("EUCM", (8, 9, 1, 2, 0.5, 1.1), (8, 9), (0.5, 1.1), "eucm"),
+        ("THIN_PRISM_FISHEYE", (8, 9, 1, 2, *range(3, 11)), (8, 9), tuple(range(3, 11)), "thin_prism_fisheye"),
+        (
+            "RAD_TAN_THIN_PRISM_FISHEYE",
+            (8, 9, 1, 2, *range(3, 15)),
+            (8, 9),
+            tuple(range(3, 15)),
+            "rad_tan_thin_prism_fisheye",
+        ),
     ],
 )
-def test_camera_models(tmp_path, text, name, parameters, focal, distortion, fisheye):
-    """Parameters in COLMAP's order become K and OpenCV's coefficients; without distortion there are none."""
-    model = small_model()._replace(cameras={4: Camera(name, (64, 48), parameters)})
-    lens = read_cameras(write_model(tmp_path, model, text) / f"cameras{'.txt' if text else '.bin'}", text)[4]
+def test_camera_models(tmp_path, text, name, parameters, focal, distortion, model):
+    """Parameters in COLMAP's order become K and the coefficients; without distortion there are none."""
+    scene = small_model()._replace(cameras={4: Camera(name, (64, 48), parameters)})
+    lens = read_cameras(write_model(tmp_path, scene, text) / f"cameras{'.txt' if text else '.bin'}", text)[4]
     assert lens.K.tolist() == [[focal[0], 0, 1], [0, focal[1], 2], [0, 0, 1]]
-    assert (lens.distortion, lens.fisheye, lens.size) == (distortion, fisheye, (64, 48))
+    assert (lens.distortion, lens.model, lens.size) == (distortion, model, (64, 48))
 
 
 @FORMATS
-def test_a_camera_model_that_opencv_lacks(tmp_path, text):
-    """It is named, with what to do."""
-    model = small_model()._replace(cameras={2: Camera("FOV", (64, 48), (8, 9, 1, 2, 0.3))})
-    with pytest.raises(DataError, match=r"is not supported; run COLMAP's image_undistorter") as caught:
+def test_cameras_without_a_pinhole_image(tmp_path, text):
+    """Panoramas, and what a later COLMAP may bring, are named, with what to do."""
+    model = small_model()._replace(cameras={2: Camera("EQUIRECTANGULAR", (64, 48), (64, 48))})
+    with pytest.raises(DataError, match=r"'EQUIRECTANGULAR' is not supported; cut the panoramas"):
         read_colmap(write_model(tmp_path, model, text))
-    assert ("FOV" if text else f"number {MODEL_NUMBERS['FOV']}") in str(caught.value)
+    path = tmp_path / f"cameras{'.txt' if text else '.bin'}"
+    content = b"2 NEW 64 48 1 2" if text else struct.pack("<QIiQQ2d", 1, 2, 99, 64, 48, 1, 2)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"'(NEW|number 99)' is not supported; update COLMAP's model"):
+        read_cameras(path, text)
+
+
+def test_every_camera_model_of_pycolmap():
+    """The table knows the numbers, names and parameters of the installed pycolmap; the tests know the formulas."""
+    pycolmap = pytest.importorskip("pycolmap")
+    known = {name: number for name, number in pycolmap.CameraModelId.__members__.items() if name != "INVALID"}
+    assert {name: int(number) for name, number in known.items()} == {m[0]: k for k, m in MODELS.items()}
+    for name, parameters, _ in MODELS.values():
+        camera = pycolmap.Camera.create_from_model_name(1, name, 100.0, 64, 48)
+        assert len(camera.params) == len(parameters.split())
+
+
+@pytest.mark.parametrize("points", ["missing", "blank", "some"])
+def test_one_or_two_lines_per_image(tmp_path, points):
+    """The second line, of points, may be missing altogether, and any may be blank."""
+    write_model(tmp_path, small_model(), text=True)
+    lines = [line for line in (tmp_path / "images.txt").read_text().split("\n") if line.endswith(".jpg")]
+    second = {"missing": "", "blank": "\n", "some": "1.5 2.5 3 4 5 -1 7 8 9 10 11 12\n"}[points]
+    (tmp_path / "images.txt").write_text("# comment\n" + "".join(f"{line}\n{second}" for line in lines))
+    assert {pose.name for pose in read_images(tmp_path / "images.txt", text=True).values()} == {
+        "b.jpg",
+        "sub folder/a.jpg",
+        "c.jpg",
+    }
+
+
+def test_the_largest_of_several_models(tmp_path):
+    """It is taken, wherever programs put it, and the others are named."""
+    said = []
+    model = small_model()
+    write_model(
+        tmp_path / "colmap" / "sparse" / "0", model._replace(images={7: model.images[7]}, tracks=[()] * 5), True
+    )
+    write_model(tmp_path / "colmap" / "sparse" / "1", model, text=False)
+    write_model(
+        tmp_path / "colmap" / "sparse" / "2", model._replace(images={9: model.images[9]}, tracks=[()] * 5), False
+    )
+    assert len(read_colmap(tmp_path, Remarks(say=said.append)).photos) == 3
+    assert "colmap/sparse/1: the largest of 3 models" in said[0] and "not used: 0, 2" in said[0]
+
+
+def test_damaged_elements(tmp_path):
+    """A pose of zeros, a point of nan, a track to nowhere, lines that are none: left out, and said; or refused."""
+    write_model(tmp_path, small_model(), text=True)
+    images, points = tmp_path / "images.txt", tmp_path / "points3D.txt"
+    images.write_text(images.read_text() + "8 0 0 0 0 1 2 3 2 bad.jpg\n\n17 nonsense\n")
+    points.write_text(points.read_text() + "90 nan 1 2 0 0 0 1 7 0\n91 1 2 3 0 0 0 1 77 0\n92 1 2\n")
+    said = []
+    scene = read_colmap(tmp_path, Remarks(strict=False, say=said.append))
+    assert len(scene.photos) == 3 and len(scene.points) == 6 and np.isfinite(scene.points).all()
+    for problem in ("bad.jpg", "17 nonsense", "1 of 7 points", "image 77", "92 1 2"):
+        assert sum(problem in line and line.endswith("left out") for line in said) == 1
+    with pytest.raises(DataError, match="nonsense"):
+        read_colmap(tmp_path)
 
 
 def test_text_as_people_write_it(tmp_path):
@@ -99,9 +175,29 @@ def test_what_does_not_belong_together(tmp_path, text):
 
 
 @FORMATS
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "a/../../b.jpg", "a\\b.jpg", "..", "a" * 300])
-def test_names_cannot_leave_their_folder(tmp_path, text, name):
-    """They are used as paths below the folder of images."""
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("../a.jpg", "a.jpg"),
+        ("/home/me/a.jpg", "home/me/a.jpg"),
+        ("a/../../d.jpg", "d.jpg"),
+        ("a\\d.jpg", "a/d.jpg"),
+        ("C:\\Users\\me\\d.jpg", "Users/me/d.jpg"),
+        ("./a//d.jpg", "a/d.jpg"),
+    ],
+)
+def test_names_of_other_machines(tmp_path, text, name, inside):
+    """They are cut to what may lie below the folder of images."""
+    model = small_model()
+    images = {**model.images, 9: model.images[9]._replace(name=name)}
+    scene = read_colmap(write_model(tmp_path, model._replace(images=images), text))
+    assert inside in [photo.name for photo in scene.photos]
+
+
+@FORMATS
+@pytest.mark.parametrize("name", ["..", "/", "a/..", "a" * 300, "\x1b[2J.jpg"])
+def test_names_that_are_none(tmp_path, text, name):
+    """They are refused."""
     model = small_model()
     images = {**model.images, 9: model.images[9]._replace(name=name)}
     with pytest.raises(DataError, match="is not a path inside a folder"):
@@ -115,7 +211,7 @@ def test_truncated_files(tmp_path, read):
     path = write_model(tmp_path, small_model(), text=False) / f"{name}.bin"
     content = path.read_bytes()
     read(path, text=False)
-    for length in range(0, len(content), 7):
+    for length in range(1, len(content), 7):  # an empty file of points has none
         path.write_bytes(content[:length])
         with pytest.raises(DataError, match=rf"^{path}: is damaged or incomplete"):
             read(path, text=False)

@@ -1,11 +1,14 @@
 """PLY clouds of other programs: formats, types, properties and elements, and what is refused."""
 
+import struct
+
 import numpy as np
 import pytest
-from plyfile import PlyData
+from numpy.lib import recfunctions as rfn
+from plyfile import PlyData, PlyElement
 
 from datasets.files import DataError
-from datasets.formats import ply
+from datasets.formats import ply_records
 from datasets.formats.ply import read_ply, read_ply_count, write_ply
 
 # A vertex as some programs write it: mixed types, an own order, properties that are nobody's business.
@@ -21,6 +24,9 @@ def header(kind: str, count: int, vertex=VERTEX) -> bytes:
     lines += [f"property {TYPE_NAMES[kind]} {name}" for name, kind in vertex]
     lines += ["element face 1", "property list uchar int vertex_indices", "end_header", ""]
     return "\n".join(lines).encode()
+
+
+_FACES = struct.pack(">B3iB", 3, 0, 1, 2, 0)
 
 
 def random_vertices(count: int, vertex=VERTEX) -> np.ndarray:
@@ -48,7 +54,7 @@ def ply_bytes(kind: str, vertices: np.ndarray) -> bytes:
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_every_format(tmp_path, monkeypatch, kind, line_end):
     """Any order of properties and any type, over several blocks, with other elements before and after."""
-    monkeypatch.setattr(ply, "_BLOCK", 7)
+    monkeypatch.setattr(ply_records, "_BLOCK", 7)
     vertices = random_vertices(20)
     start = header(kind, 20)
     content = ply_bytes(kind, vertices)
@@ -98,7 +104,8 @@ def test_truncated_anywhere(tmp_path, kind):
         (f"ply\nformat ascii 1.0\nelement vertex 0\n{XYZ[:34]}end_header\n", "no x, y, z"),
         (f"ply\nformat ascii 1.0\nelement vertex 0\n{XYZ}property half w\nend_header\n", "'half w' is unknown"),
         (f"ply\nformat ascii 1.0\nelement vertex 0\n{XYZ}property int x\nend_header\n", "given twice"),
-        (f"ply\nformat ascii 1.0\nelement vertex 0\n{XYZ}property list int int n\nend_header\n", "has a list"),
+        (f"ply\nformat ascii 1.0\nelement vertex 0\n{XYZ}property list float int n\nend_header\n", "is unknown"),
+        (f"ply\nformat ascii 1.0\nelement vertex 1\n{XYZ}property list int int n\nend_header\n1 2 3 2 7\n", "instead"),
         (f"ply\nformat ascii 1.0\nelement vertex 2\n{XYZ}end_header\n1 2 3\n4 5 6 7 8\n", "columns"),
         (f"ply\nformat ascii 1.0\nelement vertex 1\n{XYZ}end_header\n1 2 three\n", "three"),
         (f"ply\nformat ascii 1.0\nelement vertex {10**15}\n{XYZ}end_header\n1 2 3\n", "incomplete"),
@@ -115,18 +122,52 @@ def test_what_is_refused(tmp_path, content, reason):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_list_before_the_vertices(tmp_path):
-    """In ASCII each record is a line, so it can be skipped; in a binary file it is refused, unless there is none."""
-    start = "ply\nformat {} 1.0\nelement face {}\nproperty list uchar int n\nelement vertex 1\n" + XYZ + "end_header\n"
+@pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize("place", ["before", "inside", "capitals"])
+def test_lists(tmp_path, kind, place):
+    """Faces before the vertices, lists among the vertices' properties: passed over, as plyfile writes them."""
+    vertices = np.array(
+        [(1, [7, 8], 2, 3, 4), (4, [9], 5, 6, 5)], [("x", "f4"), ("seen", "O"), ("y", "f4"), ("z", "f8"), ("q", "u1")]
+    )
+    if place != "inside":
+        vertices = vertices[["x", "y", "z"]]
+    faces = PlyElement.describe(
+        np.array([([0, 1, 2],), ([],)], [("vertex_indices", "O")]), "face", val_types={"vertex_indices": "i4"}
+    )
+    described = PlyElement.describe(rfn.repack_fields(vertices), "vertex", val_types={"seen": "u4"})
+    order = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}[kind]
     path = tmp_path / "cloud.ply"
-    path.write_text(start.format("ascii", 1) + "3 0 1 2\n4 5 6\n")
-    assert read_ply(path)[0].tolist() == [[4, 5, 6]]
-    vertex = np.float32([4, 5, 6]).tobytes()
-    path.write_bytes(start.format("binary_little_endian", 0).encode() + vertex)
-    assert read_ply(path)[0].tolist() == [[4, 5, 6]]
-    path.write_bytes(start.format("binary_little_endian", 1).encode() + b"\1\0\0\0\0" + vertex)
-    with pytest.raises(DataError, match="'face' has a list"):
+    PlyData([faces, described], text=kind == "ascii", byte_order=order).write(path)
+    if place == "inside" and order == ">":  # which plyfile writes in the machine's own order
+        records = (struct.pack(f">fB{len(v[1])}IfdB", v[0], len(v[1]), *v[1], *list(v)[2:]) for v in vertices)
+        path.write_bytes(path.read_bytes().split(b"end_header\n")[0] + b"end_header\n" + _FACES + b"".join(records))
+    if place == "capitals":
+        start, data = path.read_bytes().split(b"end_header\n")
+        start = start.replace(b" x\n", b" X\n").replace(b" y\n", b" Y\n").replace(b"vertex ", b"Vertex ")
+        path.write_bytes(start + b"end_header\n" + data)
+    assert read_ply(path)[0].tolist() == [[1, 2, 3], [4, 5, 6]]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 8])
+    with pytest.raises(DataError, match="is not a readable PLY"):
         read_ply(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "values", "expected"),
+    [
+        (("r", "g", "b"), "u1", (255, 128, 0), (255, 128, 0)),
+        (("Red", "Green", "Blue"), "f4", (1, 0.5, 0), (255, 128, 0)),
+        (("red", "green", "blue"), "f8", (255, 128, 0), (255, 128, 0)),
+        (("diffuse_red", "diffuse_green", "diffuse_blue"), "u2", (65535, 32896, 0), (255, 128, 0)),
+        (("scalar_R", "scalar_G", "scalar_B"), "i4", (255, 128, 0), (255, 128, 0)),
+        (("f_dc_0", "f_dc_1", "f_dc_2"), "f4", (1.7725, 0, -1.7725), (255, 128, 0)),
+    ],
+)
+def test_colours_of_any_type_and_name(tmp_path, names, kind, values, expected):
+    """Floats from 0 to 1 or to 255, 16 bits, the constant terms of Gaussian splats."""
+    vertex = np.array([(1, 2, 3, *values)], [*((axis, "f4") for axis in "xyz"), *((name, kind) for name in names)])
+    PlyData([PlyElement.describe(vertex, "vertex")]).write(tmp_path / "cloud.ply")
+    assert read_ply(tmp_path / "cloud.ply")[1].tolist() == [list(expected)]
 
 
 def test_no_file_to_read(tmp_path):

@@ -8,7 +8,9 @@ from colmap_models import small_model
 
 from datasets.files import DataError
 from datasets.formats.images import write_image
+from datasets.formats.ply import write_ply
 from datasets.formats.poses import read_middlebury, read_transforms
+from datasets.photos.remarks import Remarks
 
 POSES = [image.cam_T_world for image in small_model().images.values()]
 
@@ -56,7 +58,114 @@ def test_a_frames_own_lens_goes_first(tmp_path):
     content["frames"][1] |= {"fl_x": 70, "camera_model": "OPENCV_FISHEYE", "k1": 0.2}
     lenses = [photo.lens for photo in read_transforms(write(tmp_path / "a.json", content)).photos]
     assert [lens.K[0, 0] for lens in lenses] == [60, 70, 60]
-    assert lenses[1].fisheye and lenses[1].distortion == (0.2, 0, 0, 0)
+    assert lenses[1].model == "fisheye" and lenses[1].distortion == (0.2, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"fl_x": 60.0, "fl_y": 61.0},
+        {"fx": 60.0, "fy": 61.0},
+        {"camera_angle_x": 2 * np.arctan(32 / 60), "camera_angle_y": 2 * np.arctan(24 / 61)},
+        {"x_fov": np.degrees(2 * np.arctan(32 / 60)), "y_fov": np.degrees(2 * np.arctan(24 / 61))},
+        {"K": [[60, 0, 31], [0, 61, 25], [0, 0, 1]]},
+        {"intrinsic_matrix": [60, 0, 31, 0, 61, 25, 0, 0, 1]},
+        {"intrinsics": [60, 61, 31, 25]},
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "frames"])
+def test_names_of_intrinsics(tmp_path, entries, place):
+    """In pixels, angles in radians or degrees, or a matrix, of the file or of each frame."""
+    content = {key: value for key, value in transforms().items() if key not in ("fl_x", "fl_y")}
+    for target in [content] if place == "file" else content["frames"]:
+        target.update(entries)
+    for photo in read_transforms(write(tmp_path / "transforms.json", content)).photos:
+        np.testing.assert_allclose(photo.lens.K, [[60, 0, 31], [0, 61, 25], [0, 0, 1]], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("entries", "model"),
+    [
+        ({"is_fisheye": True, "p1": 0}, "fisheye"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "fisheye"),
+        ({"is_fisheye": False}, "opencv"),
+        ({"k4": 0.1}, "radial8"),
+        ({"k4": 0.1, "camera_model": "FULL_OPENCV"}, "opencv"),
+        ({"camera_model": "SIMPLE_RADIAL"}, "opencv"),
+    ],
+)
+def test_models_of_distortion(tmp_path, entries, model):
+    """is_fisheye is heeded, and k4 is the coefficient of r^8 unless the model is OpenCV's full one."""
+    lens = read_transforms(write(tmp_path / "transforms.json", transforms(**entries))).photos[0].lens
+    assert lens.model == model and lens.distortion[0] == 0.1
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"k7": 0.1},
+        {"b1": 2.0},
+        {"is_equirectangular": True},
+        {"rolling_shutter": [0, 0, 0.1, 0]},
+        {"crop_x": 10},
+        {"lens_mode": "ftheta"},
+        {"ftheta_p0": 0.3},
+        {"k5": 0.1},
+        {"frames_scale": 2.0},
+        {"transform_matrix_start": [[1, 0], [0, 1]]},
+    ],
+)
+def test_entries_that_change_the_picture(tmp_path, entries):
+    """What is not understood stops the import and is named; where it says nothing, it does not matter."""
+    (name,) = entries
+    path = write(tmp_path / "transforms.json", transforms(**entries))
+    with pytest.raises(DataError, match=name):
+        read_transforms(path)
+    read_transforms(write(path, transforms(**{name: False})))
+
+
+def test_entries_of_training(tmp_path):
+    """They are passed over; those that are not known, and do not sound like geometry, are named."""
+    said = []
+    known = {"aabb_scale": 16, "applied_transform": np.eye(3, 4).tolist(), "train_filenames": ["a"], "scale": 0.3}
+    content = transforms(**known, weather="sunny")
+    read_transforms(write(tmp_path / "transforms.json", content), remarks=Remarks(say=said.append))
+    assert len(said) == 1 and "not used: 'weather'" in said[0]
+
+
+def test_poses_with_a_scale(tmp_path):
+    """They are freed of it, places stay, and it is said once."""
+    content, said = transforms(), []
+    for frame in content["frames"]:
+        matrix = np.array(frame["transform_matrix"])
+        matrix[:3, :3] *= 0.25
+        frame["transform_matrix"] = matrix.tolist()
+    scene = read_transforms(write(tmp_path / "transforms.json", content), remarks=Remarks(say=said.append))
+    for photo, pose in zip(scene.photos, POSES, strict=True):
+        np.testing.assert_allclose(photo.cam_T_world, pose, atol=1e-9)
+    assert len(said) == 1 and "scale 0.25; normalised" in said[0]
+
+
+def test_a_cloud_of_points(tmp_path):
+    """ply_file_path beside the file; never from elsewhere."""
+    points = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    write_ply(tmp_path / "scene" / "sparse_pc.ply", points, np.zeros((30, 3), np.uint8))
+    for name in ("sparse_pc.ply", "../../x/sparse_pc.ply"):
+        scene = read_transforms(write(tmp_path / "scene" / "transforms.json", transforms(ply_file_path=name)))
+        np.testing.assert_array_equal(scene.points, points)
+    write_ply(tmp_path / "other.ply", points, np.zeros((30, 3), np.uint8))
+    with pytest.raises(DataError, match="is not there"):
+        read_transforms(write(tmp_path / "scene" / "transforms.json", transforms(ply_file_path="../other.ply")))
+
+
+def test_damaged_frames(tmp_path):
+    """They are left out, and said; or refused."""
+    content, said = transforms(), []
+    del content["frames"][1]["transform_matrix"]
+    content["frames"][2]["transform_matrix"][0][3] = float("nan")
+    path = write(tmp_path / "transforms.json", content)
+    assert len(read_transforms(path, remarks=Remarks(strict=False, say=said.append)).photos) == 1
+    assert len(said) == 2 and "frame 1 is damaged" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +174,9 @@ def test_a_frames_own_lens_goes_first(tmp_path):
         ({"frames": 3}, "has no list of frames"),
         ({"frames": []}, "holds no photo"),
         ({"frames": [{"file_path": "a.png"}]}, "is missing"),
-        ({"frames": [{"file_path": "../a.png", "transform_matrix": np.eye(4).tolist()}]}, "not a path inside a folder"),
+        ({"frames": [{"file_path": "..", "transform_matrix": np.eye(4).tolist()}]}, "not a path inside a folder"),
         ({"frames": [{"file_path": "a.png", "transform_matrix": np.eye(3).tolist()}]}, "not 4x4"),
-        ({"frames": [{"file_path": "a.png", "transform_matrix": (2 * np.eye(4)).tolist()}]}, "not a rotation"),
+        ({"frames": [{"file_path": "a.png", "transform_matrix": np.diag([1, 2, 1, 1]).tolist()}]}, "not a rotation"),
         ({"camera_model": "EQUIRECTANGULAR"}, "'EQUIRECTANGULAR' is not supported"),
         ({"fl_x": "long"}, "is missing or not one"),
         ({"fl_x": -1}, "focal length"),

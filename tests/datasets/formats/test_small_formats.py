@@ -124,10 +124,18 @@ def test_camera_round_trip(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace(" ", " \t "), lambda text: text.strip()],
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace(" ", " \t "),
+        lambda text: text.strip(),
+        lambda text: text.replace(" ", ", "),
+        lambda text: text.replace("insic", "insic:").title(),
+        lambda text: text.replace("0 0 0 1\n", ""),
+        lambda text: "# written by a converter\n" + text,
+    ],
 )
-def test_camera_with_other_white_space(camera_file, change):
-    """CRLF line ends, tabs, no last line break."""
+def test_camera_as_others_write_it(camera_file, change):
+    """CRLF line ends, tabs, no last line break, commas, other headings, no last row, a comment."""
     camera = read_camera(camera_file("425 2.5", change(CAMERA)))
     assert camera.K.tolist() == [[361.5, 0, 80], [0, 270.25, 48], [0, 0, 1]]
     assert camera.cam_T_world[:3, 3].tolist() == [-10.5, 20, 3]
@@ -191,7 +199,9 @@ def test_impossible_depth_range(camera_file, last_line, message):
         ("", "is not a camera file"),
         ("425 2.5", "is not a camera file"),
         (CAMERA.replace("extrinsic", "matrix"), "is not a camera file"),
-        (CAMERA.replace("0 0 0 1\n", ""), "is not a camera file"),
+        (CAMERA.replace("0 0 1 3\n0 0 0 1\n", ""), "its extrinsic has 8 numbers instead of 16"),
+        (CAMERA.replace("extrinsic", "matrix"), "begins with 'matrix' instead of 'extrinsic'"),
+        (CAMERA.replace("intrinsic\n3", "K\n3"), "has no 'intrinsic'"),
         (CAMERA.replace("361.5", "f"), "could not convert"),
         (CAMERA.replace("361.5", "nan"), "not finite"),
         (CAMERA.replace("361.5", "0"), "cannot be inverted"),
@@ -222,6 +232,21 @@ def test_pairs_round_trip(tmp_path):
     assert read_pairs(tmp_path / "pair.txt") == [(4, [1, 0]), (1, [4]), (0, [])]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2\n0\n3 1 9.5 2 1 0 0.000 \n1\n2 0 9.5 1 0\n",  # a view that lists itself last
+        "2\n0\n4 1 9.5 2 3 3 0 4 0\n1\n1 0 9.5\n",  # views without a shared point, last
+        "2\n\n0\n2 1 9.5 2 3\n\n1\n1 0 9.5\n\n",  # blank lines
+        "2\n0\n3 1 0 2 0 0 0\n1\n1 0 0\n",  # scores that say nothing
+    ],
+)
+def test_pairs_of_converters(tmp_path, text):
+    """What the copies of colmap2mvsnet.py write for few images."""
+    (tmp_path / "pair.txt").write_text(text)
+    assert read_pairs(tmp_path / "pair.txt") == [(0, [1, 2]), (1, [0])]
+
+
 def test_pairs_with_crlf(tmp_path):
     """Windows line ends."""
     (tmp_path / "pair.txt").write_bytes(b"2\r\n0\r\n1 1 5.0\r\n1\r\n1 0 5.0\r\n")
@@ -235,9 +260,12 @@ def test_pairs_with_crlf(tmp_path):
         ("many", "is damaged or incomplete"),
         ("2\n0\n1 1 5.0\n", "is damaged or incomplete"),
         ("1\n0\n3 1 5.0 2 4.0\n", "announces 3 sources"),
-        ("1\n0\n1 1\n", "announces 1 sources"),
+        ("1\n0\n1 1\n", "view 0 has sources without scores; write 'count id score"),
+        ("1\n0\n3 1 5.0\n", "view 0 announces 3 sources, but lists 1\\)"),
+        ("0\n1 1 5.0\n1\n1 0 5.0\n", "lacks its first line, the number of views; write 2"),
+        ("1\n0\n1 1 5.0\n1\n1 0 5.0\n", "1 views are announced, 2 listed"),
         ("1\n0\n1 one 5.0\n", "is damaged or incomplete"),
-        ("1\n0\n1 0 5.0\n", "its own source"),
+        ("1\n0\n1 0 5.0\n", "no view that has source views"),
         ("1\n-1\n1 0 5.0\n", "is negative"),
         ("1\n0\n1 -3 5.0\n", "source -3, which is negative"),
         ("2\n0\n1 1 5.0\n0\n1 1 5.0\n", "listed twice"),

@@ -1,7 +1,11 @@
 """tools/import_colmap.py: scans that equal what they were made from, and a line for what is wrong."""
 
+import itertools
 import json
+import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import cv2
@@ -222,15 +226,132 @@ def test_middlebury(scan, tmp_path):
 # ---------------------------------------------------------------- mistakes
 
 
-def test_missing_images(workspace, tmp_path):
-    """They are counted and named, with the flag that helps; nothing is written."""
-    for view in (1, 4):
-        (workspace / "images" / f"{view:08d}.jpg").unlink()
-    line = error_line(run_import(workspace, tmp_path / "out"))
-    assert "lacks 2 of the model's 6 photos (00000001.jpg, 00000004.jpg)" in line and "--images" in line
-    shutil.rmtree(workspace / "images")
-    assert "lacks 6 of the model's 6 photos" in error_line(run_import(workspace, tmp_path / "out"))
+def test_missing_and_damaged_images(scan, workspace, tmp_path):
+    """They are left out, counted and named, with the flag that helps; --strict refuses them, and writes nothing."""
+    (workspace / "images" / "00000001.jpg").unlink()
+    (workspace / "images" / "00000003.jpg").write_bytes(b"")
+    whole = (workspace / "images" / "00000004.jpg").read_bytes()
+    (workspace / "images" / "00000004.jpg").write_bytes(whole[: len(whole) // 2])
+    line = error_line(run_import(workspace, tmp_path / "out", "--strict"))
+    assert "lacks 1 of the model's 6 photos (00000001.jpg)" in line and "--images" in line
     assert not (tmp_path / "out").exists()
+    output = succeed(run_import(workspace, tmp_path / "out"))
+    assert (
+        output.count("left out") == 3
+        and "00000003.jpg: is not a readable image: neither JPEG nor PNG, but an empty" in output
+    )
+    names = read_json(tmp_path / "out" / "photos.json")
+    assert list(names.values()) == ["00000000.jpg", "00000002.jpg", "00000005.jpg"]
+    assert [view for view, _ in read_pairs(tmp_path / "out" / "pair.txt")] == [0, 1, 2]
+    np.testing.assert_allclose(camera_of(tmp_path / "out", 2).cam_T_world, camera_of(scan, 5).cam_T_world, atol=1e-6)
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 3
+    shutil.rmtree(workspace / "images")
+    assert "lacks 6 of the model's 6 photos" in error_line(run_import(workspace, tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_failed_import_leaves_the_old_scan(workspace, tmp_path):
+    """Whatever is wrong with the new photos: not a byte of the old scan changes, and nothing lies beside it."""
+    out = tmp_path / "scans" / "out"
+    succeed(run_import(workspace, out))
+    (out / "notes.txt").write_text("mine")
+    before = contents(out)
+    whole = (workspace / "images" / "00000004.jpg").read_bytes()
+    (workspace / "images" / "00000004.jpg").write_bytes(whole[: len(whole) // 2])
+    assert "00000004.jpg: is not a readable image" in error_line(run_import(workspace, out, "--strict"))
+    assert contents(out) == before and [path.name for path in out.parent.iterdir()] == ["out"]
+    succeed(run_import(workspace, out))
+    assert (out / "notes.txt").read_text() == "mine" and len(contents(out)) == len(before) - 2
+
+
+def test_an_import_killed_at_any_moment(workspace, tmp_path):
+    """The old scan or the new one is there, whole, whichever call of the system was the last; the next cleans up."""
+    out = tmp_path / "scans" / "out"
+    succeed(run_import(workspace, out, "--num_src", 2))
+    (out / "notes.txt").write_text("mine")
+    whole = [contents(out)]
+    succeed(run_import(workspace, tmp_path / "new", "--num_src", 3))
+    whole.append(contents(tmp_path / "new") | {"notes.txt": b"mine"})
+    read, write = os.pipe()
+    for moment in range(60):
+        child = os.fork()
+        if child == 0:  # killed at its so-many-th change of the file system
+            calls = itertools.count()
+
+            def audit(event: str, _, last: int = moment, calls=calls) -> None:
+                if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir") and next(calls) == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(audit)
+            try:
+                run_import(workspace, out, "--num_src", 3)
+            finally:
+                os.write(write, b"done")
+                os._exit(0)
+        os.waitpid(child, 0)
+        found = contents(out)
+        # What is not the scan's own may still lie aside.
+        assert any(found in (state, {k: v for k, v in state.items() if k != "notes.txt"}) for state in whole), moment
+    succeed(run_import(workspace, out, "--num_src", 3))
+    assert contents(out) == whole[1] and [path.name for path in out.parent.iterdir()] == ["out"]
+    os.close(write)
+    assert b"done" in os.read(read, 1000)  # the last ones were not killed
+
+
+@pytest.mark.parametrize("tracks", ["none", "one"])
+@pytest.mark.parametrize("flags", [(), ("--depth_min", 400, "--depth_max", 900)], ids=["points", "flags"])
+def test_points_without_shared_tracks(scan, model, workspace, tmp_path, tracks, flags):
+    """As VGGT or a LiDAR leaves them: pairs and ranges from the points that fall into the photos."""
+    lonely = [() if tracks == "none" else (track[:1] or (1,)) for track in model.tracks]
+    write_model(workspace / "sparse" / "0", model._replace(tracks=lonely), text=False)
+    assert "the points are projected" in succeed(run_import(workspace, tmp_path / "out", *flags))
+    assert all(len(sources) == VIEWS - 1 for _, sources in read_pairs(tmp_path / "out" / "pair.txt"))
+    for view in range(VIEWS):
+        depth, found = read_pfm(scan / "gt" / f"{view:08d}.pfm"), camera_of(tmp_path / "out", view).depth_range(192)
+        assert (
+            found == pytest.approx((400, 900)) if flags else 0.7 * depth.min() < found[0] < found[1] < 1.4 * depth.max()
+        )
+
+
+@pytest.mark.parametrize("points", ["missing", "empty"])
+def test_a_model_without_points(workspace, tmp_path, points):
+    """It is imported by its cameras; a missing file is said, and refused by --strict."""
+    path = workspace / "sparse" / "0" / "points3D.bin"
+    path.unlink() if points == "missing" else path.write_bytes(b"")
+    assert "pairs and depths come from the cameras" in succeed(run_import(workspace, tmp_path / "out"))
+    if points == "missing":
+        assert "points3D.bin: no such file" in error_line(run_import(workspace, tmp_path / "out", "--strict"))
+
+
+@pytest.mark.parametrize(
+    ("model_place", "image_place"),
+    [
+        ("colmap/sparse/0", "images"),
+        ("colmap_sparse/0", "images"),
+        ("distorted/sparse/0", "input"),
+        (".", "."),
+        ("sparse", "images"),
+    ],
+)
+def test_places_of_other_programs(workspace, tmp_path, model_place, image_place):
+    """Nerfstudio, instant-ngp, 3DGS's convert.py, all in one folder."""
+    root = tmp_path / "other"
+    for source, place in ((workspace / "sparse" / "0", model_place), (workspace / "images", image_place)):
+        shutil.copytree(source, root / place, dirs_exist_ok=True)
+    succeed(run_import(root, tmp_path / "out"))
+    assert len(read_pairs(tmp_path / "out" / "pair.txt")) == VIEWS
+
+
+def test_photos_of_one_name_in_two_folders(model, workspace, tmp_path):
+    """Two photos that lead to one file would give one of them the other's pose."""
+    images = {**model.images, 1: model.images[1]._replace(name="left/00000003.jpg")}
+    write_model(workspace / "sparse" / "0", model._replace(images=images), text=False)
+    assert "are both" in error_line(run_import(workspace, tmp_path / "out"))
 
 
 def test_cropped_photos(workspace, tmp_path):

@@ -10,11 +10,13 @@ import pytest
 from helpers import ROOT, change_times, end_process, error_line, run_program, start_process, succeed, wait_until
 from PIL import Image
 
+from datasets.files import DataError
 from datasets.formats.colmap import read_colmap
-from datasets.formats.images import read_image_size, write_image
+from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.io import read_camera
+from datasets.photos.remarks import Remarks
 from datasets.synthetic.scans import Look, render_scene
-from tools.photos.poses import prepare_photos
+from tools.photos.poses import find_photos, prepare_photos
 
 needs_pycolmap = pytest.mark.skipif(
     importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed (requirements-photos.txt)"
@@ -201,9 +203,35 @@ def test_no_photos(tmp_path):
     assert "holds no photos" in line and "put at least three overlapping ones there" in line
     save(tmp_path / "photos" / "a.JPG", noise())
     assert "holds only one photo" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
-    (tmp_path / "photos" / "b.HEIC").touch()
-    assert "save b.HEIC as JPEG" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    (tmp_path / "photos" / "b.TIF").touch()
+    assert "save b.TIF as JPEG" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    (tmp_path / "photos" / "clip.mp4").touch()
+    assert "clip.mp4 is a video: take photos" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    line = error_line(find_poses(tmp_path / "photos" / "clip.mp4", tmp_path / "out"))
+    assert "is a video, not a folder of photos; take photos from it first: ffmpeg" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_of_phones_and_other_programs(tmp_path):
+    """In subfolders, as .jfif, grey with 16 bits; what cannot be read is named as what it is, and left out."""
+    photos, said = tmp_path / "photos", []
+    for name in ("a", "b"):
+        (photos / name).mkdir(parents=True)
+    save(photos / "a" / "1.jpg", noise())
+    save(photos / "b" / "1.jpg", noise())
+    (photos / "a" / "2.jfif").write_bytes((photos / "a" / "1.jpg").read_bytes())
+    (photos / "a" / "1.jfif").write_bytes((photos / "a" / "1.jpg").read_bytes())
+    Image.fromarray(np.uint16([[0, 257 * 100, 65535]] * 3)).save(photos / "grey.png")
+    (photos / "b" / "phone.jpg").write_bytes(b"\0\0\0\x24ftypheic" + bytes(40))
+    names = find_photos(photos)
+    assert names == ["a/1.jfif", "a/1.jpg", "a/2.jfif", "b/1.jpg", "b/phone.jpg", "grey.png"]
+    groups = prepare_photos(photos, names, tmp_path / "out", 1600, Remarks(strict=False, say=said.append))
+    written = sorted(name for group in groups for name in group.names)
+    assert written == ["a/1.jfif.jpg", "a/1.jpg", "a/2.jpg", "b/1.jpg", "grey.png"]
+    assert read_image(tmp_path / "out" / "grey.png")[0, :, 0].tolist() == [0, 100, 255]
+    assert len(said) == 1 and "b/phone.jpg: " in said[0] and "HEIC" in said[0]
+    with pytest.raises(DataError, match="HEIC"):
+        prepare_photos(photos, names, tmp_path / "out", 1600)
 
 
 @needs_pycolmap
@@ -214,7 +242,7 @@ def test_an_unreadable_photo(tmp_path):
         save(tmp_path / "photos" / name, noise())
     path = tmp_path / "photos" / "b.jpg"
     path.write_bytes(path.read_bytes()[:400])
-    line = error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
+    line = error_line(find_poses(tmp_path / "photos", tmp_path / "out", "--strict"))
     assert str(path) in line and "is not a readable image" in line and "remove" in line
     assert not (tmp_path / "out" / "database.db").exists()
 
