@@ -8,6 +8,7 @@ predicts the same and can start another training (--loadckpt), but not be resume
 
 import argparse
 import io
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
@@ -15,12 +16,17 @@ from datasets.files import write_bytes
 from tools.runtime.program import Formatter, run_program
 
 
-def main() -> None:
-    """Parse the flags, read, check, write."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--loadckpt", required=True, help="checkpoint of a teacher or a student")
     parser.add_argument("--out", required=True, help="file to write")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, read, check, write."""
+    args = parse()
 
     import torch
 

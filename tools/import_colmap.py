@@ -13,6 +13,7 @@ and a half times the distance to the point that all cameras look at, unless --de
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -20,18 +21,22 @@ import _checkout  # noqa: F401
 from datasets.files import DataError
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.runtime.flags import add_size_flags
-from tools.runtime.program import Formatter, positive_float, positive_int, run_program
+from tools.runtime.limits import MOST_DEPTHS, MOST_VIEWS, check_size
+from tools.runtime.program import Formatter, positive_float, run_program, whole_number
 
 
-def parse_flags() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Options]:
+    """The flags, and how they say to import; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--model", required=True, help="folder of a COLMAP model, transforms.json, or *_par.txt")
     parser.add_argument("--images", help="folder of the photos (default: images beside sparse; the file's folder)")
     parser.add_argument("--outdir", required=True, help="the scan's folder, to be made")
-    parser.add_argument("--num_src", type=positive_int, default=10, help="source views listed for each view")
+    parser.add_argument(
+        "--num_src", type=whole_number(1, MOST_VIEWS), default=10, help="source views listed for each view"
+    )
     add_size_flags(parser, 1600, 1200)
     group = parser.add_argument_group("depth range, in the model's unit")
-    group.add_argument("--numdepth", type=positive_int, default=192, help="depth values over the range")
+    group.add_argument("--numdepth", type=whole_number(2, MOST_DEPTHS), default=192, help="depth values over the range")
     group.add_argument("--depth_min", type=positive_float, help="nearest depth of all views, instead of the points'")
     group.add_argument("--depth_max", type=positive_float, help="farthest depth of all views")
     parser.add_argument(
@@ -41,23 +46,19 @@ def parse_flags() -> argparse.Namespace:
         default=0.5,
         help="centre of the first pixel in the model's principal points: COLMAP and NeRF count from 0.5",
     )
-    return parser.parse_args()
-
-
-# ---------------------------------------------------------------- the scan
-
-
-# ---------------------------------------------------------------- files
-
-
-def main() -> None:
-    flags = parse_flags()
+    flags = parser.parse_args(argv)
+    check_size(flags.max_w, flags.max_h)
     if (flags.depth_min is None) != (flags.depth_max is None):
         raise DataError("--depth_min and --depth_max must be given together")
     depths = None if flags.depth_min is None else (flags.depth_min, flags.depth_max)
     if depths and depths[0] >= depths[1]:
         raise DataError(f"--depth_min {depths[0]:g}: must be below --depth_max {depths[1]:g}")
-    options = Options((flags.max_w, flags.max_h), flags.num_src, flags.numdepth, depths, flags.first_pixel)
+    return flags, Options((flags.max_w, flags.max_h), flags.num_src, flags.numdepth, depths, flags.first_pixel)
+
+
+def main() -> None:
+    """Parse the flags and import."""
+    flags, options = parse()
     scene, images = read_posed_photos(Path(flags.model))
     images, outdir = Path(flags.images) if flags.images else images, Path(flags.outdir)
     import_scan(scene, images, outdir, options, Path(flags.model))
