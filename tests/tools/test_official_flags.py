@@ -11,10 +11,10 @@ from datasets.synthetic.scans import write_scan_list, write_training_layout
 # What the programs of the release are called here.
 INFER, ENCODE = "tools/predict.py", "tools/check_and_encode.py"
 
-# The commands of the release's shell scripts: run_train_unsup.sh, run_train_kd.sh (its lines that are comments too), and
-# run_test_dtu.sh (with both ways to fuse). The shell has taken the quotes and the line breaks away.
-TRAIN_UNSUP = """--logdir=LOG --dataset=dtu_ut --batch_size=1 --epochs=10 --trainpath=DATA --trainlist=LIST --testlist=LIST
-    --numdepth=192 --ndepths=48,32,8 --nviews=5 --wd=0.0001 --depth_inter_r=4.0,1.0,0.5 --lrepochs=6,8,12:2
+# The commands of the release's shell scripts: run_train_unsup.sh, run_train_kd.sh (its comments as well) and
+# run_test_dtu.sh (both ways to fuse). The shell has taken the quotes and the line breaks away.
+TRAIN_UNSUP = """--logdir=LOG --dataset=dtu_ut --batch_size=1 --epochs=10 --trainpath=DATA --trainlist=LIST
+    --testlist=LIST --numdepth=192 --ndepths=48,32,8 --nviews=5 --wd=0.0001 --depth_inter_r=4.0,1.0,0.5 --lrepochs=6,8,12:2
     --dlossw=1.0,1.0,1.0"""
 INFER_TRAIN = """--dataset=dtu_yao_test --batch_size=1 --testpath=DATA --testlist=LIST --loadckpt=CKPT --outdir=OUT
     --interval_scale=1.06"""
@@ -129,7 +129,7 @@ def test_high_resolution(capsys, flag, size):
     """It is DTU's full size whatever the sizes say, as in the release, but not silently."""
     _, settings, _ = parsed("test.py", f"--testpath=DATA --max_w=640 --max_h=512 {flag}")
     assert settings.max_size == size
-    assert ("note: --high_res: images up to 1600x1200" in capsys.readouterr().out) == (size == (1600, 1200))
+    assert ("note: --high_res: images up to 1600x1200" in capsys.readouterr().out) == (size == FULL)
 
 
 @pytest.mark.parametrize("word", ["False", "false", "0", ""])
@@ -226,7 +226,7 @@ def test_trainings_under_the_old_launcher(small_dtu, tmp_path, command):
     """`python -m torch.distributed.launch`, which passes --local-rank, starts processes that train together."""
     program, line = COMMANDS[command]
     places = {"DATA": small_dtu, "LIST": small_dtu / "scans.txt", "LOG": tmp_path, "LABELS": small_dtu / "labels"}
-    launcher = ("-m", "torch.distributed.launch", "--nproc_per_node=2", "--master_port=0")
+    launcher = ("-m", "torch.distributed.launch", "--standalone", "--nproc_per_node=2")
     short = ("--max_steps=1", "--device=cpu", "--num_workers=0", "--ndepths=8,8,8")
     result = run_process(*launcher, program, *words(line, **places), *short)
     assert "5 training samples" in succeed(result) and list(tmp_path.glob("model_*.ckpt"))
