@@ -13,15 +13,22 @@ unless --fuse_depth says otherwise. Under torchrun each process takes its share 
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.files import DataError
-from datasets.layouts import LAYOUTS
-from datasets.layouts.base import Layout
 from datasets.results import check_cloud_names, cloud_path
-from tools.prediction.flags import add_fusion_flags, add_prediction_flags, fusion_settings, prediction_settings
+from tools.prediction.flags import (
+    add_fusion_flags,
+    add_prediction_flags,
+    add_scan_flags,
+    check_scan_flags,
+    fusion_settings,
+    open_scans,
+    prediction_settings,
+)
+from tools.prediction.official import add_official_flags, apply_official_flags
 from tools.prediction.settings import FusionSettings, PredictionSettings
-from tools.runtime.flags import SHIPPED_CHECKPOINT
+from tools.runtime.flags import SHIPPED_CHECKPOINT, layout_name
 from tools.runtime.program import Formatter, natural_int, run_program
 
 
@@ -30,12 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument(
         "--dataset",
+        type=layout_name,
         choices=("general_eval", "tanks", "blended", "as_written"),
         default="general_eval",
         help="the test layout; its camera files with depth_min depth_max; BlendedMVS; camera files at their word",
     )
-    parser.add_argument("--testpath", help="folder of scans in the test layout")
-    parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
+    add_scan_flags(parser, "folder of scans in the test layout")
     parser.add_argument("--loadckpt", default=SHIPPED_CHECKPOINT, help="checkpoint of a teacher or a student")
     parser.add_argument("--outdir", type=Path, default="outputs", help="folder for the results")
     parser.add_argument("--skip_depth", action="store_true", help="fuse the depth maps that are in --outdir already")
@@ -47,24 +54,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="passes in which pixels take the depth of those around them that the other views support most",
     )
     add_fusion_flags(parser, FusionSettings())
+    add_official_flags(parser)
     return parser
 
 
-def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
-    """The layout and the names of the scans to test."""
-    if args.testpath_single_scene:
-        layout = LAYOUTS[args.dataset].of_one_scan(args.testpath_single_scene)
-        return layout, layout.scans("all")
-    if not args.testpath:
-        raise DataError("--testpath or --testpath_single_scene must say where the scans are")
-    layout = LAYOUTS[args.dataset](args.testpath)
-    return layout, layout.scans(args.testlist)
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, PredictionSettings, FusionSettings]:
+    """The flags, and how they say to predict and to fuse; DataError for values that cannot work."""
+    args = build_parser().parse_args(argv)
+    apply_official_flags(args)
+    check_scan_flags(args)
+    return args, prediction_settings(args, PredictionSettings(), light=None), fusion_settings(args)
 
 
 def main() -> None:
     """Parse the flags, predict and fuse."""
-    args = build_parser().parse_args()
-    settings, fusion = prediction_settings(args, PredictionSettings(), light=None), fusion_settings(args)
+    args, settings, fusion = parse()
     if fusion.program and fusion.method == "gipuma":
         from fusion.fusibile import check_program
 

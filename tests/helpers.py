@@ -1,5 +1,6 @@
 """What tests of several folders share: golden files, weights by rule, small samples, and running programs."""
 
+import importlib.util
 import io
 import os
 import runpy
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -144,6 +146,17 @@ PATIENCE = 1200
 
 # Few hypotheses and views: what a test of a program's behaviour needs, whatever the depth.
 FAST = ("--device", "cpu", "--num_workers", "0", "--ndepths", "8,8,8")
+
+
+def load_program(program: str) -> ModuleType:
+    """A program such as "tools/report.py" as a module, which runs nothing; its `parse` reads a command line."""
+    path = ROOT / program
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))  # as python does
+        spec = importlib.util.spec_from_file_location(f"program_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
 
 
 def run_program(program: str, *flags: object) -> subprocess.CompletedProcess:

@@ -11,20 +11,25 @@ program's way: float32, default layouts, each reference view by itself, the cost
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
-from tools.runtime.program import Formatter, positive_int, run_program
+from tools.runtime.limits import MOST_VIEWS, check_between
+from tools.runtime.program import Formatter, positive_float, run_program, whole_number
 
 if TYPE_CHECKING:
     from tools.benchmarks.measure import Comparison, Row
 
 SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion", "scoring", "roofline")
 LONG_SECTIONS = ("curves",)  # by name only
+
+_LARGEST_SIDE = 16_384  # of an image, pixels
+_MOST_STEPS, _MOST_ROUNDS = 10_000_000, 10_000
+_LEAST_POINTS, _MOST_POINTS = 1e-3, 1e4  # of a cloud, million
 
 
 def image_sizes(text: str) -> list[tuple[int, int]]:
@@ -33,7 +38,10 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
         sizes = [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
     except ValueError:
         sizes = []
-    if not sizes or any(len(size) != 2 or min(size) < 32 or size[0] % 32 or size[1] % 32 for size in sizes):
+    if not sizes or any(
+        len(size) != 2 or not 32 <= min(size) <= max(size) <= _LARGEST_SIDE or size[0] % 32 or size[1] % 32
+        for size in sizes
+    ):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes in multiples of 32 such as 640x512")
     return sizes
 
@@ -121,20 +129,35 @@ def print_roofline(rows: "list[Row]", sizes: list[tuple[int, int]], views: int) 
     return result
 
 
-def main() -> None:
-    """Parse the flags, measure, print."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--sections", type=section_list, default=",".join(SECTIONS), help="what to measure")
     parser.add_argument("--sizes", type=image_sizes, default="640x512", help="image sizes, width x height")
     parser.add_argument("--training_sizes", type=image_sizes, default="160x128", help="image sizes of training steps")
-    parser.add_argument("--curve_steps", type=positive_int, default=500, help="steps of the loss curves")
-    parser.add_argument("--num_view", type=positive_int, default=5, help="views of a depth map")
-    parser.add_argument("--scan_views", type=positive_int, default=12, help="views of the scan that is predicted")
-    parser.add_argument("--fused_views", type=positive_int, default=49, help="views of the scan that is fused")
-    parser.add_argument("--cloud_points", type=float, default=10.0, help="million points of the scored cloud")
-    parser.add_argument("--rounds", type=positive_int, default=3, help="times that every alternative is run")
+    parser.add_argument(
+        "--curve_steps", type=whole_number(1, _MOST_STEPS), default=500, help="steps of the loss curves"
+    )
+    parser.add_argument("--num_view", type=whole_number(2, MOST_VIEWS), default=5, help="views of a depth map")
+    parser.add_argument(
+        "--scan_views", type=whole_number(2, MOST_VIEWS), default=12, help="views of the scan that is predicted"
+    )
+    parser.add_argument(
+        "--fused_views", type=whole_number(2, MOST_VIEWS), default=49, help="views of the scan that is fused"
+    )
+    parser.add_argument("--cloud_points", type=positive_float, default=10.0, help="million points of the scored cloud")
+    parser.add_argument(
+        "--rounds", type=whole_number(1, _MOST_ROUNDS), default=3, help="times that every alternative is run"
+    )
     parser.add_argument("--json", help="write everything to this file too")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    check_between("cloud_points", args.cloud_points, _LEAST_POINTS, _MOST_POINTS)
+    return args
+
+
+def main() -> None:
+    """Parse the flags, measure, print."""
+    args = parse()
 
     from tools.benchmarks.measure import compare, machine
 

@@ -9,6 +9,7 @@ the share of pixels off by over 2 mm.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -19,11 +20,16 @@ from tools.benchmarks.training_table import collect, markdown, ranking_text, tab
 from tools.runtime.program import Formatter, run_program
 
 
-def main() -> None:
-    """Collect, print, write."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--outdir", type=Path, required=True, help="the benchmark's folder")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Collect, print, write."""
+    args = parse()
 
     from tools.benchmarks.measure import machine
     from tools.reports.benchmark_page import benchmark_page

@@ -20,10 +20,11 @@ import _checkout  # noqa: F401
 from tools.prediction.flags import add_label_flags, label_settings
 from tools.prediction.settings import LabelSettings
 from tools.runtime.program import Formatter, run_program
+from tools.runtime.retired import LAUNCHER_FLAGS, add_retired_flags, note_replaced
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags, with the official names and defaults."""
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, LabelSettings]:
+    """The flags, with the official names and defaults, and how they say to check; DataError for impossible values."""
     parser = argparse.ArgumentParser(
         prog="python tools/check_and_encode.py", description=__doc__, formatter_class=Formatter
     )
@@ -31,15 +32,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--testpath", type=Path, required=True, help="folder of predictions: <scan>/{depth_est,confidence,cams}")
     add("--pairpath", type=Path, required=True, help="pair file, or folder with Cameras/pair.txt or <scan>/pair.txt")
     add("--testlist", default="all", help="file with one scan name per line, or 'all' for every predicted scan")
-    add("--outdir", type=Path, required=True, help="folder for the labels, one subfolder per scan")
+    add("--outdir", type=Path, default="outputs", help="folder for the labels, one subfolder per scan")
     add_label_flags(parser, LabelSettings())
-    return parser.parse_args(argv)
+    add_retired_flags(parser, LAUNCHER_FLAGS)
+    args = parser.parse_args(argv)
+    note_replaced(args, LAUNCHER_FLAGS)
+    return args, label_settings(args)
 
 
 def main() -> None:
     """Check and encode every scan of the list."""
-    args = parse_args()
-    settings = label_settings(args)
+    args, settings = parse()
 
     from datasets.results import find_scans
     from tools.prediction.labelling import label_scans

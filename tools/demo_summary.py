@@ -4,6 +4,7 @@ python tools/demo_summary.py --outdir outputs/demo
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -21,13 +22,18 @@ from tools.runtime.program import Formatter, run_program
 THRESHOLDS = (2.0, 4.0, 8.0)
 
 
-def main() -> None:
-    """Parse the flags, compare, print, draw."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--outdir", type=Path, required=True, help="the demo's folder")
     parser.add_argument("--teacher_log", type=Path, required=True, help="the teacher's log folder")
     parser.add_argument("--student_log", type=Path, required=True, help="the student's log folder")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, compare, print, draw."""
+    args = parse()
     layout = GeneralScans(args.outdir / "data" / "test")
     scans = layout.scans("all")
     results = {label: args.outdir / f"test_{label}" for label in ("teacher", "student")}

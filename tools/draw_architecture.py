@@ -5,6 +5,7 @@ python tools/draw_architecture.py --write        puts it into docs/architecture.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -16,13 +17,18 @@ from tools.runtime.program import Formatter, run_program
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> None:
-    """Parse the flags and draw."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(
         prog="python tools/draw_architecture.py", description=__doc__, formatter_class=Formatter
     )
     parser.add_argument("--write", action="store_true", help="replace the drawing in docs/architecture.md")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags and draw."""
+    args = parse()
     drawn = drawing(ROOT)
     if args.write:
         document = ROOT / "docs" / "architecture.md"

@@ -11,6 +11,7 @@ quarter of the smallest threshold apart, stand for it. Points that are not finit
 
 import argparse
 import math
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
@@ -22,8 +23,8 @@ from tools.runtime.program import Formatter, float_list, run_program
 _MESH_SPACING = 0.25
 
 
-def parse_args() -> argparse.Namespace:
-    """The flags."""
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, CloudOptions]:
+    """The flags, and how both clouds are cut and thinned; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(prog="python tools/eval_cloud.py", description=__doc__, formatter_class=Formatter)
     add = parser.add_argument
     add("--cloud", required=True, help="PLY file to judge")
@@ -33,13 +34,13 @@ def parse_args() -> argparse.Namespace:
     add("--voxel", type=float, help="edge length of the voxels that thin both clouds")
     add("--bbox", type=float_list, help="cut both clouds: x0,y0,z0,x1,y1,z1 (write --bbox=-1,... for a leading minus)")
     add("--out", help="write the numbers to this JSON file")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     for name in ("threshold", "max_dist"):
         value = getattr(args, name)
         values = value if isinstance(value, tuple) else () if value is None else (value,)
         if value == () or not all(0 < value < math.inf for value in values):
             raise DataError(f"--{name} {','.join(map(str, values))}: must be positive")
-    return args
+    return args, CloudOptions(bbox=args.bbox, voxel=args.voxel)
 
 
 def format_report(result: dict) -> str:
@@ -56,13 +57,12 @@ def format_report(result: dict) -> str:
 
 def main() -> None:
     """Read, compare, print."""
-    args = parse_args()
+    args, options = parse()
 
     import numba
 
     from tools.evaluation.clouds import compare_clouds, read_cut_points
 
-    options = CloudOptions(bbox=args.bbox, voxel=args.voxel)
     cloud, truth = (
         read_cut_points(path, options, min(args.threshold) * _MESH_SPACING) for path in (args.cloud, args.truth)
     )

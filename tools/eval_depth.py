@@ -20,6 +20,7 @@ depths that is kept ("completeness"), and the errors of these.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
@@ -31,22 +32,24 @@ from tools.evaluation.depth import depth_metrics, format_curve, format_table
 from tools.evaluation.predictions import labelled, named_folder
 from tools.reports.pictures import depth_sheet
 from tools.runtime.flags import add_dataset_flag
-from tools.runtime.program import Formatter, float_list, positive_int, run_program, share
+from tools.runtime.program import Formatter, finite_list, positive_int, run_program, share
 
 CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
 
-def main() -> None:
-    """Parse the flags, compare, print."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add_dataset_flag(parser, "general_eval")
     parser.add_argument("--testpath", required=True, help="folder of scans whose depth is known")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--predictions", nargs="+", type=named_folder, required=True, help="label=folder ...")
-    parser.add_argument("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth, or ''")
-    parser.add_argument("--relative", type=float_list, default="", help="error bounds as shares of the true depth")
     parser.add_argument(
-        "--curve", type=float_list, nargs="?", const=CURVE, default="", help="confidence thresholds of the curve"
+        "--thresholds", type=finite_list, default="2,4,8", help="error bounds, unit of the depth, or ''"
+    )
+    parser.add_argument("--relative", type=finite_list, default="", help="error bounds as shares of the true depth")
+    parser.add_argument(
+        "--curve", type=finite_list, nargs="?", const=CURVE, default="", help="confidence thresholds of the curve"
     )
     points = SurfacePoints()
     parser.add_argument("--cell", type=positive_int, default=points.cell, help="side of a cell of points, pixels")
@@ -54,7 +57,12 @@ def main() -> None:
     parser.add_argument("--by_scan", action="store_true", help="a row for every scan and prediction")
     parser.add_argument("--out", help="write the numbers to this JSON file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, compare, print."""
+    args = parse()
     predictions = labelled(args.predictions)
     layout = LAYOUTS[args.dataset](args.testpath)
     scans = layout.scans(args.testlist)

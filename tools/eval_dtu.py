@@ -16,16 +16,20 @@ the scans asked for ("mean_of"), null until all of them are scored.
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from datasets.files import DataError
-from tools.runtime.program import Formatter, natural_int, positive_int, run_program
+from tools.runtime.limits import MOST_WORKERS
+from tools.runtime.program import Formatter, natural_int, run_program, whole_number
+
+_FINEST = 1e-3  # mm between points
 
 
-def parse_args() -> argparse.Namespace:
-    """The flags."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(prog="python tools/eval_dtu.py", description=__doc__, formatter_class=Formatter)
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder of the ground truth, with Points/ and ObsMask/")
@@ -35,14 +39,19 @@ def parse_args() -> argparse.Namespace:
     add("--seed", type=natural_int, default=1, help="of the random order in which a cloud is thinned")
     add("--dst", type=float, default=0.2, help="thin clouds to this distance between points, mm")
     add("--max_dist", type=float, default=20.0, help="distances from this on do not count, mm, up to 60")
-    add("--jobs", type=positive_int, default=os.cpu_count(), help="scans at a time; the cores are shared between them")
+    add(
+        "--jobs",
+        type=whole_number(1, MOST_WORKERS),
+        default=os.cpu_count(),
+        help="scans at a time; the cores are shared between them",
+    )
     add("--memory_gb", type=float, default=6.0, help="start no further scan beyond this estimate of memory, GB")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     from tools.evaluation.dtu import SEARCH_BLOCK
 
-    if not 0 <= args.dst < math.inf:
-        raise DataError(f"--dst {args.dst}: must be 0 or a positive distance in mm")
+    if args.dst != 0 and not _FINEST <= args.dst < math.inf:
+        raise DataError(f"--dst {args.dst}: must be 0 or a positive distance in mm, from {_FINEST:g} on")
     if not 0 < args.max_dist <= SEARCH_BLOCK:
         raise DataError(f"--max_dist {args.max_dist}: must be above 0 and at most {SEARCH_BLOCK:g} mm")
     if not args.memory_gb > 0:
@@ -52,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Score every scan that was asked for and is not scored yet."""
-    args = parse_args()
+    args = parse()
 
     from tools.evaluation.dtu import files_of, finished_scores, format_scores, parse_scans, score_missing, write_scores
 

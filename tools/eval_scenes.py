@@ -11,6 +11,7 @@ each prediction with the first one. Folders without a label are called by as muc
 """
 
 import argparse
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
@@ -18,20 +19,25 @@ from datasets.files import write_json
 from datasets.layouts import LAYOUTS
 from tools.evaluation.predictions import labelled, named_folder
 from tools.runtime.flags import add_dataset_flag
-from tools.runtime.program import Formatter, float_list, positive_float, run_program
+from tools.runtime.program import Formatter, finite_list, positive_float, run_program
 
 
-def main() -> None:
-    """Parse the flags, score, print."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add_dataset_flag(parser, "general_eval")
     parser.add_argument("--testpath", required=True, help="folder of scans with exact depth")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--predictions", nargs="+", type=named_folder, required=True, help="label=folder ...")
-    parser.add_argument("--thresholds", type=float_list, default="2,4,8", help="bounds of the depth error, mm")
+    parser.add_argument("--thresholds", type=finite_list, default="2,4,8", help="bounds of the depth error, mm")
     parser.add_argument("--max_dist", type=positive_float, default=20.0, help="distances that count are below it, mm")
     parser.add_argument("--out", help="write the numbers to this JSON file")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, score, print."""
+    args = parse()
     predictions = labelled(args.predictions)
 
     from tools.evaluation.depth import depth_metrics, format_table

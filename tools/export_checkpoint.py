@@ -9,6 +9,7 @@ another spacing of depth hypotheses than the one it was trained with, to all who
 
 import argparse
 import io
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
@@ -17,13 +18,18 @@ from models.settings import SPACINGS
 from tools.runtime.program import Formatter, run_program
 
 
-def main() -> None:
-    """Parse the flags, read, check, write."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--loadckpt", required=True, help="checkpoint of a teacher or a student")
     parser.add_argument("--out", required=True, help="file to write")
     parser.add_argument("--spacing", choices=SPACINGS, help="the spacing that the file tells (default: as it was told)")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, read, check, write."""
+    args = parse()
 
     import torch
 

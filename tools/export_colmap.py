@@ -11,17 +11,20 @@ points are drawn from the geometric depth maps: COLMAP finds overlapping images 
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from datasets.results import find_scans
-from tools.runtime.program import Formatter, Progress, finite_float, natural_int, positive_int, run_program
+from tools.runtime.program import Formatter, Progress, finite_float, natural_int, run_program, whole_number
+
+_MOST_POINTS = 10_000_000  # drawn from a view
 
 
-def main() -> None:
-    """Parse the flags, write every scan's workspace."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all" that were predicted')
@@ -34,8 +37,15 @@ def main() -> None:
     parser.add_argument(
         "--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views"
     )
-    parser.add_argument("--points_per_view", type=positive_int, default=500, help="sparse points drawn from each view")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--points_per_view", type=whole_number(1, _MOST_POINTS), default=500, help="sparse points drawn from each view"
+    )
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags, write every scan's workspace."""
+    args = parse()
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must hold the scans' pair files")
 

@@ -16,6 +16,7 @@ one is complete.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -24,18 +25,22 @@ from datasets.files import DataError
 from datasets.photos.remarks import Remarks
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.runtime.flags import add_size_flags
-from tools.runtime.program import Formatter, positive_float, positive_int, run_program
+from tools.runtime.limits import MOST_DEPTHS, MOST_VIEWS, check_size
+from tools.runtime.program import Formatter, positive_float, run_program, whole_number
 
 
-def parse_flags() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Options]:
+    """The flags, and how they say to import; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--model", required=True, help="folder or file of a model: COLMAP, transforms.json, ...")
     parser.add_argument("--images", help="folder of the photos (default: images, input, ... beside the model)")
     parser.add_argument("--outdir", required=True, help="the scan's folder, to be made")
-    parser.add_argument("--num_src", type=positive_int, default=10, help="source views listed for each view")
+    parser.add_argument(
+        "--num_src", type=whole_number(1, MOST_VIEWS), default=10, help="source views listed for each view"
+    )
     add_size_flags(parser, 1600, 1200)
     group = parser.add_argument_group("depth range, in the model's unit")
-    group.add_argument("--numdepth", type=positive_int, default=192, help="depth values over the range")
+    group.add_argument("--numdepth", type=whole_number(2, MOST_DEPTHS), default=192, help="depth values over the range")
     group.add_argument("--depth_min", type=positive_float, help="nearest depth of all views, instead of the points'")
     group.add_argument("--depth_max", type=positive_float, help="farthest depth of all views")
     parser.add_argument(
@@ -46,17 +51,19 @@ def parse_flags() -> argparse.Namespace:
         help="centre of the first pixel in the model's principal points: COLMAP and NeRF count from 0.5",
     )
     parser.add_argument("--strict", action="store_true", help="refuse what has to be left out, such as missing photos")
-    return parser.parse_args()
-
-
-def main() -> None:
-    flags = parse_flags()
+    flags = parser.parse_args(argv)
+    check_size(flags.max_w, flags.max_h)
     if (flags.depth_min is None) != (flags.depth_max is None):
         raise DataError("--depth_min and --depth_max must be given together")
     depths = None if flags.depth_min is None else (flags.depth_min, flags.depth_max)
     if depths and depths[0] >= depths[1]:
         raise DataError(f"--depth_min {depths[0]:g}: must be below --depth_max {depths[1]:g}")
-    options = Options((flags.max_w, flags.max_h), flags.num_src, flags.numdepth, depths, flags.first_pixel)
+    return flags, Options((flags.max_w, flags.max_h), flags.num_src, flags.numdepth, depths, flags.first_pixel)
+
+
+def main() -> None:
+    """Parse the flags and import."""
+    flags, options = parse()
     remarks, outdir = Remarks(flags.strict), Path(flags.outdir)
     scene, images = read_posed_photos(Path(flags.model), Path(flags.images) if flags.images else None, remarks)
     import_scan(scene, images, outdir, options, Path(flags.model), remarks)

@@ -8,16 +8,18 @@ both programs alike, so give both the same sizes.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from tools.runtime.flags import add_dataset_flag, add_size_flags
+from tools.runtime.limits import check_size
 from tools.runtime.program import Formatter, positive_float, run_program
 
 
-def main() -> None:
-    """Parse the flags and write the labels."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add_dataset_flag(parser, "general_eval")
     parser.add_argument("--testpath", required=True, help="folder of scans with exact depth")
@@ -25,7 +27,14 @@ def main() -> None:
     parser.add_argument("--outdir", type=Path, required=True, help="folder for the labels, one subfolder per scan")
     parser.add_argument("--sigma", type=positive_float, default=0.4, help="standard deviation, in depth intervals")
     add_size_flags(parser, 640, 512)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    check_size(args.max_w, args.max_h)
+    return args
+
+
+def main() -> None:
+    """Parse the flags and write the labels."""
+    args = parse()
 
     from datasets.mvs import Settings, open_dataset
     from tools.prediction.labelling import label_exactly

@@ -9,25 +9,30 @@ Scene k is called scan<first_seed + k> and is made from that seed, so the same n
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from datasets.synthetic.kinds import PLACE_STYLES, RIGS_OF_PLACES
 from datasets.synthetic.rig import RIGS
-from tools.runtime.program import Formatter, Progress, int_list, positive_int, run_program
+from tools.runtime.limits import MOST_VIEWS
+from tools.runtime.program import Formatter, Progress, int_list, run_program, whole_number
+
+_MOST_SCENES, _LARGEST_SIDE = 100_000, 16_384
 
 
-def parse_flags() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags, which must go together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--outdir", required=True, help="folder to write the scenes into")
     parser.add_argument("--layout", choices=("train", "test"), default="train", help="DTU training or test layout")
-    parser.add_argument("--scenes", type=positive_int, default=8, help="number of scenes")
+    parser.add_argument("--scenes", type=whole_number(1, _MOST_SCENES), default=8, help="number of scenes")
     parser.add_argument("--first_seed", type=int, default=1, help="seed and scan number of the first scene, from 0 on")
     parser.add_argument("--rig_seed", type=int, default=0, help="seed of the cameras all training scenes share")
-    parser.add_argument("--views", type=positive_int, default=6, help="views per scene")
-    parser.add_argument("--width", type=positive_int, default=160, help="image width in pixels")
-    parser.add_argument("--height", type=positive_int, default=128, help="image height in pixels")
+    parser.add_argument("--views", type=whole_number(1, MOST_VIEWS), default=6, help="views per scene")
+    parser.add_argument("--width", type=whole_number(1, _LARGEST_SIDE), default=160, help="image width in pixels")
+    parser.add_argument("--height", type=whole_number(1, _LARGEST_SIDE), default=128, help="image height in pixels")
     parser.add_argument("--lights", type=int_list, default="3,6", help="lights 0..6; test layout: only the first one")
     parser.add_argument(
         "--style",
@@ -44,7 +49,7 @@ def parse_flags() -> argparse.Namespace:
     )
     parser.add_argument("--photographs", help="folder of photographs to paper rich scenes with, besides drawn pictures")
     parser.add_argument("--list", help="scan list to write (<outdir>/scans.txt if not given)")
-    flags = parser.parse_args()
+    flags = parser.parse_args(argv)
 
     from datasets.synthetic.scans import LIGHTS
 
@@ -68,7 +73,7 @@ def parse_flags() -> argparse.Namespace:
 
 
 def main() -> None:
-    flags = parse_flags()
+    flags = parse()
 
     from datasets.synthetic.pictures import load_pictures
     from datasets.synthetic.scans import Look, write_scan_list, write_test_layout, write_training_layout

@@ -13,6 +13,7 @@ with the same photos and settings does nothing. Needs pycolmap (requirements-pho
 import argparse
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -23,14 +24,19 @@ from datasets.photos.remarks import Remarks
 from tools.photos.importing import check_outdir
 from tools.photos.poses import _RECORD, find_photos, prepare_photos, report, settings_of
 from tools.photos.sfm import EXHAUSTIVE_UP_TO, find_poses, import_pycolmap
-from tools.runtime.program import Formatter, natural_int, positive_int, run_program
+from tools.runtime.limits import LARGEST_SIDE, MOST_WORKERS, SMALLEST_SIDE
+from tools.runtime.program import Formatter, run_program, whole_number
+
+_LARGEST_SEED = 2**31 - 1  # that pycolmap takes
 
 
-def parse_flags() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--photos", required=True, help="folder of photos, JPEG or PNG, and HEIC with pillow-heif")
     parser.add_argument("--outdir", required=True, help="folder for the upright photos and the model")
-    parser.add_argument("--max_side", type=positive_int, default=1600, help="longest side of the photos used, pixels")
+    side = whole_number(SMALLEST_SIDE, LARGEST_SIDE)
+    parser.add_argument("--max_side", type=side, default=1600, help="longest side of the photos used, pixels")
     parser.add_argument(
         "--matching",
         choices=("auto", "exhaustive", "sequential"),
@@ -38,13 +44,13 @@ def parse_flags() -> argparse.Namespace:
         help=f"auto: every pair of up to {EXHAUSTIVE_UP_TO} photos, of more the neighbours in the order of names",
     )
     parser.add_argument("--strict", action="store_true", help="refuse photos that cannot be read, and leave none out")
-    parser.add_argument("--seed", type=natural_int, default=0, help="seed of random choices")
-    parser.add_argument("--threads", type=positive_int, help="threads (default: one per core)")
-    return parser.parse_args()
+    parser.add_argument("--seed", type=whole_number(0, _LARGEST_SEED), default=0, help="seed of random choices")
+    parser.add_argument("--threads", type=whole_number(1, MOST_WORKERS), help="threads (default: one per core)")
+    return parser.parse_args(argv)
 
 
 def main() -> None:
-    flags = parse_flags()
+    flags = parse()
     folder, outdir = Path(flags.photos), Path(flags.outdir)
     names = find_photos(folder)
     settings = settings_of(flags, folder, names)

@@ -5,6 +5,7 @@
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,27 +15,38 @@ from datasets.formats.images import write_image
 from datasets.formats.ply import read_ply
 from datasets.io import read_camera
 from tools.reports.pictures import render_cloud, turned
-from tools.runtime.program import Formatter, run_program
+from tools.runtime.program import Formatter, finite_float, run_program, whole_number
+
+_LARGEST_SIDE, _LARGEST_SPLAT = 16_384, 100  # pixels
 
 
 def _size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(word) for word in text.split("x"))
-        return width, height
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 800x600") from None
+    if not 1 <= min(width, height) <= max(width, height) <= _LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text!r}: sides must be from 1 to {_LARGEST_SIDE} pixels")
+    return width, height
 
 
-def main() -> None:
-    """Parse the flags and draw a cloud."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--cloud", required=True, help="PLY file with colours")
     parser.add_argument("--camera", required=True, help="camera file to look through")
     parser.add_argument("--size", type=_size, default="640x480", help="size of the picture that the camera belongs to")
-    parser.add_argument("--turn", type=float, default=0.0, help="move the camera around the cloud, degrees")
-    parser.add_argument("--splat", type=int, default=2, help="pixels a point covers along each side")
+    parser.add_argument("--turn", type=finite_float, default=0.0, help="move the camera around the cloud, degrees")
+    parser.add_argument(
+        "--splat", type=whole_number(1, _LARGEST_SPLAT), default=2, help="pixels a point covers along each side"
+    )
     parser.add_argument("--out", required=True, help="PNG file to write")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Parse the flags and draw a cloud."""
+    args = parse()
     points, colors = read_ply(args.cloud)
     if colors is None:
         colors = np.full((len(points), 3), 128, np.uint8)

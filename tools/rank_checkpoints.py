@@ -8,18 +8,19 @@ correlation of each part with each error, of all checkpoints: -1 is a perfect ra
 """
 
 import argparse
+from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
 from tools.prediction.flags import add_prediction_flags, prediction_settings
-from tools.prediction.settings import FOR_LABELS
+from tools.prediction.settings import FOR_LABELS, PredictionSettings
 from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, Progress, keep_freed_memory, positive_float, positive_int, run_program
 
 
-def main() -> None:
-    """Parse the flags, predict with every checkpoint, print both tables."""
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, PredictionSettings]:
+    """The flags, and how they say to predict; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add_dataset_flag(parser, "general_eval")
     parser.add_argument("--logdir", nargs="+", required=True, help="folders with checkpoints, all compared together")
@@ -28,8 +29,13 @@ def main() -> None:
     parser.add_argument("--threshold", type=positive_float, default=2.0, help="error above which a pixel is off")
     parser.add_argument("--out", help="write the numbers to this JSON file")
     add_prediction_flags(parser, FOR_LABELS)
-    args = parser.parse_args()
-    settings = prediction_settings(args, FOR_LABELS, light=None)
+    args = parser.parse_args(argv)
+    return args, prediction_settings(args, FOR_LABELS, light=None)
+
+
+def main() -> None:
+    """Parse the flags, predict with every checkpoint, print both tables."""
+    args, settings = parse()
 
     from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table
     from tools.prediction.predictor import sample_settings

@@ -10,6 +10,7 @@ tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures 
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -20,15 +21,18 @@ from tools.runtime.program import (
     Formatter,
     Progress,
     finite_float,
-    float_list,
+    finite_list,
     natural_int,
     positive_float,
     positive_int,
     run_program,
+    whole_number,
 )
 
+_SMALLEST_PICTURE, _LARGEST_PICTURE = 16, 16_384  # longest side, pixels
 
-def build_parser() -> argparse.ArgumentParser:
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The flags, with units."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add = parser.add_argument
@@ -38,20 +42,25 @@ def build_parser() -> argparse.ArgumentParser:
     add("--logdir", type=Path, nargs="+", default=[], help="log folders of trainings")
     add("--max_points", type=positive_int, default=200_000, help="points of a cloud in its page, drawn at random")
     add("--max_views", type=positive_int, default=12, help="views of a scan whose pictures are shown")
-    add("--picture_size", type=positive_int, default=640, help="longest side of a picture, pixels")
+    add(
+        "--picture_size",
+        type=whole_number(_SMALLEST_PICTURE, _LARGEST_PICTURE),
+        default=640,
+        help="longest side of a picture, pixels",
+    )
     add("--unit", default="units", help="unit of the camera files' lengths, for legends; DTU: mm")
-    add("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth")
+    add("--thresholds", type=finite_list, default="2,4,8", help="error bounds, unit of the depth")
     add("--error_limit", type=positive_float, help="end of the errors' colour scale; default: four median errors")
     add("--check", choices=("normal", "dynamic"), default="normal", help="the cross-view check of the masks")
     add("--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views")
     add("--conf", type=finite_float, default=0.05, help="least confidence of the masks, 0 to 1")
     add("--png", action="store_true", help="also write sheets of pictures and views of the clouds as PNG")
-    return parser
+    return parser.parse_args(argv)
 
 
 def main() -> None:
     """Parse the flags, measure every scan, write the pages."""
-    args = build_parser().parse_args()
+    args = parse()
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
 

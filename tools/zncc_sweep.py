@@ -11,6 +11,7 @@ are finished: those made from the same settings, cameras and images.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -21,16 +22,21 @@ from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, run_program
 
 
-def main() -> None:
-    """Parse the flags, those of test.py that say what is predicted from what and the method's own, and sweep."""
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, SweepSettings]:
+    """The flags, those of test.py that say what is predicted from what and the method's own, and their settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add_dataset_flag(parser, "general_eval")
     parser.add_argument("--testpath", required=True, help="folder of scans")
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--outdir", type=Path, default="outputs", help="folder for the results")
     add_sweep_flags(parser, SweepSettings())
-    args = parser.parse_args()
-    settings = sweep_settings(args)
+    args = parser.parse_args(argv)
+    return args, sweep_settings(args)
+
+
+def main() -> None:
+    """Parse the flags and sweep."""
+    args, settings = parse()
 
     from datasets.mvs import open_dataset
     from tools.prediction.predictor import sample_settings

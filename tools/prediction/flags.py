@@ -3,6 +3,9 @@
 import argparse
 import dataclasses
 
+from datasets.files import DataError
+from datasets.layouts import LAYOUTS
+from datasets.layouts.base import Layout
 from fusion.clouds import CloudOptions
 from tools.prediction.settings import (
     CHECKS,
@@ -24,6 +27,27 @@ from tools.runtime.flags import (
 from tools.runtime.program import finite_float, float_list, natural_int, positive_float, positive_int
 
 FUSED_DEPTHS = ("raw", "refined")
+
+
+def add_scan_flags(parser: argparse.ArgumentParser, testpath: str) -> None:
+    """Where the scans to predict are; `testpath` is the help of --testpath. --testlist is one of the other flags."""
+    parser.add_argument("--testpath", help=testpath)
+    parser.add_argument("--testpath_single_scene", help="one scan's own folder, instead of --testpath and --testlist")
+
+
+def check_scan_flags(args: argparse.Namespace) -> None:
+    """Raise DataError unless the flags say where the scans are."""
+    if not args.testpath and not args.testpath_single_scene:
+        raise DataError("--testpath or --testpath_single_scene must say where the scans are")
+
+
+def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
+    """The layout and the names of the scans that the flags name."""
+    if args.testpath_single_scene:
+        layout = LAYOUTS[args.dataset].of_one_scan(args.testpath_single_scene)
+        return layout, layout.scans("all")
+    layout = LAYOUTS[args.dataset](args.testpath)
+    return layout, layout.scans(args.testlist)
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser, defaults: PredictionSettings) -> None:

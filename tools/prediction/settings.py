@@ -4,24 +4,28 @@ Each raises DataError, in the words of the programs' flags, for values that cann
 """
 
 import dataclasses
-import math
 import os
 from typing import Any
 
 from datasets.files import DataError
 from fusion.clouds import CloudOptions
+from tools.runtime.limits import (
+    MOST_CACHE_GB,
+    MOST_DEPTHS,
+    MOST_SAMPLES,
+    MOST_WORKERS,
+    check_between,
+    check_depth_range,
+    check_network,
+    check_size,
+    check_views,
+)
 
 CONFIDENCES = ("product", "last")
 FILTERS = ("gipuma", "normal", "dynamic", "none")
 CHECKS = ("normal", "dynamic")
-
-
-def check_depth_range(numdepth: int, interval_scale: float) -> None:
-    """Raise DataError for a number or an interval of depth values that make no range."""
-    if not 0 < interval_scale < math.inf:
-        raise DataError(f"--interval_scale {interval_scale}: must be positive")
-    if numdepth < 2:
-        raise DataError(f"--numdepth {numdepth}: a range needs at least two depth values")
+_LARGEST_WINDOW = 255
+_LONGEST_RUN = 1e6  # seconds
 
 
 def check_view_count(thres_view: int) -> None:
@@ -39,6 +43,10 @@ class NetworkOverrides:
     spacing: str | None = None
     share_cr: bool | None = None
     read_out: str | None = None
+    cr_base_chs: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_network(self.ndepths, self.depth_interval_ratios, self.cr_base_chs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +75,12 @@ class PredictionSettings:
     workers: int = min(4, max(1, (os.cpu_count() or 1) // 2))
 
     def __post_init__(self) -> None:
+        check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
-        if not 0 <= self.cache_gb < math.inf:
-            raise DataError(f"--cache_gb {self.cache_gb}: must be a number from 0 on")
+        check_size(*self.max_size)
+        check_between("cache_gb", self.cache_gb, 0, MOST_CACHE_GB)
+        check_between("batch_size", self.batch_size, 1, MOST_SAMPLES)
+        check_between("num_workers", self.workers, 0, MOST_WORKERS)
         if self.confidence not in CONFIDENCES:
             raise DataError(f"--confidence {self.confidence}: must be one of {', '.join(CONFIDENCES)}")
 
@@ -104,6 +115,7 @@ class FusionSettings:
         if self.method not in FILTERS:
             raise DataError(f"--filter_method {self.method}: must be one of {', '.join(FILTERS)}")
         check_view_count(self.thres_view)
+        check_between("fusibile_timeout", self.time_limit, 0, _LONGEST_RUN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +155,15 @@ class SweepSettings:
     best: int = 2
 
     def __post_init__(self) -> None:
+        check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
+        check_size(*self.max_size)
         if self.window % 2 == 0 or self.window < 3:
             raise DataError(f"--window {self.window}: must be odd, and 3 or more")
+        check_between("window", self.window, 3, _LARGEST_WINDOW)
         if self.hypotheses < 2:
             raise DataError(f"--hypotheses {self.hypotheses}: a sweep needs at least two depths")
+        check_between("hypotheses", self.hypotheses, 2, MOST_DEPTHS)
         if self.best < 1:
             raise DataError(f"--best {self.best}: must be 1 or more")
 

@@ -1,22 +1,28 @@
 """Command-line flags that several programs share, with the official names and defaults."""
 
 import argparse
-import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
 from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS
-from tools.runtime.program import float_list, int_list, natural_int, positive_int
+from tools.runtime.limits import MOST_WORKERS
+from tools.runtime.program import float_list, int_list, positive_int, whole_number
 
 # The student that comes with the project.
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[2] / "ckpt" / "kdmvs.ckpt"
 
 PRECISIONS = ("off", "bf16", "fp16")
+
+# The official release's names of data sets, and the layouts that they mean.
+OFFICIAL_DATASETS = {
+    "dtu_ut": "dtu_yao",
+    "dtu_kd": "dtu_yao",
+    "dtu_yao_test": "dtu_yao",
+    "dtu_yao_eval": "general_eval",
+}
 
 
 def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
@@ -44,26 +50,19 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
     group.add_argument(
         "--share_cr", action="store_true", default=None, help="share the cost regularisation between the stages"
     )
+    group.add_argument("--cr_base_chs", type=int_list, help="base channels of each 3D U-Net (official: 8,8,8)")
 
 
 def network_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of NetworkSettings that the flags name, None where a flag was not given; DataError for bad ones."""
-    if args.ndepths is not None and (len(args.ndepths) != 3 or any(count < 8 or count % 8 for count in args.ndepths)):
-        raise DataError(f"--ndepths {_listed(args.ndepths)}: needs three multiples of 8")
-    ratios = args.depth_inter_r
-    if ratios is not None and (len(ratios) != 3 or not all(0 < ratio < 1e6 for ratio in ratios)):
-        raise DataError(f"--depth_inter_r {_listed(ratios)}: needs three positive numbers")
+    """The fields of NetworkSettings that the flags name, None where a flag was not given."""
     return {
         "ndepths": args.ndepths,
-        "depth_interval_ratios": ratios,
+        "depth_interval_ratios": args.depth_inter_r,
         "spacing": args.spacing,
         "share_cr": args.share_cr,
         "read_out": args.read_out,
+        "cr_base_chs": args.cr_base_chs,
     }
-
-
-def _listed(values: Iterable[float]) -> str:
-    return ",".join(map(str, values))
 
 
 def add_depth_flags(parser: argparse.ArgumentParser, interval_scale: float) -> None:
@@ -103,7 +102,8 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     )
     group.add_argument(
         "--num_workers",
-        type=natural_int,
+        "--num_worker",
+        type=whole_number(0, MOST_WORKERS),
         default=default_workers(),
         help="processes (prediction: threads) that load data, 0 for none",
     )
@@ -114,16 +114,15 @@ def add_dataset_flag(parser: argparse.ArgumentParser, default: str) -> None:
     """The dataset's layout."""
     parser.add_argument(
         "--dataset",
+        type=layout_name,
         choices=LAYOUTS,
         default=default,
         help="dtu_yao: DTU training layout; general_eval: test layout, also for own scenes; blended: BlendedMVS; "
-        "tanks: the test layout with Tanks and Temples' camera files",
+        "tanks: the test layout with Tanks and Temples' camera files; the release's dtu_ut, dtu_kd, dtu_yao_test and "
+        "dtu_yao_eval are understood",
     )
 
 
-def check_depth_flags(args: argparse.Namespace) -> None:
-    """Raise DataError for a number or an interval of depth values that make no range."""
-    if not 0 < args.interval_scale < math.inf:
-        raise DataError(f"--interval_scale {args.interval_scale}: must be positive")
-    if args.numdepth < 2:
-        raise DataError(f"--numdepth {args.numdepth}: a range needs at least two depth values")
+def layout_name(text: str) -> str:
+    """The layout that a value of --dataset means, which may be the release's name."""
+    return OFFICIAL_DATASETS.get(text, text)

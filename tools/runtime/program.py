@@ -18,6 +18,9 @@ from tools.runtime.signals import Stopped, StopSignals
 
 KEPT_TENSOR = 100 << 20
 
+# The positive numbers that float32 holds in full precision.
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 1.1754944e-38, 3.4028234e38
+
 # Parameters of glibc's mallopt.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -111,21 +114,26 @@ def float_list(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,1,0.5") from None
 
 
+def finite_list(text: str) -> tuple[float, ...]:
+    """A flag such as `2,4,8`, of numbers that are neither NaN nor infinite."""
+    return tuple(finite_float(str(value)) for value in float_list(text))
+
+
 def finite_float(text: str) -> float:
-    """A number that is neither NaN nor infinite."""
+    """A number that is neither NaN nor infinite, in float32 either."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST_FLOAT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value
 
 
 def positive_float(text: str) -> float:
-    """A finite number above 0."""
+    """A finite number above 0, in float32 too."""
     value = finite_float(text)
-    if value <= 0:
+    if value < _SMALLEST_FLOAT:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
     return value
 
@@ -146,6 +154,18 @@ def positive_int(text: str) -> int:
 def natural_int(text: str) -> int:
     """A whole number from 0 on."""
     return _whole_number(text, 0)
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        value = _whole_number(text, least)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is too large; {most} at most")
+        return value
+
+    return parse
 
 
 def _whole_number(text: str, least: int) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 from typing import Any, TypeVar
 
 from tools.runtime.flags import (
@@ -13,7 +12,8 @@ from tools.runtime.flags import (
     add_size_flags,
     network_settings,
 )
-from tools.runtime.program import Formatter, float_list, int_list, natural_int, positive_int
+from tools.runtime.program import Formatter, float_list, natural_int, positive_int
+from tools.runtime.retired import TRAINING_FLAGS, add_retired_flags, note_replaced
 from tools.training.settings import (
     Inputs,
     Machine,
@@ -44,7 +44,6 @@ def training_parser(description: str, kind: type[TrainingSettings]) -> argparse.
         "--augment", action="store_true", help="random colour changes, the same for all views of a sample"
     )
     parser.add_argument("--seed", type=natural_int, help="seed of weights, order and augmentation")
-    parser.add_argument("--cr_base_chs", type=int_list, help="base channels of each 3D U-Net (official: 8,8,8)")
     parser.add_argument("--grad_method", choices=("detach", "undetach"), help="gradient from a stage to the one before")
     parser.add_argument(
         "--checkpoint_stages",
@@ -52,15 +51,12 @@ def training_parser(description: str, kind: type[TrainingSettings]) -> argparse.
         help="less memory, more time: compute cost volumes and 3D U-Nets again in the backward pass",
     )
     parser.add_argument("--sync_bn", action="store_true", help="BatchNorm statistics over all GPUs")
-    parser.add_argument(
-        "--using_apex", action="store_true", help="official flag; torch's own AMP and DDP are used instead"
-    )
-    parser.add_argument("--opt_level", default="O0", help="apex level of the official scripts; ignored, see --amp")
     add_network_flags(parser, "4,1,0.5")
     defaults = flat(kind(Saving("")))
     add_depth_flags(parser, defaults["interval_scale"])
     add_size_flags(parser, defaults["max_w"], defaults["max_h"])
     add_machine_flags(parser, defaults["amp"])
+    add_retired_flags(parser, TRAINING_FLAGS)
     shown = {name: _as_typed(value) for name, value in defaults.items() if value is not None and name != "logdir"}
     parser.set_defaults(**shown)
     return parser
@@ -113,7 +109,7 @@ def _add_optimisation_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_saving_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--logdir", required=True, help="folder for checkpoints, metrics.jsonl and event files")
+    parser.add_argument("--logdir", default="checkpoints", help="folder for checkpoints, metrics.jsonl and event files")
     parser.add_argument("--loadckpt", help="start from this checkpoint's weights, a teacher's or a student's")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint in --logdir as if never stopped"
@@ -135,7 +131,7 @@ def read_data(args: argparse.Namespace) -> TrainingData:
 
 def read_settings(args: argparse.Namespace, kind: type[Settings]) -> Settings:
     """The settings that the flags say; raises DataError for values that cannot work."""
-    chosen = {name: getattr(args, name) for name in ("cr_base_chs", "grad_method", "checkpoint_stages")}
+    chosen = {name: getattr(args, name) for name in ("grad_method", "checkpoint_stages")}
     sections = {
         "saving": _section(Saving, args),
         "network": NetworkChoices(**network_settings(args), **chosen),
@@ -151,8 +147,7 @@ def read_settings(args: argparse.Namespace, kind: type[Settings]) -> Settings:
 
 def note_retired_flags(args: argparse.Namespace) -> None:
     """Say what took the place of official flags that have no effect."""
-    if args.using_apex and int(os.environ.get("RANK", 0)) == 0:
-        print("note: --using_apex: apex's AMP and DDP were retired; torch.amp and torch's DDP are used", flush=True)
+    note_replaced(args, TRAINING_FLAGS)
 
 
 def _section(kind: type[Section], args: argparse.Namespace) -> Section:

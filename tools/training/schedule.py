@@ -5,6 +5,9 @@ import math
 
 from datasets.files import DataError
 
+# Together they keep the rate finite, should a divisor below 1 raise it.
+_SMALLEST_DIVISOR, _MOST_MILESTONES = 1e-3, 100
+
 
 def learning_rate_factor(
     step: int, steps_per_epoch: int, warmup: int, milestones: list[float], divisor: float
@@ -23,6 +26,8 @@ def parse_milestones(text: str) -> tuple[list[float], float]:
         milestones = sorted(float(epoch) for epoch in epochs.split(",")), float(divisor)
     except ValueError:
         milestones = [], 0.0
-    if not 0 < milestones[1] < math.inf or not all(map(math.isfinite, milestones[0])):
-        raise DataError(f"--lrepochs {text}: write epochs and a divisor such as 6,8,12:2")
+    if not _SMALLEST_DIVISOR <= milestones[1] < math.inf or not all(map(math.isfinite, milestones[0])):
+        raise DataError(f"--lrepochs {text[:80]}: write epochs and a divisor such as 6,8,12:2")
+    if len(milestones[0]) > _MOST_MILESTONES:
+        raise DataError(f"--lrepochs {text[:80]}...: has more than {_MOST_MILESTONES} epochs")
     return milestones

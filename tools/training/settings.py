@@ -5,23 +5,29 @@ work raises DataError, which names the flag.
 """
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets.files import DataError, PathLike
 from models.settings import NetworkSettings
 from tools.runtime.flags import default_workers
+from tools.runtime.limits import (
+    MOST_SAMPLES,
+    MOST_WORKERS,
+    check_between,
+    check_depth_range,
+    check_network,
+    check_size,
+    check_views,
+)
 from tools.training.schedule import parse_milestones
 
 # Variants of models.losses, which loads torch.
 TEACHER_LOSSES = ("official", "per_pixel")
 STUDENT_LOSSES = ("official", "paper", "hard")
 
-
-def _check_natural(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise DataError(f"--{name} {value:g}: must be a number from 0 on")
+_LARGEST_RATE, _LARGEST_WEIGHT = 1e3, 1e6  # of learning and decay; of a loss
+_LONGEST_TRAINING = 1e7  # minutes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +64,9 @@ class Inputs:
     augment: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.interval_scale < math.inf:
-            raise DataError(f"--interval_scale {self.interval_scale}: must be positive")
-        if self.numdepth < 2:
-            raise DataError(f"--numdepth {self.numdepth}: a range needs at least two depth values")
+        check_views("nviews", self.nviews)
+        check_depth_range(self.numdepth, self.interval_scale)
+        check_size(self.max_w, self.max_h)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +83,8 @@ class NetworkChoices:
     checkpoint_stages: bool = False
 
     def __post_init__(self) -> None:
+        check_network(self.ndepths, self.depth_interval_ratios, self.cr_base_chs)
         channels = self.cr_base_chs or NetworkSettings().cr_base_chs
-        if len(channels) != 3 or min(channels) < 1:
-            raise DataError("--dlossw and --cr_base_chs need three numbers, one per stage")
         if self.share_cr and len(set(channels)) > 1:
             raise DataError("--share_cr needs the same number of --cr_base_chs at every stage")
         try:
@@ -116,7 +120,10 @@ class Optimisation:
         if len(self.dlossw) != 3:
             raise DataError("--dlossw and --cr_base_chs need three numbers, one per stage")
         for name in ("lr", "wd"):
-            _check_natural(name, getattr(self, name))
+            check_between(name, getattr(self, name), 0, _LARGEST_RATE)
+        for weight in self.dlossw:
+            check_between("dlossw", weight, 0, _LARGEST_WEIGHT)
+        check_between("batch_size", self.batch_size, 1, MOST_SAMPLES)
         if not 0 <= self.freeze_bn <= 1:
             raise DataError(f"--freeze_bn {self.freeze_bn:g}: must be a share of the training's steps, from 0 to 1")
         parse_milestones(self.lrepochs)
@@ -135,7 +142,7 @@ class Schedule:
     eval_freq: int = 1
 
     def __post_init__(self) -> None:
-        _check_natural("max_minutes", self.max_minutes)
+        check_between("max_minutes", self.max_minutes, 0, _LONGEST_TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +191,9 @@ class Machine:
     pin_m: bool = False
     sync_bn: bool = False
 
+    def __post_init__(self) -> None:
+        check_between("num_workers", self.num_workers, 0, MOST_WORKERS)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
@@ -214,8 +224,8 @@ class TeacherSettings(TrainingSettings):
     kind: ClassVar[str] = "teacher"
 
     def __post_init__(self) -> None:
-        if self.smooth_weight is not None and not math.isfinite(self.smooth_weight):
-            raise DataError(f"--smooth_weight {self.smooth_weight:g}: must be a number")
+        if self.smooth_weight is not None:
+            check_between("smooth_weight", self.smooth_weight, -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
 
 
 @dataclasses.dataclass(frozen=True)
