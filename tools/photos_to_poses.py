@@ -18,7 +18,7 @@ import _checkout  # noqa: F401
 from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model
 from tools.photos.importing import check_outdir
-from tools.photos.poses import _RECORD, find_photos, prepare_photos, report, settings_of
+from tools.photos.poses import _RECORD, find_photos, prepare_photos, print_poses, settings_of
 from tools.photos.sfm import EXHAUSTIVE_UP_TO, find_poses, import_pycolmap
 from tools.runtime.program import Formatter, natural_int, positive_int, run_program
 
@@ -55,7 +55,7 @@ def main() -> None:
         path.unlink()
     groups = prepare_photos(folder, names, outdir / "images", flags.max_side)
     poses = find_poses(outdir / "images", groups, outdir, flags.matching, flags.seed, flags.threads or -1)
-    report(poses, names)
+    print_poses(poses, names)
     write_json(outdir / _RECORD, settings)
 
 

@@ -9,7 +9,8 @@ from datasets.files import DataError
 from datasets.io import Pairs
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, find_pair_file, mapped_views
+from datasets.predictions import Predictions
+from datasets.results import DEPTH_FOLDER, cloud_path, find_pair_file, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
 from tools.evaluation.depth import known_depth

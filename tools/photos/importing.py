@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from datasets.camera import Camera
-from datasets.files import DataError, list_folder, write_json
+from datasets.files import DataError, list_folder
 from datasets.formats.colmap import find_model, read_colmap
 from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.formats.poses import read_middlebury, read_transforms
 from datasets.io import write_camera, write_pairs
+from datasets.photos.names import PHOTO_NAMES, write_photo_names
 from datasets.photos.posed import Lens, PosedPhotos
 from datasets.photos.undistort import straight_lens, straighten
 from datasets.photos.view_selection import (
@@ -25,9 +26,6 @@ from datasets.photos.view_selection import (
 )
 from datasets.sample import fitted_size
 from tools.runtime.program import Progress
-
-RECORD = "photos.json"
-
 
 _RESULTS = ("cams", "images")
 
@@ -66,7 +64,7 @@ def import_scan(scene: PosedPhotos, images: Path, outdir: Path, options: Options
 
     Nothing is written when something is wrong with what is read. pair.txt comes last: a scan without it is none.
     """
-    check_outdir(outdir, RECORD, _RESULTS)
+    check_outdir(outdir, PHOTO_NAMES, _RESULTS)
     check_images(scene, images)
     lenses = _lenses_of_images(scene, images, options)
     straight = {id(lens): straight_lens(lens, source) for lens in lenses}
@@ -78,7 +76,7 @@ def import_scan(scene: PosedPhotos, images: Path, outdir: Path, options: Options
     if not any(sources for _, sources in pairs):
         raise DataError(f"{source}: no two photos of it see the same points")
     _remove_old(outdir)
-    write_json(outdir / RECORD, {f"{view:08d}": photo.name for view, photo in enumerate(scene.photos)})
+    write_photo_names(outdir, [photo.name for photo in scene.photos])
     with contextlib.closing(Progress(len(kept), "import")) as progress:
         for view, k in enumerate(kept):
             photo = scene.photos[view]

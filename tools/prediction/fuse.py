@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from datasets.layouts.base import Layout
-from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, network_folder
+from datasets.predictions import Predictions
+from datasets.results import DEPTH_FOLDER, cloud_path, network_folder
 from fusion.builtin import fuse_scan
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter

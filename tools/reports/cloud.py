@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.clouds import Points, crop, thin
 
 _SEED = 0

@@ -16,7 +16,7 @@ from datasets.files import read_json, write_json
 from datasets.formats.images import read_image_size
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.layouts.general import GeneralScans
-from datasets.results import Predictions
+from datasets.predictions import Predictions
 from fusion.clouds import Points
 from tools.evaluation.depth import Pixels, depth_metrics
 from tools.reports.cloud import viewer_data
