@@ -21,9 +21,10 @@ RAW_FOLDER = "depth_raw"
 CLOUD_FOLDER = "gipuma_pcd"
 MASKS = ("photo", "geo", "final")
 
-# In a scan folder: what its predictions, refined depth and labels were made with.
+# In a scan folder: what its predictions, refined depth, cloud and labels were made with.
 PREDICTION_RECORD = "prediction.json"
 REFINE_RECORD = "refine.json"
+FUSION_RECORD = "fusion.json"
 LABEL_RECORD = "check_and_encode.json"
 
 # ---------------------------------------------------------------- files
