@@ -15,9 +15,8 @@ from datasets.formats.images import read_image_size
 from datasets.formats.pfm import read_pfm
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout, folder_names
+from datasets.results import LabelFiles
 from datasets.sample import View, fitted_size, load_view, make_sample, stage_maps
-
-_LABEL_KINDS = ("checked_depth", "fused_sigma")  # folders of mu and sigma
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +89,16 @@ class MVSDataset(Dataset):
             raise DataError(f"{self.layout.root}: {scan} has no light {wanted}, only {lights}; see --light_idx")
         return [wanted]
 
-    def _label_path(self, scan: str, kind: str, view: int) -> Path:
-        return self.settings.labels / scan / kind / f"{view:08d}.pfm"
+    def _label_paths(self, scan: str, view: int) -> tuple[Path, Path]:
+        """The files of mu and sigma."""
+        files = LabelFiles(self.settings.labels / scan, view)
+        return files.mean, files.deviation
 
     def _check_labels(self, scan: str, views: list[int]) -> None:
-        for kind in _LABEL_KINDS:
-            folder = self.settings.labels / scan / kind
+        for paths in zip(*(self._label_paths(scan, view) for view in views), strict=True):
+            folder = paths[0].parent
             names = folder_names(str(folder)) if folder.is_dir() else ()
-            for path in (self._label_path(scan, kind, view) for view in views):
+            for path in paths:
                 if path.name not in names:
                     raise DataError(f"{path}: this pseudo-label is missing; make it with tools/check_and_encode.py")
 
@@ -150,7 +151,7 @@ class MVSDataset(Dataset):
     def _labels(self, entry: Entry, size: tuple[int, int], depth_range: tuple[float, float]) -> dict[str, Any]:
         """Pseudo-labels of the reference view; valid where mu lies inside the camera file's depth range."""
         maps = []
-        for path in (self._label_path(entry.scan, kind, entry.reference) for kind in _LABEL_KINDS):
+        for path in self._label_paths(entry.scan, entry.reference):
             maps.append(read_pfm(path))
             if maps[-1].shape != size[::-1]:
                 found = "x".join(map(str, maps[-1].shape[::-1]))

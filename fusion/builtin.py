@@ -9,7 +9,7 @@ import torch
 
 from datasets.camera import Camera, fits_float32, local_origin
 from datasets.files import DataError, PathLike
-from datasets.results import Predictions
+from datasets.predictions import Predictions
 from fusion.builtin_numba import numba_fuser
 from fusion.builtin_torch import torch_fuser
 from fusion.clouds import CloudOptions, Points, write_cloud

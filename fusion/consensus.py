@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from datasets.camera import src_T_ref
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.consistency import FASTMATH, project_row
 from numba_cache import cached_njit
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from datasets.camera import Camera, src_T_ref
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from numba_cache import cached_njit
 
 # NaN and infinity keep their meaning (they must fail every comparison); only fused multiply-adds are allowed.

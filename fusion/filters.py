@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.camera import fits_float32
 from datasets.files import PathLike
-from datasets.results import Predictions
+from datasets.predictions import Predictions
 from fusion.clouds import CloudOptions, Points, write_cloud
 from fusion.consistency import Agreement, Check, check_view
 from fusion.normals import depth_normals

@@ -15,7 +15,8 @@ from datasets.camera import local_origin
 from datasets.files import DataError, PathLike, read_bytes, write_bytes
 from datasets.formats.ply import read_ply
 from datasets.io import write_dmb
-from datasets.results import Predictions
+from datasets.predictions import Predictions
+from datasets.results import view_name
 from fusion.clouds import CloudOptions, Points, write_cloud
 
 _NORMAL = np.float32(1 / 1.732050808)
@@ -93,7 +94,7 @@ def convert(predictions: Predictions, views: Sequence[int], prob_threshold: floa
     predictions.check_one_size(views)
     origin = local_origin([predictions.view(view).camera for view in views])
     for view in views:
-        name = f"{view:08d}"
+        name = view_name(view)
         write_bytes(point_folder / "images" / f"{name}.jpg", read_bytes(predictions.image_path(view)))
         P = predictions.view(view).camera.around(origin).projection()[:3]
         lines = (" ".join(repr(float(value)) for value in row) + "\n" for row in P)

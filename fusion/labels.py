@@ -10,12 +10,11 @@ from datasets.files import DataError
 from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.mvs import MVSDataset
+from datasets.predictions import Predictions
 from datasets.records import digest, keep_record, map_digest, read_record, write_marker
-from datasets.results import LABEL_RECORD, MASKS, LabelFiles, Predictions, mapped_views
+from datasets.results import LABEL_RECORD, MASKS, LabelFiles, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
-
-RECORD = LABEL_RECORD
 
 
 def label_origin(predictions: Predictions, reference: int, sources: Sequence[int], settings: Mapping[str, Any]) -> str:
@@ -35,7 +34,7 @@ def begin_labels(folder: Path, settings: Mapping[str, Any], origins: Mapping[int
         files = LabelFiles(folder, view)
         if view not in origins or read_record(files.record).get("made_from") != origins[view]:
             files.remove()
-    keep_record(folder / RECORD, {**settings, "made_from": digest(sorted(origins.items()))})
+    keep_record(folder / LABEL_RECORD, {**settings, "made_from": digest(sorted(origins.items()))})
 
 
 def finished_share(folder: Path, view: int) -> float | None:

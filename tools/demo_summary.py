@@ -14,7 +14,7 @@ from datasets.formats.images import read_image, write_image
 from datasets.formats.ply import read_ply
 from datasets.io import read_camera
 from datasets.layouts.general import GeneralScans
-from datasets.results import ViewFiles
+from datasets.results import CLOUD_FOLDER, ViewFiles
 from tools.evaluation.depth import depth_metrics, format_table
 from tools.reports.pictures import depth_sheet, render_cloud
 from tools.runtime.program import Formatter, run_program
@@ -40,7 +40,7 @@ def main() -> None:
     logs = {"teacher": args.teacher_log, "student": args.student_log}
 
     rows = {label: depth_metrics(layout, folder, scans, THRESHOLDS) for label, folder in results.items()}
-    clouds = {label: sorted((folder / "gipuma_pcd").glob("*.ply")) for label, folder in results.items()}
+    clouds = {label: sorted((folder / CLOUD_FOLDER).glob("*.ply")) for label, folder in results.items()}
     print(f"\nDepth error against exact depth, mm, {len(scans)} held-out scenes:")
     print(format_table(rows))
     for label in results:
@@ -48,7 +48,7 @@ def main() -> None:
         rows[label] |= training | {"points": sum(len(read_ply(cloud)[0]) for cloud in clouds[label])}
         print(
             f"{label}: {training['steps']} steps of {training['seconds_per_step']:.2f} s,"
-            f" {rows[label]['points']} points in {len(clouds[label])} clouds ({results[label]}/gipuma_pcd)"
+            f" {rows[label]['points']} points in {len(clouds[label])} clouds ({results[label]}/{CLOUD_FOLDER})"
         )
     write_json(args.outdir / "summary.json", rows)
     write_image(args.outdir / "depth.png", depth_sheet(layout, results, scans))

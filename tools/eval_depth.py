@@ -32,7 +32,7 @@ from tools.evaluation.depth import depth_metrics, format_curve, format_table
 from tools.evaluation.predictions import labelled, named_folder
 from tools.reports.pictures import depth_sheet
 from tools.runtime.flags import add_dataset_flag
-from tools.runtime.program import Formatter, finite_list, positive_int, run_program, share
+from tools.runtime.program import Formatter, finite_list, fraction, positive_int, run_program
 
 CURVE = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
@@ -53,7 +53,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     points = SurfacePoints()
     parser.add_argument("--cell", type=positive_int, default=points.cell, help="side of a cell of points, pixels")
-    parser.add_argument("--isolated", type=share, default=points.isolated, help="share of points that is left out")
+    parser.add_argument("--isolated", type=fraction, default=points.isolated, help="share of points that is left out")
     parser.add_argument("--by_scan", action="store_true", help="a row for every scan and prediction")
     parser.add_argument("--out", help="write the numbers to this JSON file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")

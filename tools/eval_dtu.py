@@ -14,61 +14,54 @@ the scans asked for ("mean_of"), null until all of them are scored.
 """
 
 import argparse
-import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
 from datasets.files import DataError
+from tools.evaluation.dtu_settings import DtuSettings
 from tools.runtime.limits import MOST_WORKERS
 from tools.runtime.program import Formatter, natural_int, run_program, whole_number
 
-_FINEST = 1e-3  # mm between points
 
-
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags; DataError for values that cannot work."""
+def parse(argv: Sequence[str] | None = None) -> tuple[str, DtuSettings]:
+    """The scans asked for, and how they are scored; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(prog="python tools/eval_dtu.py", description=__doc__, formatter_class=Formatter)
-    add = parser.add_argument
+    add, default = parser.add_argument, DtuSettings
     add("--data_dir", type=Path, required=True, help="folder of the ground truth, with Points/ and ObsMask/")
     add("--ply_dir", type=Path, required=True, help="folder of the clouds")
     add("--scans", default="all", help='numbers such as 1,4,9, a file of scan names, or "all" clouds in --ply_dir')
     add("--out", type=Path, help="write the numbers to this JSON file, and skip what it has when run again")
-    add("--seed", type=natural_int, default=1, help="of the random order in which a cloud is thinned")
-    add("--dst", type=float, default=0.2, help="thin clouds to this distance between points, mm")
-    add("--max_dist", type=float, default=20.0, help="distances from this on do not count, mm, up to 60")
+    add("--seed", type=natural_int, default=default.seed, help="of the random order in which a cloud is thinned")
+    add("--dst", type=float, default=default.dst, help="thin clouds to this distance between points, mm")
+    add("--max_dist", type=float, default=default.max_dist, help="distances from this on do not count, mm, up to 60")
     add(
         "--jobs",
         type=whole_number(1, MOST_WORKERS),
-        default=os.cpu_count(),
+        default=default.jobs,
         help="scans at a time; the cores are shared between them",
     )
-    add("--memory_gb", type=float, default=6.0, help="start no further scan beyond this estimate of memory, GB")
-    args = parser.parse_args(argv)
-
-    from tools.evaluation.dtu import SEARCH_BLOCK
-
-    if args.dst != 0 and not _FINEST <= args.dst < math.inf:
-        raise DataError(f"--dst {args.dst}: must be 0 or a positive distance in mm, from {_FINEST:g} on")
-    if not 0 < args.max_dist <= SEARCH_BLOCK:
-        raise DataError(f"--max_dist {args.max_dist}: must be above 0 and at most {SEARCH_BLOCK:g} mm")
-    if not args.memory_gb > 0:
-        raise DataError(f"--memory_gb {args.memory_gb}: must be positive")
-    return args
+    add(
+        "--memory_gb",
+        type=float,
+        default=default.memory_gb,
+        help="start no further scan beyond this estimate of memory, GB",
+    )
+    flags = vars(parser.parse_args(argv))
+    return flags.pop("scans"), DtuSettings(**flags)
 
 
 def main() -> None:
     """Score every scan that was asked for and is not scored yet."""
-    args = parse()
+    asked, settings = parse()
 
     from tools.evaluation.dtu import files_of, finished_scores, format_scores, parse_scans, score_missing, write_scores
 
-    files = {scan: files_of(args, scan) for scan in parse_scans(args.scans, args.ply_dir)}
-    scores = finished_scores(args)
-    write_scores(args, list(files), scores)  # so that a place that cannot be written shows before the work
-    failures = score_missing(args, files, scores)
+    files = {scan: files_of(settings, scan) for scan in parse_scans(asked, settings.ply_dir)}
+    scores = finished_scores(settings)
+    write_scores(settings, list(files), scores)  # so that a place that cannot be written shows before the work
+    failures = score_missing(settings, files, scores)
     scored = [scan for scan in files if scan in scores]
     if scored:
         print(format_scores(scores, scored))

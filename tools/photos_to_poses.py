@@ -22,7 +22,7 @@ from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model
 from datasets.photos.remarks import Remarks
 from tools.photos.importing import check_outdir
-from tools.photos.poses import _RECORD, find_photos, prepare_photos, report, settings_of
+from tools.photos.poses import _RECORD, find_photos, prepare_photos, print_poses, settings_of
 from tools.photos.sfm import EXHAUSTIVE_UP_TO, find_poses, import_pycolmap
 from tools.runtime.limits import LARGEST_SIDE, MOST_WORKERS, SMALLEST_SIDE
 from tools.runtime.program import Formatter, run_program, whole_number
@@ -65,7 +65,7 @@ def main() -> None:
     groups = prepare_photos(folder, names, outdir / "images", flags.max_side, Remarks(flags.strict))
     names = [name for group in groups for name in group.names]
     poses = find_poses(outdir / "images", groups, outdir, flags.matching, flags.seed, flags.threads or -1)
-    report(poses, names)
+    print_poses(poses, names)
     write_json(outdir / _RECORD, settings)
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     """Parse the flags, predict with every checkpoint, print both tables."""
     args, settings = parse()
 
-    from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, measure, table
+    from tools.evaluation.checkpoints import SCORES, checkpoints, correlations, format_rows, score_checkpoint
     from tools.prediction.predictor import sample_settings
     from tools.runtime import distributed
     from tools.training.selection import open_selection
@@ -51,13 +51,13 @@ def main() -> None:
     keep_freed_memory()
     rows, progress = {}, Progress(len(paths), "checkpoints", unit="checkpoint")
     for path in paths:
-        rows[str(path)] = measure(selection, path, settings, args.threshold)
+        rows[str(path)] = score_checkpoint(selection, path, settings, args.threshold)
         progress.step(f"{path}: score {rows[str(path)]['score']:.4f}")
     progress.close()
     errors = [name for name in rows[str(paths[0])] if name not in (*SCORES, "flat")]
     ranks = correlations(list(rows.values()), errors)
-    print(table(rows))
-    print(f"\nrank correlation over {len(rows)} checkpoints\n{table(ranks)}")
+    print(format_rows(rows))
+    print(f"\nrank correlation over {len(rows)} checkpoints\n{format_rows(ranks)}")
     if args.out:
         write_json(args.out, {"checkpoints": rows, "rank_correlation": ranks})
 

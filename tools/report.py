@@ -4,9 +4,10 @@
     python tools/report.py --outdir OUT --logdir outputs/teacher outputs/kd/round_1/student --png
 
 OUT is an --outdir of test.py or tools/predict.py. Writes OUT/report/index.html and OUT/report/<scan>.html: images,
-depth, confidence, which pixels other views confirm, the cloud to turn with the mouse, curves of the trainings, settings
+depth, confidence, which pixels are in the cloud, the cloud to turn with the mouse, curves of the trainings, settings
 and versions. With --testpath sources come from the pair files there, and where there is true depth (as for
-tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures and views of the clouds beside them.
+tools/eval_depth.py) errors are shown. The index of a single scan leads to its page. --png writes sheets of the same
+pictures and views of the clouds beside them.
 """
 
 import argparse
@@ -15,11 +16,10 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from datasets.files import DataError, write_bytes
-from datasets.results import find_scans
+from tools.reports.settings import ReportSettings
+from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import (
     Formatter,
-    Progress,
     finite_float,
     finite_list,
     natural_int,
@@ -32,73 +32,51 @@ from tools.runtime.program import (
 _SMALLEST_PICTURE, _LARGEST_PICTURE = 16, 16_384  # longest side, pixels
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags, with units."""
+def parse(argv: Sequence[str] | None = None) -> ReportSettings:
+    """The flags, with units, as settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    add = parser.add_argument
+    add, default = parser.add_argument, ReportSettings
     add("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
-    add("--testlist", default="all", help='file of scan names, or "all" that were predicted')
-    add("--testpath", type=Path, help="the scans in the test layout: pair files and, where there is some, true depth")
+    add("--testlist", default=default.testlist, help='file of scan names, or "all" that were predicted')
+    add("--testpath", type=Path, help="the data: pair files and, where there is some, true depth and photos' names")
+    add_dataset_flag(parser, default.dataset)
     add("--logdir", type=Path, nargs="+", default=[], help="log folders of trainings")
-    add("--max_points", type=positive_int, default=200_000, help="points of a cloud in its page, drawn at random")
-    add("--max_views", type=positive_int, default=12, help="views of a scan whose pictures are shown")
+    add(
+        "--max_points",
+        type=positive_int,
+        default=default.max_points,
+        help="points of a cloud in its page, drawn at random",
+    )
+    add(
+        "--max_views",
+        type=positive_int,
+        default=default.max_views,
+        help="views of a scan whose pictures are shown",
+    )
     add(
         "--picture_size",
         type=whole_number(_SMALLEST_PICTURE, _LARGEST_PICTURE),
-        default=640,
+        default=default.picture_size,
         help="longest side of a picture, pixels",
     )
-    add("--unit", default="units", help="unit of the camera files' lengths, for legends; DTU: mm")
+    add("--unit", default=default.unit, help="unit of the camera files' lengths, for legends; DTU: mm")
     add("--thresholds", type=finite_list, default="2,4,8", help="error bounds, unit of the depth")
     add("--error_limit", type=positive_float, help="end of the errors' colour scale; default: four median errors")
-    add("--check", choices=("normal", "dynamic"), default="normal", help="the cross-view check of the masks")
-    add("--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views")
-    add("--conf", type=finite_float, default=0.05, help="least confidence of the masks, 0 to 1")
+    add("--check", choices=("normal", "dynamic"), help="a check for the masks; default: what made the cloud")
+    add("--thres_view", type=natural_int, help="normal check: least number of agreeing views, 3 unless told otherwise")
+    add("--conf", type=finite_float, help="a check's least confidence, 0 to 1, 0.05 unless told otherwise")
     add("--png", action="store_true", help="also write sheets of pictures and views of the clouds as PNG")
-    return parser.parse_args(argv)
+    flags = vars(parser.parse_args(argv))
+    return ReportSettings(**{**flags, "logdir": tuple(flags["logdir"])})
 
 
 def main() -> None:
-    """Parse the flags, measure every scan, write the pages."""
-    args = parse()
-    if args.testpath is not None and not args.testpath.is_dir():
-        raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
+    """Parse the flags, write the pages."""
+    settings = parse()
 
-    from fusion.consistency import dynamic_check, normal_check
-    from tools.evaluation.scan_results import ScanResult
-    from tools.reports.index_page import index_page
-    from tools.reports.measures import error_limit, measure, pooled
-    from tools.reports.report import describe_run, read_scores, read_training, write_scan
+    from tools.reports.report import write_report  # loads numba, which --help need not wait for
 
-    check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
-    trainings = [read_training(folder) for folder in args.logdir]
-    results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
-    scores = read_scores(args.outdir)
-    progress = Progress(2 * len(results), "report", "scan")
-    measures = []
-    for result in results:
-        measures.append(measure(result, check, args.conf))
-        progress.step()
-    run = describe_run(args, results)
-    largest_error = args.error_limit or error_limit(pooled(measures))
-    folder, names = args.outdir / "report", [result.name for result in results]
-    cards = {}
-    for i, (result, measured) in enumerate(zip(results, measures, strict=True)):
-        neighbours = (names[i - 1] if i else None, names[i + 1] if i + 1 < len(names) else None)
-        cards[result.name] = write_scan(args, run, result, measured, check, largest_error, neighbours)
-        progress.step()
-    progress.close()
-    write_bytes(folder / "index.html", index_page(run, measures, cards, trainings, scores))
-    print(f"report: {folder / 'index.html'}")
-
-
-# ---------------------------------------------------------------- a scan
-
-
-# ---------------------------------------------------------------- pictures
-
-
-# ---------------------------------------------------------------- what the files say
+    print(f"report: {write_report(settings)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """SIMD vectors of float32 in numba's compiled functions, for kernels whose channels lie side by side in memory.
 
+docs/simd.md tells how it works, and which parts of numba and llvmlite it stands on.
+
 `lanes` is a tuple of as many items as a vector has. numba's cache notices changes of a kernel's own file only: after a
 change here, remove the __pycache__ folders.
 """

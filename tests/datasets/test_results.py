@@ -9,8 +9,9 @@ from fusion_scenes import camera, plane_depth, write_scan
 
 from datasets.files import DataError
 from datasets.formats.pfm import write_pfm
+from datasets.predictions import Predictions
 from datasets.records import map_digest, write_marker
-from datasets.results import Predictions, ViewFiles, check_cloud_names, cloud_name
+from datasets.results import ViewFiles, check_cloud_names, cloud_name
 
 
 def test_maps_are_kept_while_the_object_lives(tmp_path):

@@ -17,7 +17,7 @@ from datasets.files import DataError
 from datasets.formats.images import write_image
 from datasets.formats.pfm import write_pfm
 from datasets.formats.ply import read_ply
-from datasets.results import Predictions
+from datasets.predictions import Predictions
 from fusion.builtin import fuse_scan, fuse_views, read_views
 from fusion.clouds import CloudOptions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fusion_scenes import camera, plane_depth
 
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.consensus import supported_depth
 
 SIZE = (24, 32)

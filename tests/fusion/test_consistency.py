@@ -5,7 +5,7 @@ import pytest
 from fusion_scenes import GOLDEN, camera, plane_depth
 
 from datasets.io import read_pairs
-from datasets.results import DepthView, Predictions
+from datasets.predictions import DepthView, Predictions
 from fusion.consistency import Check, check_view, dynamic_check, normal_check
 
 SIZE = (24, 32)

@@ -14,7 +14,7 @@ from datasets.formats.images import write_image
 from datasets.formats.pfm import write_pfm
 from datasets.formats.ply import read_ply, write_ply
 from datasets.io import read_dmb
-from datasets.results import Predictions
+from datasets.predictions import Predictions
 from fusion.clouds import CloudOptions
 from fusion.fusibile import check_sizes, convert, fuse_scan_with_binary
 

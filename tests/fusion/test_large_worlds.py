@@ -7,7 +7,7 @@ from fusion_scenes import WORLDS, camera, moved, moved_back, plane_depth, write_
 
 from datasets.formats.ply import read_ply
 from datasets.io import write_pairs
-from datasets.results import DepthView, Predictions
+from datasets.predictions import DepthView, Predictions
 from fusion.builtin import fuse_scan
 from fusion.clouds import CloudOptions
 from fusion.consensus import supported_depth

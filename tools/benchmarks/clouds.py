@@ -15,7 +15,7 @@ from datasets.camera import Camera
 from datasets.formats.images import read_image_size
 from datasets.formats.ply import write_ply
 from datasets.layouts.general import GeneralScans
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.builtin import fuse_views
 from fusion.consensus import supported_depth
 from fusion.consistency import check_view, normal_check

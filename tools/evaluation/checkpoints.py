@@ -27,7 +27,9 @@ def checkpoints(folders: Sequence[str]) -> list[Path]:
     return list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
 
 
-def measure(selection: Selection, checkpoint: Path, settings: PredictionSettings, threshold: float) -> dict[str, float]:
+def score_checkpoint(
+    selection: Selection, checkpoint: Path, settings: PredictionSettings, threshold: float
+) -> dict[str, float]:
     """The score of a checkpoint with its parts, and its true errors: mean, median, share off by more."""
     model = load_for_prediction(checkpoint, settings, selection.device)
     sums, parts = torch.zeros(4, dtype=torch.float64), []
@@ -61,7 +63,7 @@ def correlations(rows: Sequence[dict[str, float]], errors: Sequence[str]) -> dic
     }
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
+def format_rows(rows: dict[str, dict[str, float]]) -> str:
     """Named rows of equal columns, aligned; numbers with four significant digits, "-" for None."""
     columns = list(next(iter(rows.values())))
     cells = [["", *columns]]

@@ -8,7 +8,8 @@ import numpy as np
 from datasets.files import DataError
 from datasets.layouts.base import Layout
 from datasets.layouts.general import GeneralScans, SurfacePoints
-from datasets.results import ViewFiles, read_map
+from datasets.predictions import read_map
+from datasets.results import ViewFiles
 
 
 @dataclasses.dataclass(frozen=True)

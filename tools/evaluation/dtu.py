@@ -1,6 +1,5 @@
 """DTU clouds against the structured-light ground truth, as the benchmark's MATLAB programs compare them."""
 
-import argparse
 import contextlib
 import math
 import re
@@ -15,11 +14,9 @@ from datasets.formats.mat import read_mat
 from datasets.formats.ply import read_ply_count
 from datasets.results import cloud_name, scan_number
 from tools.evaluation.clouds import accuracy_completeness, kept_apart, nearest_distances, read_finite_points
+from tools.evaluation.dtu_settings import SEARCH_BLOCK, DtuSettings
 from tools.runtime.jobs import Job, run_jobs
 from tools.runtime.program import Progress
-
-# The official search goes through the bounding box in cubes of this edge; no distance beyond it is ever found, mm.
-SEARCH_BLOCK = 60.0
 
 # Where clouds are not thinned a mesh is sampled as if they were to this, mm.
 _MESH_SPACING = 0.2
@@ -136,7 +133,6 @@ def score_scan(files: ScanFiles, dst: float, max_dist: float, seed: int, threads
 
 METRICS = ("acc", "comp", "overall", "acc_median", "comp_median")
 
-
 # About the peak of an evaluation: the program, and per point of either cloud (measured: 1.4 GB for 10 + 5 million).
 _BYTES, _BYTES_PER_POINT = 8e8, 100
 
@@ -160,33 +156,33 @@ def parse_scans(text: str, ply_dir: Path) -> list[int]:
     return scans
 
 
-def made_from(args: argparse.Namespace, files: ScanFiles) -> dict:
+def made_from(settings: DtuSettings, files: ScanFiles) -> dict:
     """What a scan's score depends on, as it is recorded beside the score."""
     stats = {str(path.resolve()): path.stat() for path in files}
-    settings = {name: getattr(args, name) for name in ("seed", "dst", "max_dist")}
-    return settings | {"files": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}}
+    values = {name: getattr(settings, name) for name in ("seed", "dst", "max_dist")}
+    return values | {"files": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}}
 
 
-def files_of(args: argparse.Namespace, scan: int) -> ScanFiles:
+def files_of(settings: DtuSettings, scan: int) -> ScanFiles:
     """The scan's files; raises DataError naming one that is missing."""
-    return scan_files(args.data_dir, args.ply_dir / cloud_name(f"scan{scan}"), scan)
+    return scan_files(settings.data_dir, settings.ply_dir / cloud_name(f"scan{scan}"), scan)
 
 
-def finished_scores(args: argparse.Namespace) -> dict[int, dict]:
+def finished_scores(settings: DtuSettings) -> dict[int, dict]:
     """The scores in --out, of whichever scans, that were made with the same settings and from the same files."""
-    if args.out is None or not args.out.exists():
+    if settings.out is None or not settings.out.exists():
         return {}
-    content = read_json(args.out)
+    content = read_json(settings.out)
     recorded = content.get("scans") if isinstance(content, dict) else None
     if not isinstance(recorded, dict):
-        raise DataError(f"{args.out}: exists and is no result of this program; give another --out")
+        raise DataError(f"{settings.out}: exists and is no result of this program; give another --out")
     scores = {}
     for name, score in recorded.items():
         number = scan_number(f"scan{name}")
         with contextlib.suppress(DataError):  # its files are gone
             if number is None or not _is_score(score):
                 continue
-            if score["made_from"] == made_from(args, files_of(args, number)):
+            if score["made_from"] == made_from(settings, files_of(settings, number)):
                 scores[number] = score
     return scores
 
@@ -196,12 +192,12 @@ def _is_score(score: Any) -> bool:
     return isinstance(score, dict) and "made_from" in score and all(type(score.get(name)) is float for name in METRICS)
 
 
-def write_scores(args: argparse.Namespace, scans: list[int], scores: dict[int, dict]) -> None:
+def write_scores(settings: DtuSettings, scans: list[int], scores: dict[int, dict]) -> None:
     """Write --out, where asked for."""
-    if args.out is not None:
+    if settings.out is not None:
         means = mean_scores(scores, scans) if scores.keys() >= set(scans) else None
         recorded = {str(scan): score for scan, score in scores.items()}
-        write_json(args.out, {"scans": recorded, "mean": means, "mean_of": scans})
+        write_json(settings.out, {"scans": recorded, "mean": means, "mean_of": scans})
 
 
 def mean_scores(scores: dict[int, dict], scans: list[int]) -> dict[str, float]:
@@ -218,20 +214,20 @@ def format_scores(scores: dict[int, dict], scans: list[int]) -> str:
     return "\n".join(lines)
 
 
-def score_missing(args: argparse.Namespace, files: dict[int, ScanFiles], scores: dict[int, dict]) -> list[DataError]:
+def score_missing(settings: DtuSettings, files: dict[int, ScanFiles], scores: dict[int, dict]) -> list[DataError]:
     """Score the scans that are not in `scores`, add them to it and write them; returns what failed."""
     missing = [scan for scan in files if scan not in scores]
-    workers = max(1, min(args.jobs, len(missing)))
+    workers = max(1, min(settings.jobs, len(missing)))
     threads = max(1, numba.get_num_threads() // workers)
     jobs, records = {}, {}
     for scan in missing:
         points = read_ply_count(files[scan].cloud) + read_ply_count(files[scan].truth)
-        arguments = (files[scan], args.dst, args.max_dist, args.seed, threads)
+        arguments = (files[scan], settings.dst, settings.max_dist, settings.seed, threads)
         jobs[scan] = Job(score_scan, arguments, _BYTES + _BYTES_PER_POINT * points)
-        records[scan] = made_from(args, files[scan])  # before the files are read: a later change makes it stale
+        records[scan] = made_from(settings, files[scan])  # before the files are read: a later change makes it stale
     failures = []
     progress = Progress(len(missing), "score", unit="scan", every=0)
-    for scan, result in run_jobs(jobs, workers, args.memory_gb * 1e9):
+    for scan, result in run_jobs(jobs, workers, settings.memory_gb * 1e9):
         if isinstance(result, DataError):
             failures.append(result)
             progress.step(f"scan {scan} failed: {result}")
@@ -239,7 +235,7 @@ def score_missing(args: argparse.Namespace, files: dict[int, ScanFiles], scores:
         if result["n_not_finite"]:
             progress.message(f"scan {scan}: dropped {result['n_not_finite']} points that are not finite")
         scores[scan] = result | {"made_from": records[scan]}
-        write_scores(args, list(files), scores)
+        write_scores(settings, list(files), scores)
         progress.step(f"scan {scan} overall {result['overall']:.4f}")
     progress.close()
     return failures

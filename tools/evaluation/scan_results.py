@@ -9,7 +9,9 @@ from datasets.files import DataError
 from datasets.io import Pairs
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, find_pair_file, mapped_views
+from datasets.photos.names import read_photo_names
+from datasets.predictions import Predictions
+from datasets.results import DEPTH_FOLDER, cloud_path, find_pair_file, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
 from tools.evaluation.depth import known_depth
@@ -38,6 +40,11 @@ class ScanResult:
     @functools.cached_property
     def _layout(self) -> Layout | None:
         return None if self.testpath is None else LAYOUTS[self._dataset](self.testpath)
+
+    @functools.cached_property
+    def photos(self) -> dict[int, str]:
+        """The file names of the photos that the views were made from, as far as they are known."""
+        return {} if self.testpath is None else read_photo_names(self.testpath / self.name)
 
     @functools.cached_property
     def pairs(self) -> Pairs:

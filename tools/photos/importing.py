@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from datasets.camera import Camera
-from datasets.files import DataError, list_folder, write_json
+from datasets.files import DataError, list_folder
 from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.formats.scenes import read_scene
 from datasets.io import write_camera, write_pairs
 from datasets.photos.folders import PhotoFolders
+from datasets.photos.names import PHOTO_NAMES, write_photo_names
 from datasets.photos.posed import Lens, PosedPhotos
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten
@@ -32,13 +33,10 @@ from datasets.sample import fitted_size
 from tools.photos.replacing import replaced_folder
 from tools.runtime.program import Progress
 
-RECORD = "photos.json"
-
-
 _RESULTS = ("cams", "images")
 
 # What an import writes; pair.txt is the last, without which a scan is none.
-_OURS = (*_RESULTS, RECORD, "pair.txt")
+_OURS = (*_RESULTS, PHOTO_NAMES, "pair.txt")
 
 
 _NAMED = 5  # photos in a message
@@ -78,7 +76,7 @@ def import_scan(
     Photos that are missing or cannot be read are left out. The scan is built aside and takes the place of an older one
     as a whole: when something is wrong with what is read, or the process is killed, the older one stays.
     """
-    check_outdir(outdir, RECORD, _RESULTS)
+    check_outdir(outdir, PHOTO_NAMES, _RESULTS)
     folders = images if isinstance(images, PhotoFolders) else PhotoFolders((images,))
     scene, files = _with_files(scene, folders, source, remarks)
     lenses = _lenses_of_images(scene, files, options)
@@ -103,7 +101,7 @@ def import_scan(
         scene = scene.without(damaged) if damaged else scene
         if len(scene.photos) < 2:
             raise DataError(f"{source}: fewer than two of its photos can be read")
-        write_json(target / RECORD, {f"{view:08d}": photo.name for view, photo in enumerate(scene.photos)})
+        write_photo_names(target, [photo.name for photo in scene.photos])
         write_pairs(target / "pair.txt", _pairs(scene, options, source))
 
 

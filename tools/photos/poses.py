@@ -116,7 +116,7 @@ def settings_of(flags: argparse.Namespace, folder: Path, names: list[str]) -> di
     return {"photos": photos, "max_side": flags.max_side, "matching": flags.matching, "seed": flags.seed}
 
 
-def report(poses: Poses, names: list[str]) -> None:
+def print_poses(poses: Poses, names: list[str]) -> None:
     """Say which photos have a pose, and what to do about those that have none."""
     best, *others = poses.models
     print(

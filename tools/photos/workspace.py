@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.files import read_bytes, write_bytes
 from datasets.formats.colmap_workspace import ModelImage, ModelPoints, write_configs, write_map, write_model
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.consistency import Check
 from fusion.normals import depth_normals
 from tools.evaluation.scan_results import ScanResult
@@ -20,7 +20,7 @@ def export_scan(
     result: ScanResult, folder: Path, check: Check, conf: float, points_per_view: int, progress: Progress
 ) -> None:
     """Write a scan's workspace; its sparse model last, which COLMAP reads first."""
-    names = {view: f"{view:08d}.jpg" for view in result.views}
+    names = {view: result.predictions.files(view).image.name for view in result.views}
     filtered, parts = {}, []
     for view in result.views:
         camera = result.predictions.view(view).camera

@@ -4,21 +4,35 @@ from pathlib import Path
 
 import torch
 
+from datasets.files import write_json
 from datasets.layouts.base import Layout
-from datasets.results import DEPTH_FOLDER, Predictions, cloud_path, network_folder
+from datasets.predictions import Predictions
+from datasets.results import DEPTH_FOLDER, FUSION_RECORD, cloud_path, network_folder
 from fusion.builtin import fuse_scan
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import fuse_scan_with_filter
 from fusion.fusibile import fuse_scan_with_binary
 from tools.prediction.settings import FusionSettings
 
+# What decides which pixels become points; reports show these by it.
+_RECORDED = ("method", "prob_threshold", "disp_threshold", "num_consistent", "conf", "thres_view", "refined")
+
 
 def fuse(outdir: Path, layout: Layout, scan: str, settings: FusionSettings, device: torch.device | None = None) -> int:
     """Fuse the depth maps of a scan folder in `outdir` into its cloud (datasets.results); returns the point count.
 
+    The settings are kept in the scan folder once the cloud is written.
     `device` is where the built-in fuser computes. The cloud may be empty. Raises DataError when a file is missing or
     damaged, a view was not predicted, or a CUDA program fails.
     """
+    record = outdir / scan / FUSION_RECORD
+    record.unlink(missing_ok=True)  # it must not tell of another cloud
+    count = _fuse(outdir, layout, scan, settings, device)
+    write_json(record, {name: getattr(settings, name) for name in _RECORDED})
+    return count
+
+
+def _fuse(outdir: Path, layout: Layout, scan: str, settings: FusionSettings, device: torch.device | None) -> int:
     folder, ply = outdir / scan, cloud_path(outdir, scan)
     maps = Predictions(folder, DEPTH_FOLDER if settings.refined else network_folder(folder))
     if settings.method in ("normal", "dynamic"):

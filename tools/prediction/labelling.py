@@ -10,8 +10,9 @@ import torch
 from datasets.files import check_scan_name
 from datasets.io import Pairs
 from datasets.mvs import MVSDataset
+from datasets.predictions import Predictions
 from datasets.records import read_record
-from datasets.results import PREDICTION_RECORD, Predictions, find_pair_file
+from datasets.results import PREDICTION_RECORD, find_pair_file
 from fusion.consistency import Check, dynamic_check, normal_check
 from fusion.labels import (
     begin_labels,

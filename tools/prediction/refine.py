@@ -16,14 +16,12 @@ from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import Pairs
 from datasets.layouts.base import Layout
+from datasets.predictions import MAPS_IN_MEMORY, MapDigests, Predictions
 from datasets.records import digest, map_digest, read_record, write_marker
 from datasets.results import (
     DEPTH_FOLDER,
-    MAPS_IN_MEMORY,
     RAW_FOLDER,
     REFINE_RECORD,
-    MapDigests,
-    Predictions,
     ViewFiles,
     is_refined,
     mapped_views,
@@ -33,7 +31,6 @@ from fusion.consensus import supported_depth
 from tools.runtime import distributed
 from tools.runtime.program import Progress
 
-RECORD = REFINE_RECORD
 # Refined maps on their way: not all of them are made, or the network's are being made anew.
 _ASIDE = "depth_refined"
 
@@ -89,13 +86,13 @@ def tidy(folder: Path) -> None:
     for unfinished in folder.glob(_pass_folder("*")):
         shutil.rmtree(unfinished)
     if (folder / RAW_FOLDER).is_dir() and not (folder / DEPTH_FOLDER).is_dir():
-        (folder / RECORD).unlink(missing_ok=True)
+        (folder / REFINE_RECORD).unlink(missing_ok=True)
         (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
 
 
 def put_aside(folder: Path) -> None:
     """Make the network's depth maps a scan folder's depth_est/ again; the refined ones are kept beside them."""
-    (folder / RECORD).unlink(missing_ok=True)
+    (folder / REFINE_RECORD).unlink(missing_ok=True)
     tidy(folder)
     if (folder / RAW_FOLDER).is_dir():
         shutil.rmtree(folder / _ASIDE, ignore_errors=True)
@@ -115,7 +112,7 @@ def _take_place(folder: Path, passes: int) -> None:
     (folder / _ASIDE).rename(folder / DEPTH_FOLDER)
     for number in range(1, passes):
         shutil.rmtree(folder / _pass_folder(number), ignore_errors=True)
-    write_json(folder / RECORD, {"passes": passes})
+    write_json(folder / REFINE_RECORD, {"passes": passes})
 
 
 def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:

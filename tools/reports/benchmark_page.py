@@ -4,11 +4,11 @@ import re
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from datasets.formats.metrics import Scalars
 from tools.reports.curves import Series, chart
-from tools.reports.html import Html, element, facts, page, section, table
-from tools.reports.parts import header
+from tools.reports.render import render_page
 
 # Curves that one chart can tell apart.
 _MOST_SERIES = 6
@@ -27,19 +27,19 @@ def benchmark_page(
     head and rows: the table's cells; variants: its rows' figures (tools/benchmark_table.py); trainings: the scalars of
     every training by its place; hardware: the machine by name; summary: a line on the work done.
     """
-    body = [
-        header("Training benchmark", [summary]),
-        section("Student against teacher", table(head, rows), note="Means over the seeds. Errors in mm."),
-        section("Depth error", element("div", *_error_charts(variants), class_="charts")),
-    ]
-    losses = [chart(place, series, "step") for place, series in _losses(trainings).items()]
-    if losses:
-        body.append(section("Losses", element("div", *losses, class_="charts")))
-    body.append(section("Machine", facts(hardware)))
-    return page("Training benchmark", element("main", *body))
+    return render_page(
+        "benchmark.html",
+        "Training benchmark",
+        summary=summary,
+        head=head,
+        rows=rows,
+        errors=_error_charts(variants),
+        losses=[chart(place, series, "step") for place, series in _losses(trainings).items()],
+        hardware=hardware,
+    )
 
 
-def _error_charts(variants: dict[str, dict[str, Any]]) -> list[Html]:
+def _error_charts(variants: dict[str, dict[str, Any]]) -> list[Markup]:
     """Shares of pixels within each error, the teacher's beside the students': as many variants as a chart can show."""
     charts = []
     names = list(variants)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.clouds import Points, crop, thin
 
 _SEED = 0
@@ -16,7 +16,7 @@ _LARGEST = 32767  # of int16
 _PROBES, _NEIGHBOUR = 2000, 4
 
 
-def viewer_data(points: Points, views: dict[int, DepthView], max_points: int) -> dict[str, Any]:
+def viewer_data(points: Points, views: dict[str, DepthView], max_points: int) -> dict[str, Any]:
     """What the viewer draws: points as int16 around a centre and colours as bytes, both base64, and where to look from.
 
     All lengths are in steps of the int16 positions. "shown" points of "total" are there; "outside" of them were left
@@ -57,10 +57,10 @@ def _spacing(positions: np.ndarray) -> float:
     return max(1.0, float(np.median(distances)))
 
 
-def _looks(xyz: np.ndarray, views: dict[int, DepthView], center: np.ndarray, step: float) -> dict[str, Any]:
+def _looks(xyz: np.ndarray, views: dict[str, DepthView], center: np.ndarray, step: float) -> dict[str, Any]:
     """The cameras' places and directions, which way is up, and how far the cloud is from each camera."""
     looks = []
-    for number, view in views.items():
+    for name, view in views.items():
         camera = view.camera
         height, width = view.depth.shape
         world_T_cam = np.linalg.inv(camera.cam_T_world)
@@ -69,7 +69,7 @@ def _looks(xyz: np.ndarray, views: dict[int, DepthView], center: np.ndarray, ste
         front = depths[depths > 0]
         looks.append(
             {
-                "name": f"view {number}",
+                "name": name,
                 "at": ((camera.centre - center) / step).tolist(),
                 "right": axes[:, 0].tolist(),
                 "up": (-axes[:, 1]).tolist(),

@@ -4,8 +4,9 @@ import dataclasses
 import math
 
 import numpy as np
+from markupsafe import Markup
 
-from tools.reports.html import Html, element, join
+from tools.reports.render import render_part
 
 _WIDTH, _HEIGHT = 440, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 34
@@ -22,25 +23,24 @@ class Series:
     points: np.ndarray
 
 
-def chart(title: str, series: list[Series], x_label: str, y_from_zero: bool = False) -> Html:
+def chart(title: str, series: list[Series], x_label: str, y_from_zero: bool = False) -> Markup:
     """A figure with up to six curves over a common x axis; a point's title tells its values."""
     points = np.concatenate([curve.points for curve in series])
     x_ticks = nice_ticks(*_range(points[:, 0]))
     y_ticks = nice_ticks(*_range(np.append(points[:, 1], 0) if y_from_zero else points[:, 1]))
     frame = _Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
-    parts = [_grid(frame, x_ticks, y_ticks, x_label)]
-    parts += [_curve(frame, curve, i % 6) for i, curve in enumerate(series)]
-    names = [
-        element(
-            "span", element("i", class_=f"key c{i % 6}"), curve.name, " ", element("b", number(curve.points[-1, 1]))
-        )
-        for i, curve in enumerate(series)
-    ]
-    drawing = element(
-        "svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title} over {x_label}"
+    return render_part(
+        "chart.html",
+        title=title,
+        x_label=x_label,
+        width=_WIDTH,
+        height=_HEIGHT,
+        right=_WIDTH - _RIGHT,
+        middle=(_LEFT + _WIDTH - _RIGHT) / 2,
+        bottom=_HEIGHT - 3,
+        curves=[_curve(frame, curve, i % 6) for i, curve in enumerate(series)],
+        **_grid(frame, x_ticks, y_ticks),
     )
-    caption = element("figcaption", element("strong", title), element("span", *names, class_="keys"))
-    return element("figure", caption, drawing, class_="chart")
 
 
 def number(value: float) -> str:
@@ -89,37 +89,43 @@ class _Frame:
         return np.stack([_LEFT + share[:, 0] * size[0], _HEIGHT - _BOTTOM - share[:, 1] * size[1]], axis=1)
 
 
-def _grid(frame: _Frame, x_ticks: list[float], y_ticks: list[float], x_label: str) -> Html:
-    """Lines and numbers of both axes."""
-    parts = []
+def _grid(frame: _Frame, x_ticks: list[float], y_ticks: list[float]) -> dict[str, list[dict[str, str]]]:
+    """Places and numbers of both axes' ticks."""
     rows = frame.at(np.array([[x_ticks[0], y] for y in y_ticks]))
-    for tick, (left, y) in zip(y_ticks, rows, strict=True):
-        parts.append(element("path", d=f"M{left:.1f} {y:.1f}H{_WIDTH - _RIGHT}", class_="grid"))
-        parts.append(element("text", number(tick), x=f"{left - 7:.1f}", y=f"{y + 3.5:.1f}", text_anchor="end"))
     columns = frame.at(np.array([[x, y_ticks[0]] for x in x_ticks]))
-    for tick, (x, bottom) in zip(x_ticks, columns, strict=True):
-        parts.append(element("text", number(tick), x=f"{x:.1f}", y=f"{bottom + 15:.1f}", text_anchor="middle"))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(element("text", x_label, x=middle, y=_HEIGHT - 3, text_anchor="middle", class_="axis"))
-    return join(parts)
+
+    def tick(value: float, place: np.ndarray, right: float, down: float) -> dict[str, str]:
+        x, y = place
+        at = {"x": x, "y": y, "text_x": x + right, "text_y": y + down}
+        return {"text": number(value), **{name: f"{position:.1f}" for name, position in at.items()}}
+
+    return {
+        "y_ticks": [tick(*item, -7, 3.5) for item in zip(y_ticks, rows, strict=True)],
+        "x_ticks": [tick(*item, 0, 15) for item in zip(x_ticks, columns, strict=True)],
+    }
 
 
-def _curve(frame: _Frame, curve: Series, color: int) -> Html:
+def _curve(frame: _Frame, curve: Series, color: int) -> dict[str, object]:
     """The line; when it has few points each of them too, when many their means in front of them."""
-    parts = []
-    points = curve.points
+    points, faint = curve.points, ""
     if len(points) > _MOST_POINTS:
-        raw = points[np.linspace(0, len(points) - 1, min(_MOST_RAW, len(points))).round().astype(int)]
-        parts.append(_line(frame, raw, f"line faint c{color}"))
+        faint = _line(frame, points[np.linspace(0, len(points) - 1, min(_MOST_RAW, len(points))).round().astype(int)])
         points = np.array([part.mean(axis=0) for part in np.array_split(points, _MOST_POINTS)])
-    parts.append(_line(frame, points, f"line c{color}"))
-    style = f"dot shown c{color}" if len(points) <= _MOST_MARKED else f"dot c{color}"
-    for (x, y), (at_x, at_y) in zip(points, frame.at(points), strict=True):
-        title = element("title", f"{curve.name}: {number(y)} at {number(x)}")
-        parts.append(element("circle", title, cx=f"{at_x:.1f}", cy=f"{at_y:.1f}", r=2.6, class_=style))
-    return join(parts)
+    dots = [
+        {"x": f"{at_x:.1f}", "y": f"{at_y:.1f}", "title": f"{curve.name}: {number(y)} at {number(x)}"}
+        for (x, y), (at_x, at_y) in zip(points, frame.at(points), strict=True)
+    ]
+    return {
+        "name": curve.name,
+        "last": number(curve.points[-1, 1]),
+        "color": color,
+        "faint": faint,
+        "line": _line(frame, points),
+        "dots": dots,
+        "marked": len(points) <= _MOST_MARKED,
+    }
 
 
-def _line(frame: _Frame, points: np.ndarray, style: str) -> Html:
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in frame.at(points))
-    return element("path", d=f"M{path}", class_=style)
+def _line(frame: _Frame, points: np.ndarray) -> str:
+    """An SVG path through points [N, 2]."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in frame.at(points))

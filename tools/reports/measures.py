@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from datasets.formats.ply import read_ply_count
-from fusion.consistency import Check
 from tools.evaluation.depth import Pixels, error_metrics
 from tools.evaluation.scan_results import ScanResult
 from tools.reports.curves import Series, nice_above
+from tools.reports.kept import KeptPixels
 
 # The error scale ends where errors are plainly wrong rather than inexact: at so many times the median error.
 _MEDIANS = 4.0
@@ -27,11 +27,20 @@ class ViewMeasures:
 
 @dataclasses.dataclass(frozen=True)
 class ScanMeasures:
-    """A scan's views and the number of points of its cloud, None where there is no cloud."""
+    """A scan's views, the number of points of its cloud (None: there is no cloud), and how the kept pixels were chosen.
+
+    photos: the name of the photo of each view, as far as it is known.
+    """
 
     scan: str
     views: list[ViewMeasures]
     points: int | None
+    check_note: str
+    photos: dict[int, str]
+
+    def title(self, view: int) -> str:
+        """What a view is called: as its photo, or by its number."""
+        return self.photos.get(view, f"View {view}")
 
     @property
     def kept(self) -> float:
@@ -39,11 +48,11 @@ class ScanMeasures:
         return float(np.mean([view.kept for view in self.views]))
 
 
-def measure(result: ScanResult, check: Check, conf: float) -> ScanMeasures:
+def measure_scan(result: ScanResult, kept: KeptPixels) -> ScanMeasures:
     """Look at every view of a scan."""
     views = []
     for view in result.views:
-        confirmed, confident = result.trusted(view, check, conf)
+        confirmed, confident = kept.masks(view)
         depth, truth = result.depth(view), result.truth(view)
         pixels = None
         if truth is not None:
@@ -51,7 +60,7 @@ def measure(result: ScanResult, check: Check, conf: float) -> ScanMeasures:
             pixels = Pixels(*(values[truth > 0] for values in (truth, depth, confidence)))
         views.append(ViewMeasures(view, depth.shape[::-1], float((confirmed & confident).mean()), pixels))
     points = read_ply_count(result.cloud_path) if result.cloud_path.exists() else None
-    return ScanMeasures(result.name, views, points)
+    return ScanMeasures(result.name, views, points, kept.words, result.photos)
 
 
 def pooled(scans: list[ScanMeasures]) -> Pixels | None:

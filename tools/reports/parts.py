@@ -2,30 +2,31 @@
 
 import base64
 import dataclasses
-from collections.abc import Iterable
+import urllib.parse
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
 from datasets.formats.images import encode_image
+from datasets.formats.metrics import Scalars
 from tools.evaluation.depth import Pixels, metric_cell
-from tools.reports.curves import chart
-from tools.reports.html import Html, details, element, facts, section
+from tools.reports.curves import Series, chart
 from tools.reports.measures import error_limit, error_shares, errors_by_confidence, metrics
+
+ERROR_NOTE = "Pixels of known depth: how many have at most an error, and the mean error of the most confident ones."
 
 # JPEG without colour subsampling: the colours of a map are its values.
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-_WIDE = 12  # letters of a number that takes two places
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What all pages say: the run's title, error thresholds, unit, how the check was made, versions, settings."""
+    """What all pages say: the run's title, error thresholds, unit, versions, settings."""
 
     title: str
     thresholds: tuple[float, ...]
     unit: str
-    check_note: str
     versions: dict[str, object]
     settings: dict[str, dict[str, object]]
 
@@ -35,25 +36,19 @@ def page_name(scan: str) -> str:
     return f"{scan}_.html" if scan.lower().rstrip("_") == "index" else f"{scan}.html"
 
 
+def page_link(scan: str) -> str:
+    """Where a link to a scan's page leads."""
+    return urllib.parse.quote(page_name(scan))
+
+
 def picture_source(picture: np.ndarray) -> str:
     """A picture as an address that holds it."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_image(picture, "jpg", _JPEG) or b"").decode()
 
 
-def header(title: str, above: Iterable[object]) -> Html:
-    """What stands above a page and its title."""
-    words = [word if isinstance(word, Html) else element("span", word) for word in above]
-    return element("header", element("div", *words, class_="eyebrow"), element("h1", title))
-
-
-def number_tiles(numbers: dict[str, object]) -> Html:
-    """The numbers at the top of a page."""
-    texts = {name: f"{value:,}" if isinstance(value, int) else str(value) for name, value in numbers.items()}
-    parts = [
-        element("div", element("b", text), element("span", name), class_="wide" if len(text) > _WIDE else None)
-        for name, text in texts.items()
-    ]
-    return element("div", *parts, class_="numbers")
+def shown_count(count: int | None) -> str:
+    """A number of points as the pages show it."""
+    return "–" if count is None else f"{count:,}"
 
 
 def error_numbers(run: Run, pixels: Pixels | None) -> dict[str, str]:
@@ -77,18 +72,32 @@ def column(run: Run, name: str) -> str:
     return f"{name}, {run.unit}"
 
 
-def error_section(run: Run, groups: dict[str, Pixels]) -> Html:
-    """Two charts of the errors of named pixels."""
+def error_charts(run: Run, groups: dict[str, Pixels]) -> list[Markup]:
+    """Two charts of the errors of named pixels; none where there are no pixels."""
+    if not groups:
+        return []
     limit = 2 * error_limit(next(iter(groups.values())))
     series = [error_shares(name, pixels, limit) for name, pixels in groups.items()]
     shares = chart("pixels within an error, %", series, f"error, {run.unit}", y_from_zero=True)
     series = [errors_by_confidence(name, pixels) for name, pixels in groups.items()]
     means = chart(f"mean error, {run.unit}", series, "most confident pixels, %", y_from_zero=True)
-    note = "Pixels of known depth: how many have at most an error, and the mean error of the most confident ones."
-    return section("Errors", element("div", shares, means, class_="charts"), note=note)
+    return [shares, means]
 
 
-def settings_section(run: Run) -> Html:
-    """How the results and the report were made."""
-    parts = [details(name, facts(content)) for name, content in run.settings.items()]
-    return section("Settings and versions", facts(run.versions), *parts)
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A training's folder: its name, its scalars, and its flags and times as they were recorded."""
+
+    name: str
+    scalars: Scalars
+    facts: dict[str, object]
+
+    @property
+    def charts(self) -> list[Markup]:
+        """Its curves, those of one quantity in training and in tests in one chart; the total loss first."""
+        groups: dict[str, list[Series]] = {}
+        for tag, points in self.scalars.items():
+            group, _, name = tag.rpartition("/")
+            groups.setdefault(name.replace("_", " "), []).append(Series(group or "value", points))
+        ordered = sorted(groups.items(), key=lambda item: (item[0] != "total", item[0]))
+        return [chart(name, series, "step") for name, series in ordered]

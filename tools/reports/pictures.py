@@ -8,8 +8,9 @@ import numpy as np
 
 from datasets.camera import Camera
 from datasets.formats.images import colour_map, read_image
-from datasets.formats.pfm import read_pfm
 from datasets.layouts.general import GeneralScans
+from datasets.predictions import read_map
+from datasets.results import ViewFiles
 
 _ROWS = 6
 
@@ -19,9 +20,7 @@ def depth_sheet(layout: GeneralScans, predictions: dict[str, Path], scans: list[
     rows = []
     for scan in scans[:_ROWS]:
         view = next(reference for reference, sources in layout.pairs(scan) if sources)
-        depths = {
-            label: read_pfm(folder / scan / "depth_est" / f"{view:08d}.pfm") for label, folder in predictions.items()
-        }
+        depths = {label: read_map(ViewFiles(folder / scan, view).depth) for label, folder in predictions.items()}
         height, width = next(iter(depths.values())).shape
         truth = layout.ground_truth(scan, view, (width, height))
         limits = depth_limits(next(iter(depths.values())) if truth is None else truth)

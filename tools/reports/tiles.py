@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from datasets.formats.images import colour_map
-from fusion.consistency import Check
 from tools.evaluation.scan_results import ScanResult
+from tools.reports.kept import Masks
 from tools.reports.pictures import write_words
 
 # What the check says of a pixel, and its colour.
@@ -67,13 +67,12 @@ def make_scales(depth_limits: tuple[float, float], largest_error: float, unit: s
     )
 
 
-def view_tiles(result: ScanResult, view: int, scales: Scales, check: Check, conf: float, longest: int) -> list[Tile]:
+def view_tiles(result: ScanResult, view: int, scales: Scales, masks: Masks, longest: int) -> list[Tile]:
     """The pictures of a view: image, depth, true depth and error where it is known, confidence, and the check's mask.
 
     Larger ones are reduced until no side is longer than `longest` pixels.
     """
     image, depth, truth = result.predictions.image(view), result.depth(view), result.truth(view)
-    masks = result.trusted(view, check, conf)
     size = _fitting(depth.shape, longest)
     tiles = [Tile("image", "", cv2.resize(image, size, interpolation=cv2.INTER_AREA))]
     tiles.append(Tile("depth", "depth", scales.depth.picture(_reduced(depth, size))))

@@ -1,4 +1,10 @@
-"""Independent jobs in processes of their own, as many at a time as the memory allows."""
+"""Independent jobs in processes of their own, as many at a time as the memory allows.
+
+Why not `concurrent.futures.ProcessPoolExecutor`: when one of its processes is killed, the pool is broken and every
+running or waiting job fails with it, without a word on which one was to blame or on the process's exit status. And
+before Python 3.14 it has no way to end a job that runs: leaving waits until it is done, after Ctrl-C too. A pool for
+each job would help with the first, not with the second.
+"""
 
 import multiprocessing
 import signal

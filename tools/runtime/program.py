@@ -138,7 +138,7 @@ def positive_float(text: str) -> float:
     return value
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """A number from 0 on and below 1."""
     value = finite_float(text)
     if not 0 <= value < 1:

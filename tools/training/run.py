@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from datasets.files import DataError, write_json
 from datasets.mvs import MVSDataset
-from fusion.labels import RECORD
+from datasets.results import LABEL_RECORD
 from models.losses import DistillationLoss, UnsupervisedLoss
 from tools.runtime import distributed
 from tools.runtime.program import keep_freed_memory
@@ -54,7 +54,7 @@ def labels_version(labels: Path, dataset: MVSDataset) -> str:
     """What made the labels, as a digest of the records that tools/check_and_encode.py left beside them."""
     digest = hashlib.sha256()
     for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-        record = labels / scan / RECORD
+        record = labels / scan / LABEL_RECORD
         digest.update(record.read_bytes() if record.exists() else b"")
     return digest.hexdigest()
 

@@ -25,7 +25,7 @@ from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
 from datasets.mvs import MVSDataset, Settings
-from datasets.results import DepthView
+from datasets.predictions import DepthView
 from fusion.consistency import check_view, colour_difference, normal_check
 from models.cascade import CascadeMVSNet
 from tools.prediction.predictor import PredictedView, predicted_views, prepared

@@ -28,7 +28,7 @@ from tools.training.settings import TrainingSettings
 from tools.training.state import TrainingState
 from tools.training.step import Losses, TrainingStep
 from tools.training.stopping import Stopping
-from tools.training.validation import depth_metrics, describe
+from tools.training.validation import describe, validation_metrics
 
 
 class Trainer:
@@ -227,7 +227,7 @@ class Trainer:
         None when no sample has, and when a signal cut the evaluation short.
         """
         self.model.eval()
-        metrics = depth_metrics(self._predict, self.stopping.together(self.test_loader))
+        metrics = validation_metrics(self._predict, self.stopping.together(self.test_loader))
         if self.stopping.told:
             return None
         if metrics is None:

@@ -11,7 +11,7 @@ from tools.runtime import distributed
 ERROR_THRESHOLDS = (2, 4, 8, 14, 20)
 
 
-def depth_metrics(
+def validation_metrics(
     predict: Callable[[dict[str, Any]], tuple[Tensor, Tensor, Tensor]], batches: Iterable[dict[str, Any]]
 ) -> dict[str, float] | None:
     """Mean absolute depth error (mm) and the share of pixels above each threshold; None without any ground truth.

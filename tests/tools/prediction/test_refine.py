@@ -11,8 +11,8 @@ from helpers import FAST, change_times, run_process, run_program, succeed, write
 from datasets.files import DataError
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.layouts.general import GeneralScans
-from datasets.results import RAW_FOLDER, is_refined
-from tools.prediction.refine import RECORD, refine, restore
+from datasets.results import RAW_FOLDER, REFINE_RECORD, is_refined
+from tools.prediction.refine import refine, restore
 
 SCANS = {"garden": 3, "house": 4}
 
@@ -86,12 +86,12 @@ def test_cut_off_it_starts_again_from_the_networks_depth(noisy, moment):
         write_pfm(folder / "depth_pass_1" / "00000000.pfm", np.ones((HEIGHT, WIDTH), np.float32))
         write_pfm(folder / "depth_pass_2" / "00000009.pfm", np.ones((HEIGHT, WIDTH), np.float32))
     elif moment == "between the renames":
-        (folder / RECORD).unlink()
+        (folder / REFINE_RECORD).unlink()
         (folder / "depth_est").rename(folder / "depth_pass_2")
     elif moment == "before the record":
-        (folder / RECORD).unlink()
+        (folder / REFINE_RECORD).unlink()
     else:
-        (folder / RECORD).unlink()
+        (folder / REFINE_RECORD).unlink()
         (folder / "depth_est" / "00000000.pfm").unlink()
     refine(outdir, layout, ["garden"], 2)
     np.testing.assert_array_equal(depth_files(folder, RAW_FOLDER), raw)

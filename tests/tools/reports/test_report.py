@@ -1,6 +1,7 @@
 """The report's pages: right numbers, everything escaped, nothing from elsewhere, and what the cloud's viewer gets."""
 
 import base64
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,19 +12,26 @@ import numpy as np
 import pytest
 from exact_results import HEIGHT, VIEWS, WIDTH, write_exact_result
 from helpers import assert_nothing_half_written, error_line, run_program, succeed
+from jinja2 import UndefinedError
 
 from datasets.files import read_json, write_json
 from datasets.formats.images import read_image_size
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.layouts.general import GeneralScans
-from datasets.results import Predictions
+from datasets.photos.names import write_photo_names
+from datasets.predictions import Predictions
 from fusion.clouds import Points
 from tools.evaluation.depth import Pixels, depth_metrics
+from tools.evaluation.scan_results import ScanResult
+from tools.prediction.fuse import fuse
+from tools.prediction.settings import FusionSettings
 from tools.reports.cloud import viewer_data
 from tools.reports.curves import Series, chart, nice_above, nice_ticks
-from tools.reports.html import Html, data_block, element, page
-from tools.reports.measures import error_limit, error_shares, errors_by_confidence
+from tools.reports.kept import kept_pixels
+from tools.reports.measures import error_limit, error_shares, errors_by_confidence, measure_scan
 from tools.reports.parts import page_name
+from tools.reports.render import render_page, render_part
+from tools.reports.settings import ReportSettings
 from tools.reports.tiles import check_picture
 from tools.training.log import TrainingLog
 
@@ -145,9 +153,74 @@ def test_only_predictions_are_needed(report, tmp_path):
         (tmp_path / "garden" / name).symlink_to(outdir / "scan7" / name)
     succeed(run_program("tools/report.py", "--outdir", tmp_path))
     index, scan = (Page(tmp_path / "report" / name) for name in ("index.html", "garden.html"))
+    assert index.all("a") == [{"href": "garden.html"}] and index.all("meta")[-1]["content"] == "0; url=garden.html"
     assert "nearest" in scan.text and "median" not in scan.text and not scan.all("canvas")
     assert len([picture for picture in scan.all("img") if picture["alt"]]) == 4 * VIEWS
-    assert not index.all("svg") and "no cloud" in index.text
+    assert not scan.all("svg") and "not recorded" in scan.text
+    assert "garden" in index.texts and scan.text.count("garden") == 2  # its title, and its heading
+
+
+def test_the_masks_are_those_of_the_cloud(report, tmp_path):
+    """The thresholds that made the cloud are told, and the share of pixels kept is that of its points."""
+    testpath, outdir = report
+    shutil.copytree(outdir / "scan7", tmp_path / "scan7")
+    layout = GeneralScans(testpath)
+    for settings, words in (
+        (FusionSettings("gipuma", prob_threshold=0.5, disp_threshold=0.25), "within 0.25 pixels of disparity"),
+        (FusionSettings("normal", conf=0.5, thres_view=2), "more than 0.5 confidence that 2 other views confirm"),
+        (FusionSettings("dynamic", conf=0.5), "confirm by the dynamic check"),
+    ):
+        points = fuse(tmp_path, layout, "scan7", settings)
+        (measured,) = [
+            measure_scan(result, kept_pixels(result, ReportSettings(tmp_path, testpath=testpath)))
+            for result in [ScanResult(tmp_path, "scan7", testpath)]
+        ]
+        assert words in measured.check_note and "So the cloud was made" in measured.check_note
+        assert 0 < points == round(measured.kept * VIEWS * HEIGHT * WIDTH)
+        flags = ReportSettings(tmp_path, testpath=testpath, check="normal", thres_view=4)
+        assert "that 4 other" in kept_pixels(ScanResult(tmp_path, "scan7", testpath), flags).words
+
+
+@pytest.mark.parametrize("record", ["[]", "{", '{"method": "none"}', '{"method": "gipuma", "thres_view": "many"}'])
+def test_a_damaged_record_of_the_fusion_tells_nothing(report, tmp_path, record):
+    """The check is the normal one, and the page says so."""
+    _, outdir = report
+    shutil.copytree(outdir / "scan7", tmp_path / "scan7")
+    (tmp_path / "gipuma_pcd").mkdir()
+    shutil.copyfile(outdir / "gipuma_pcd" / "mvsnet007_l3.ply", tmp_path / "gipuma_pcd" / "mvsnet007_l3.ply")
+    (tmp_path / "scan7" / "fusion.json").write_text(record)
+    words = kept_pixels(ScanResult(tmp_path, "scan7", None), ReportSettings(tmp_path)).words
+    assert "3 other views" in words and "not recorded" in words
+
+
+def test_views_are_called_as_their_photos(report, tmp_path):
+    """Where the scan knows them; their names are text, whatever they are. A single scan names the page."""
+    testpath, outdir = report
+    shutil.copytree(testpath / "scan7", tmp_path / "data" / "scan7")
+    write_photo_names(tmp_path / "data" / "scan7", ["a.jpg", NASTY, "c.jpg", "d.jpg"])
+    shutil.copytree(outdir / "scan7", tmp_path / "depth" / "scan7")
+    flags = ("--outdir", tmp_path / "depth", "--testpath", tmp_path / "data", "--picture_size", 48)
+    succeed(run_program("tools/report.py", *flags))
+    page = Page(tmp_path / "depth" / "report" / "scan7.html")
+    titles = list(dict.fromkeys(picture["alt"].rpartition(":")[0] for picture in page.all("img") if picture["alt"]))
+    assert titles == ["a.jpg", NASTY, "c.jpg", "d.jpg", "View 4"]
+    assert "scan7" in page.texts and "depth – report" not in page.text and "photo" in page.texts
+
+
+def test_errors_are_shown_in_other_layouts(tmp_path):
+    """With --dataset, as BlendedMVS has its true depth elsewhere."""
+    testpath, outdir = write_exact_result(tmp_path, {"garden": 1})
+    gt = testpath / "garden" / "gt"
+    (testpath / "garden" / "rendered_depth_maps").mkdir()
+    for path in gt.iterdir():
+        path.rename(testpath / "garden" / "rendered_depth_maps" / path.name)
+    gt.rmdir()
+    for name, target in (("images", "blended_images"),):
+        (testpath / "garden" / name).rename(testpath / "garden" / target)
+    shutil.move(testpath / "garden" / "pair.txt", testpath / "garden" / "cams" / "pair.txt")
+    flags = ("--outdir", outdir, "--testpath", testpath, "--picture_size", 48)
+    succeed(run_program("tools/report.py", *flags, "--dataset", "blended"))
+    assert "mean error" in Page(outdir / "report" / "garden.html").text
 
 
 def test_refined_depth_is_told(report, tmp_path):
@@ -182,7 +255,7 @@ def test_mistakes_are_one_line(report, tmp_path):
 def test_the_viewer_gets_the_cloud(report):
     """Decoded positions are the points to half a step; cameras lie where they are; all lengths share one unit."""
     testpath, outdir = report
-    views = {view: Predictions(outdir / "scan7").view(view) for view in range(VIEWS)}
+    views = {f"View {view}": Predictions(outdir / "scan7").view(view) for view in range(VIEWS)}
     rng = np.random.default_rng(0)
     xyz = rng.normal([5, -3, 0], 20, (3000, 3)).astype(np.float32)
     xyz[7] = 1e6  # far from the others
@@ -209,9 +282,9 @@ def test_the_viewer_gets_the_cloud(report):
 def test_odd_clouds(report, xyz):
     """One point, many at one place, tiny and huge ones."""
     _, outdir = report
-    views = {0: Predictions(outdir / "scan7").view(0)}
+    views = {"View 0": Predictions(outdir / "scan7").view(0)}
     data = viewer_data(Points(xyz.astype(np.float32), np.zeros(xyz.shape, np.uint8)), views, 10)
-    assert data["shown"] == min(10, len(xyz)) and np.isfinite(data["spacing"]) and "NaN" not in data_block("x", data)
+    assert data["shown"] == min(10, len(xyz)) and json.dumps(data, allow_nan=False)
 
 
 @pytest.mark.parametrize("low, high", [(0, 1), (-3, 12.5), (84, 84.1), (5, 5), (0, 0), (1e-9, 3e-9), (-1e6, 1e7)])
@@ -243,10 +316,20 @@ def test_long_curves_are_drawn_as_means():
     assert "<circle" in chart("loss", [Series("train", np.array([[3.0, 4.0]]))], "step")
 
 
-def test_strings_are_escaped_and_html_is_not():
-    assert element("p", "<", Html("<b>"), title='"', class_=None) == '<p title="&quot;">&lt;<b></p>'
-    assert "</script>" not in data_block("x", "</script>")[8:-9]
-    assert b"&#56448;" in page("t", element("p", "\udc80"))
+def test_strings_are_escaped_and_drawings_are_not():
+    """A drawing stays one in a page; a name in it is text; an odd file name's lone surrogate does no harm."""
+    drawing = chart("<loss>", [Series('"', np.array([[3.0, 4.0]]))], "step")
+    assert "<circle" in drawing and "<strong>&lt;loss&gt;</strong>" in drawing and "&#34;: 4 at 3" in drawing
+    content = {"summary": "<", "head": [], "rows": [["\udc80"]], "errors": [drawing], "losses": [], "hardware": {}}
+    page = render_page("benchmark.html", "</title>", **content)
+    assert drawing.encode() in page and b"<span>&lt;</span>" in page and b"&#56448;" in page
+    assert b"<title>&lt;/title&gt;</title>" in page
+
+
+def test_what_a_template_misses_is_an_error():
+    """It is not left out."""
+    with pytest.raises(UndefinedError):
+        render_part("chart.html", title="loss")
 
 
 def test_a_scan_called_index_keeps_the_index():

@@ -51,6 +51,10 @@ def test_with_webgl(pages, tmp_path):
         assert drawn(after).mean() > 0.1 and (drawn(before) != drawn(after)).mean() > 0.02
         write_image(tmp_path / "turned.png", after)
 
+        assert page.run(
+            "return [...document.querySelectorAll('.tile img')].every("
+            "(image) => Math.abs(image.width / image.height - image.naturalWidth / image.naturalHeight) < 0.05)"
+        )
         page.run("document.querySelector('button.tile').click()")
         assert page.run("return document.getElementById('lightbox').open")
         assert page.run("return document.querySelector('#lightbox .title').textContent") == "View 0: image"

@@ -22,8 +22,8 @@ from helpers import (
 )
 
 from datasets.files import DataError
+from datasets.results import LABEL_RECORD
 from datasets.synthetic.scans import write_scan_list, write_training_layout
-from fusion.labels import RECORD
 from models.checkpoint import load_model
 from models.losses import DistillationLoss, UnsupervisedLoss
 from tools.training.flags import read_data, read_settings, training_parser
@@ -152,7 +152,7 @@ def test_student_is_not_resumed_with_other_labels(flags, data, tmp_path):
     """Labels of the next round need a training of their own."""
     labels = Path(shutil.copytree(data / "labels", tmp_path / "labels"))
     succeed(run_program("train_kd.py", *flags, "--pseudopath", labels))
-    (labels / "scan1" / RECORD).write_text('{"round": 2}')
+    (labels / "scan1" / LABEL_RECORD).write_text('{"round": 2}')
     line = error_line(run_program("train_kd.py", *flags, "--pseudopath", labels, "--resume", "--max_steps", 4))
     assert f"{MODEL}: was trained on other labels" in line
 
