@@ -1,4 +1,4 @@
-"""Procedural scenes with exact depth, in the DTU training layout or the test layout (specs: formats).
+"""Procedural scenes with exact depth, in the DTU training layout or the test layout (docs/formats.md).
 
 For tests, and for training where no data set is at hand. A scene depends on its seed, its size, its rig and the number
 of views, and on nothing else: not on how many scenes are made, nor on their order.
