@@ -2,11 +2,13 @@
 
     python tools/report.py --outdir OUT --testpath DTU_TEST --unit mm
     python tools/report.py --outdir OUT --logdir outputs/teacher outputs/kd/round_1/student --png
+    python tools/report.py --logdir outputs/teacher                    (while it trains, before anything is predicted)
 
 OUT is an --outdir of test.py or tools/predict.py. Writes OUT/report/index.html and OUT/report/<scan>.html: images,
 depth, confidence, which pixels other views confirm, the cloud to turn with the mouse, curves of the trainings, settings
-and versions. With --testpath sources come from the pair files there, and where there is true depth (as for
-tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures and views of the clouds beside them.
+and versions. Without --outdir, and as long as nothing is predicted there, the page shows the trainings alone; it lies
+in the first --logdir then. With --testpath sources come from the pair files there, and where there is true depth (as
+for tools/eval_depth.py) errors are shown. --png writes sheets of the same pictures and views of the clouds beside them.
 """
 
 import argparse
@@ -15,7 +17,8 @@ from pathlib import Path
 import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_bytes
-from datasets.results import find_scans
+from datasets.results import DEPTH_FOLDER, find_scans
+from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import (
     Formatter,
     Progress,
@@ -32,9 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags, with units."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add = parser.add_argument
-    add("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
+    add("--outdir", type=Path, help="results of test.py or tools/predict.py; default: the first --logdir")
     add("--testlist", default="all", help='file of scan names, or "all" that were predicted')
-    add("--testpath", type=Path, help="the scans in the test layout: pair files and, where there is some, true depth")
+    add("--testpath", type=Path, help="the scans: pair files and, where there is some, true depth")
+    add_dataset_flag(parser, "general_eval")
     add("--logdir", type=Path, nargs="+", default=[], help="log folders of trainings")
     add("--max_points", type=positive_int, default=200_000, help="points of a cloud in its page, drawn at random")
     add("--max_views", type=positive_int, default=12, help="views of a scan whose pictures are shown")
@@ -49,9 +53,23 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def predicted_scans(args: argparse.Namespace) -> list[str]:
+    """The scans that the report is about: none where it is about trainings that nothing was predicted with yet."""
+    if args.logdir and args.testlist == "all" and not any(args.outdir.glob(f"*/{DEPTH_FOLDER}")):
+        print(f"{args.outdir}: nothing is predicted there yet, so the report shows the trainings alone")
+        return []
+    return find_scans(args.outdir, args.testlist)
+
+
 def main() -> None:
     """Parse the flags, measure every scan, write the pages."""
     args = build_parser().parse_args()
+    if args.outdir is None and not args.logdir:
+        raise DataError("--outdir or --logdir must say what the report is about")
+    args.outdir = args.outdir or args.logdir[0]
+    for folder in args.logdir:
+        if not folder.is_dir():
+            raise DataError(f"--logdir {folder}: no such folder")
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
 
@@ -63,7 +81,7 @@ def main() -> None:
 
     check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
     trainings = [read_training(folder) for folder in args.logdir]
-    results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
+    results = [ScanResult(args.outdir, scan, args.testpath, args.dataset) for scan in predicted_scans(args)]
     scores = read_scores(args.outdir)
     progress = Progress(2 * len(results), "report", "scan")
     measures = []
@@ -81,15 +99,6 @@ def main() -> None:
     progress.close()
     write_bytes(folder / "index.html", index_page(run, measures, cards, trainings, scores))
     print(f"report: {folder / 'index.html'}")
-
-
-# ---------------------------------------------------------------- a scan
-
-
-# ---------------------------------------------------------------- pictures
-
-
-# ---------------------------------------------------------------- what the files say
 
 
 if __name__ == "__main__":

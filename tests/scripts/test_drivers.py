@@ -23,7 +23,7 @@ from helpers import (
 
 from datasets.files import read_json
 from datasets.synthetic.scans import write_test_layout, write_training_layout
-from models.checkpoint import load_model
+from tools.demo_summary import cut_short
 
 
 def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
@@ -65,6 +65,37 @@ def test_clouds_are_scored_where_there_is_ground_truth(tmp_path):
     assert result.returncode == 0, result.stderr
     overall = read_json(tmp_path / "out" / "dtu_score.json")["mean"]["overall"]
     assert f"{overall:.4f}" in result.stdout and overall == pytest.approx(0.759, rel=0.01)
+
+
+@pytest.mark.slow
+def test_a_test_says_what_it_uses_and_what_it_made(quick_python, tmp_path):
+    """The weights at the start; a cloud only where one was made; that RECIPE changes nothing; the report's unit."""
+    write_test_layout(tmp_path / "data", {"garden": 3}, width=64, height=32, views=3)
+    out, weights = tmp_path / "out", write_checkpoint(tmp_path / "model.ckpt")
+    settings = {"TESTPATH": tmp_path / "data", "TEST_LIST": "all", "OUTDIR": out, "CKPT_FILE": weights, "NUM_VIEW": 3}
+    settings |= {"PYTHON_BIN": quick_python, "DISP_THRESHOLD": 2}
+
+    def printed(**more: object) -> str:
+        result = run_driver("run_test_dtu.sh", *map(str, FAST), **settings | more)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    first = printed(FILTER_METHOD="none", RECIPE="best")
+    assert f"weights: {weights} (set in CKPT_FILE)" in first.splitlines()
+    assert "note: RECIPE=best changes trainings only" in first
+    assert "clouds: none made" in first and "earlier run" not in first and not (out / "gipuma_pcd").exists()
+    assert f"clouds: {out / 'gipuma_pcd'}" in printed(REPORT=1, UNIT="furlongs").splitlines()
+    assert "furlongs" in (out / "report" / "garden.html").read_text()
+    assert "those in" in printed(FILTER_METHOD="none") and "earlier run" in printed(FILTER_METHOD="none")
+    settings["CKPT_FILE"] = write_checkpoint(tmp_path / "other.ckpt", seed=2)
+    assert "earlier run" not in printed(FILTER_METHOD="none") and not list((out / "gipuma_pcd").iterdir())
+
+
+@pytest.mark.parametrize("driver", ["run_test_dtu.sh", "run_real_scores.sh"])
+def test_the_training_layout_is_refused_where_the_tests_are(driver, tmp_path):
+    """DATASET may be set for the training drivers."""
+    result = run_driver(driver, DATASET="dtu_yao", TESTPATH=tmp_path, DATA_DIR=tmp_path)
+    assert result.returncode == 1 and "DATASET=dtu_yao: must be general_eval, tanks or blended" in result.stderr
 
 
 def test_missing_ground_truth_shows_before_the_work(tmp_path):
@@ -123,8 +154,74 @@ def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):
     """A folder with somebody's files is refused and left alone."""
     (tmp_path / "data").mkdir()
     result = run_driver("run_demo.sh", DEMO_DIR=tmp_path)
-    assert result.returncode != 0 and str(tmp_path) in result.stderr
+    assert result.returncode != 0 and f"DEMO_DIR={tmp_path}: exists and is none of" in result.stderr
     assert (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_goes_on(quick_python, tmp_path):
+    """A second run makes nothing anew, whatever its time limit; other settings need another folder."""
+    settings = {"DEMO_DIR": tmp_path / "demo", "PYTHON_BIN": quick_python, "AMP": "off", "REPORT": 0}
+    settings |= {"TRAIN_SCENES": 1, "TEST_SCENES": 1, "TEACHER_STEPS": 2, "STUDENT_STEPS": 2}
+    result = run_driver("run_demo.sh", **settings)
+    assert result.returncode == 0, result.stderr
+    assert "Depth error against exact depth" in result.stdout and "the time limit ended" not in result.stdout
+    made = [change_times(tmp_path / "demo", pattern) for pattern in ("*.ckpt", "*.pfm", "*.png")]
+    result = run_driver("run_demo.sh", **settings | {"TIME_LIMIT": 30})
+    assert result.returncode == 0, result.stderr
+    again = [change_times(tmp_path / "demo", pattern) for pattern in ("*.ckpt", "*.pfm", "*.png")]
+    drawn = {tmp_path / "demo" / "depth.png", tmp_path / "demo" / "cloud.png"}
+    assert {path for old, new in zip(made, again, strict=True) for path in old if old[path] != new.get(path)} <= drawn
+
+    result = run_driver("run_demo.sh", **settings | {"SEED": 2})
+    assert result.returncode != 0 and "set another DEMO_DIR" in result.stderr
+    assert change_times(tmp_path / "demo", "*.ckpt") == made[0]
+
+
+def test_the_demo_tells_what_its_time_limit_cut():
+    """The steps that were not made, and how long they would take; nothing where all were."""
+    training = {"steps": 150, "seconds_per_step": 2.0}
+    told = cut_short(training, {"max_steps": "240"})
+    assert "after 150 of 240 steps" in told and "3 min more" in told and "TIME_LIMIT" in told
+    assert cut_short(training, {"max_steps": "150"}) == ""
+
+
+# ---------------------------------------------------------------- what common.sh knows
+
+
+def common(command: str) -> str:
+    """What a command prints in a driver."""
+    script = f'set -euo pipefail; source "{ROOT}/scripts/common.sh"; {command}'
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_newest_student_is_that_of_the_last_round_that_has_one(tmp_path):
+    """A round that is under way has none yet; the tenth comes after the ninth."""
+    folder = tmp_path / "k d"
+    for number in range(1, 12):
+        (folder / f"round_{number}" / "student").mkdir(parents=True)
+    assert common(f'newest_student "{folder}"') == ""
+    for number in (2, 9, 10):
+        (folder / f"round_{number}" / "student" / "model_000003.ckpt").touch()
+    assert common(f'newest_student "{folder}"') == f"{folder}/round_10/student/model_000003.ckpt"
+
+
+def test_the_last_value_of_a_flag():
+    """As argparse takes it: in one word or two, the last one, and the setting where none is given."""
+    assert common("last_value --filter gipuma") == "gipuma"
+    assert common("last_value --filter gipuma --voxel 2 --filter none") == "none"
+    assert common("last_value --filter gipuma --filter=none --filter=normal") == "normal"
+
+
+def test_scenes_in_a_folder(tmp_path):
+    """Those with a pair.txt, also behind links and with spaces."""
+    for name in ("my garden", "empty", "house"):
+        (tmp_path / "scenes" / name).mkdir(parents=True)
+        (tmp_path / "scenes" / name / "pair.txt").touch()
+    (tmp_path / "scenes" / "empty" / "pair.txt").unlink()
+    (tmp_path / "scenes" / "linked").symlink_to(tmp_path / "scenes" / "house")
+    assert common(f'scenes_in "{tmp_path}/scenes"').splitlines() == ["house", "linked", "my garden"]
+    assert common(f'scenes_in "{tmp_path}/scenes/house"') == ""
 
 
 @pytest.mark.slow
@@ -233,23 +330,30 @@ def test_adapting_needs_a_scene_and_weights(tmp_path):
 
 @pytest.mark.slow
 def test_adapt_to_one_scene(quick_python, tmp_path):
-    """A scene's own folder and a student's weights: another student, and the command that uses it, which works."""
+    """Start, teacher and student are scored; the best one is handed over, with a command that uses it, which works."""
     scene = own_scenes(tmp_path / "my photos", "garden") / "garden"
     start = write_checkpoint(tmp_path / "start.ckpt", "student")
     settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
     result = run_driver("run_adapt.sh", str(scene), **settings)
     assert result.returncode == 0, result.stderr
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("adapted checkpoint: ")]
-    adapted = tmp_path / "adapted" / "kd" / "round_1" / "student" / "model_best.ckpt"
-    assert line == f"adapted checkpoint: {adapted}"
-    assert load_model(adapted).kind == "student" and adapted.read_bytes() != start.read_bytes()
-    test = shlex.split(result.stdout.splitlines()[-1])
-    subprocess.run([*test, "--ndepths", "8,8,8", "--max_w", "64", "--max_h", "32", "--num_view", "3"], check=True)
-    assert (tmp_path / "adapted" / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
+    made, lines = tmp_path / "adapted", result.stdout.splitlines()
+    trained = {"teacher": made / "teacher", "student": made / "kd" / "round_1" / "student"}
+    files = {"start": start} | {name: folder / "model_best.ckpt" for name, folder in trained.items()}
+    scores = read_json(made / "scores.json")
+    assert scores["checkpoints"].keys() == files.keys()
+    (told,) = [line for line in lines if line.startswith(f"best by its score: {scores['best']}, ")]
+    assert all(f" above {name}" in told for name in files if name != scores["best"])
+    assert f"best checkpoint: {made / 'adapted.ckpt'}" in lines
+    assert (made / "adapted.ckpt").read_bytes() == files[scores["best"]].read_bytes()
+    assert ("adapting did not help" in result.stdout) == (scores["best"] == "start")
+    test = shlex.split(lines[-1])
+    assert test[test.index("--max_w") :][:4] == ["--max_w", "64", "--max_h", "32"]  # the size of the scores
+    subprocess.run([*test, "--ndepths", "8,8,8"], check=True)
+    assert (made / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
 
     other = write_checkpoint(tmp_path / "start.ckpt", "student", seed=2)
     result = run_driver("run_adapt.sh", str(scene), **settings | {"CKPT_FILE": other})
-    assert result.returncode != 0 and "holds an adaptation of other weights" in result.stderr
+    assert result.returncode != 0 and "holds results of other scenes, weights or settings" in result.stderr
 
 
 @pytest.mark.slow

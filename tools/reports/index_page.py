@@ -40,7 +40,25 @@ def index_page(
     trainings: list[Training],
     scores: dict[str, dict[str, float]],
 ) -> bytes:
-    """The run's page. cards: pictures for each scan; scores: further numbers of scans, by scan and name."""
+    """The run's page; without scans it shows the trainings alone.
+
+    cards: pictures for each scan; scores: further numbers of scans, by scan and name.
+    """
+    body = [header(run.title, [datetime.datetime.now().strftime("made %Y-%m-%d %H:%M"), "multi-view stereo report"])]
+    if scans:
+        body += _scan_sections(run, scans, cards, scores)
+    body += [_training_section(training) for training in trainings]
+    body.append(settings_section(run))
+    return page(f"{run.title} – report", element("main", *body))
+
+
+def _scan_sections(
+    run: Run,
+    scans: list[ScanMeasures],
+    cards: dict[str, list[np.ndarray]],
+    scores: dict[str, dict[str, float]],
+) -> list[Html]:
+    """What the page says of the scans: numbers, cards, a table, errors."""
     pixels = pooled(scans)
     points = [scan.points for scan in scans if scan.points is not None]
     shown = {
@@ -51,16 +69,13 @@ def index_page(
         **error_numbers(run, pixels),
     }
     body = [
-        header(run.title, [datetime.datetime.now().strftime("made %Y-%m-%d %H:%M"), "multi-view stereo report"]),
         number_tiles(shown),
         section("Scans", _cards(scans, cards)),
         section("Numbers", _scan_table(run, scans, scores), note=run.check_note),
     ]
     if pixels is not None:
         body.append(error_section(run, {"all scans": pixels} | _scan_curves(scans)))
-    body += [_training_section(training) for training in trainings]
-    body.append(settings_section(run))
-    return page(f"{run.title} – report", element("main", *body))
+    return body
 
 
 def _scan_curves(scans: list[ScanMeasures]) -> dict[str, Pixels]:
@@ -102,7 +117,7 @@ def _training_section(training: Training) -> Html:
         groups.setdefault(name.replace("_", " "), []).append(Series(group or "value", points))
     charts = [chart(name, series, "step") for name, series in sorted(groups.items(), key=_losses_first)]
     curves = element("div", *charts, class_="charts") if charts else Html()
-    note = "" if charts else "No event file with numbers lies in this folder."
+    note = "" if charts else "No numbers are logged in this folder yet; --summary_freq says after how many steps."
     return section(f"Training: {training.name}", curves, details("flags and times", facts(training.facts)), note=note)
 
 
