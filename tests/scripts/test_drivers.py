@@ -1,7 +1,6 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,6 @@ from helpers import (
 
 from datasets.files import read_json
 from datasets.synthetic.scans import write_test_layout, write_training_layout
-from tools.demo_summary import cut_short
 
 
 def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
@@ -31,6 +29,14 @@ def run_driver(name: str, *flags: str, **settings: object) -> subprocess.Complet
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
     command = ["bash", str(ROOT / "scripts" / name), *flags]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+
+
+def own_scenes(root: Path, *names: str) -> Path:
+    """Scenes of 4 views as photographs give them: without ground truth."""
+    write_test_layout(root, {name: seed for seed, name in enumerate(names, 1)}, width=64, height=32, views=4)
+    for name in names:
+        shutil.rmtree(root / name / "gt")
+    return root
 
 
 @pytest.mark.parametrize("driver", ["run_train_unsup.sh", "run_train_kd.sh", "run_test_dtu.sh"])
@@ -150,80 +156,6 @@ def test_real_scores_say_what_is_missing(tmp_path):
     assert "none.ckpt: no such file" in error(DATA_DIR=data, SCENES="full", CKPT_FILE=tmp_path / "none.ckpt")
 
 
-def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):
-    """A folder with somebody's files is refused and left alone."""
-    (tmp_path / "data").mkdir()
-    result = run_driver("run_demo.sh", DEMO_DIR=tmp_path)
-    assert result.returncode != 0 and f"DEMO_DIR={tmp_path}: exists and is none of" in result.stderr
-    assert (tmp_path / "data").exists()
-
-
-@pytest.mark.slow
-def test_the_demo_goes_on(quick_python, tmp_path):
-    """A second run makes nothing anew, whatever its time limit; other settings need another folder."""
-    settings = {"DEMO_DIR": tmp_path / "demo", "PYTHON_BIN": quick_python, "AMP": "off", "REPORT": 0}
-    settings |= {"TRAIN_SCENES": 1, "TEST_SCENES": 1, "TEACHER_STEPS": 2, "STUDENT_STEPS": 2}
-    result = run_driver("run_demo.sh", **settings)
-    assert result.returncode == 0, result.stderr
-    assert "Depth error against exact depth" in result.stdout and "the time limit ended" not in result.stdout
-    made = [change_times(tmp_path / "demo", pattern) for pattern in ("*.ckpt", "*.pfm", "*.png")]
-    result = run_driver("run_demo.sh", **settings | {"TIME_LIMIT": 30})
-    assert result.returncode == 0, result.stderr
-    again = [change_times(tmp_path / "demo", pattern) for pattern in ("*.ckpt", "*.pfm", "*.png")]
-    drawn = {tmp_path / "demo" / "depth.png", tmp_path / "demo" / "cloud.png"}
-    assert {path for old, new in zip(made, again, strict=True) for path in old if old[path] != new.get(path)} <= drawn
-
-    result = run_driver("run_demo.sh", **settings | {"SEED": 2})
-    assert result.returncode != 0 and "set another DEMO_DIR" in result.stderr
-    assert change_times(tmp_path / "demo", "*.ckpt") == made[0]
-
-
-def test_the_demo_tells_what_its_time_limit_cut():
-    """The steps that were not made, and how long they would take; nothing where all were."""
-    training = {"steps": 150, "seconds_per_step": 2.0}
-    told = cut_short(training, {"max_steps": "240"})
-    assert "after 150 of 240 steps" in told and "3 min more" in told and "TIME_LIMIT" in told
-    assert cut_short(training, {"max_steps": "150"}) == ""
-
-
-# ---------------------------------------------------------------- what common.sh knows
-
-
-def common(command: str) -> str:
-    """What a command prints in a driver."""
-    script = f'set -euo pipefail; source "{ROOT}/scripts/common.sh"; {command}'
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_the_newest_student_is_that_of_the_last_round_that_has_one(tmp_path):
-    """A round that is under way has none yet; the tenth comes after the ninth."""
-    folder = tmp_path / "k d"
-    for number in range(1, 12):
-        (folder / f"round_{number}" / "student").mkdir(parents=True)
-    assert common(f'newest_student "{folder}"') == ""
-    for number in (2, 9, 10):
-        (folder / f"round_{number}" / "student" / "model_000003.ckpt").touch()
-    assert common(f'newest_student "{folder}"') == f"{folder}/round_10/student/model_000003.ckpt"
-
-
-def test_the_last_value_of_a_flag():
-    """As argparse takes it: in one word or two, the last one, and the setting where none is given."""
-    assert common("last_value --filter gipuma") == "gipuma"
-    assert common("last_value --filter gipuma --voxel 2 --filter none") == "none"
-    assert common("last_value --filter gipuma --filter=none --filter=normal") == "normal"
-
-
-def test_scenes_in_a_folder(tmp_path):
-    """Those with a pair.txt, also behind links and with spaces."""
-    for name in ("my garden", "empty", "house"):
-        (tmp_path / "scenes" / name).mkdir(parents=True)
-        (tmp_path / "scenes" / name / "pair.txt").touch()
-    (tmp_path / "scenes" / "empty" / "pair.txt").unlink()
-    (tmp_path / "scenes" / "linked").symlink_to(tmp_path / "scenes" / "house")
-    assert common(f'scenes_in "{tmp_path}/scenes"').splitlines() == ["house", "linked", "my garden"]
-    assert common(f'scenes_in "{tmp_path}/scenes/house"') == ""
-
-
 @pytest.mark.slow
 def test_teacher_two_rounds_and_test(tmp_path):
     """A teacher, two rounds of students, clouds; the second run of the rounds makes nothing anew."""
@@ -297,76 +229,3 @@ def test_a_driver_ends_with_its_program(quick_python, tmp_path):
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
     result = run_driver("run_train_unsup.sh", "--lr", "-1", **settings, PYTHON_BIN=quick_python)
     assert result.returncode == 1 and result.stderr.startswith("error: --lr -1") and "teacher: " not in result.stdout
-
-
-# ---------------------------------------------------------------- adapting to own scenes
-
-TINY = {"TEACHER_STEPS": 4, "STUDENT_STEPS": 4, "MAX_W": 64, "MAX_H": 32, "THRES_VIEW": 1, "NUM_WORKERS": 0}
-TINY |= {"NUM_VIEW": 3, "AMP": "off"}
-
-
-def own_scenes(root: Path, *names: str) -> Path:
-    """Scenes of 4 views as photographs give them: without ground truth."""
-    write_test_layout(root, {name: seed for seed, name in enumerate(names, 1)}, width=64, height=32, views=4)
-    for name in names:
-        shutil.rmtree(root / name / "gt")
-    return root
-
-
-def test_adapting_needs_a_scene_and_weights(tmp_path):
-    """What is missing is told in one line, before any work."""
-    weights = write_checkpoint(tmp_path / "model.ckpt")
-    for flags, settings, message in (
-        ((), {}, "give one folder"),
-        ((tmp_path / "nowhere",), {}, "nowhere: no such folder"),
-        ((tmp_path,), {"CKPT_FILE": weights}, f"{tmp_path}: is no scene and holds none"),
-        ((tmp_path,), {"CKPT_FILE": tmp_path / "none.ckpt"}, "none.ckpt: no such file"),
-    ):
-        result = run_driver("run_adapt.sh", *map(str, flags), **settings, ADAPT_DIR=tmp_path / "out")
-        assert result.returncode != 0 and not (tmp_path / "out").exists()
-        (line,) = result.stderr.splitlines()
-        assert message in line
-
-
-@pytest.mark.slow
-def test_adapt_to_one_scene(quick_python, tmp_path):
-    """Start, teacher and student are scored; the best one is handed over, with a command that uses it, which works."""
-    scene = own_scenes(tmp_path / "my photos", "garden") / "garden"
-    start = write_checkpoint(tmp_path / "start.ckpt", "student")
-    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
-    result = run_driver("run_adapt.sh", str(scene), **settings)
-    assert result.returncode == 0, result.stderr
-    made, lines = tmp_path / "adapted", result.stdout.splitlines()
-    trained = {"teacher": made / "teacher", "student": made / "kd" / "round_1" / "student"}
-    files = {"start": start} | {name: folder / "model_best.ckpt" for name, folder in trained.items()}
-    scores = read_json(made / "scores.json")
-    assert scores["checkpoints"].keys() == files.keys()
-    (told,) = [line for line in lines if line.startswith(f"best by its score: {scores['best']}, ")]
-    assert all(f" above {name}" in told for name in files if name != scores["best"])
-    assert f"best checkpoint: {made / 'adapted.ckpt'}" in lines
-    assert (made / "adapted.ckpt").read_bytes() == files[scores["best"]].read_bytes()
-    assert ("adapting did not help" in result.stdout) == (scores["best"] == "start")
-    test = shlex.split(lines[-1])
-    assert test[test.index("--max_w") :][:4] == ["--max_w", "64", "--max_h", "32"]  # the size of the scores
-    subprocess.run([*test, "--ndepths", "8,8,8"], check=True)
-    assert (made / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
-
-    other = write_checkpoint(tmp_path / "start.ckpt", "student", seed=2)
-    result = run_driver("run_adapt.sh", str(scene), **settings | {"CKPT_FILE": other})
-    assert result.returncode != 0 and "holds results of other scenes, weights or settings" in result.stderr
-
-
-@pytest.mark.slow
-def test_adapt_to_a_folder_of_scenes(quick_python, tmp_path):
-    """From a teacher's weights; a second run makes nothing anew."""
-    scenes = own_scenes(tmp_path / "scenes", "garden", "yard")
-    start = write_checkpoint(tmp_path / "start.ckpt", "teacher")
-    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
-    result = run_driver("run_adapt.sh", str(scenes), **settings)
-    assert result.returncode == 0, result.stderr
-    labels = tmp_path / "adapted" / "kd" / "round_1" / "labels"
-    assert sorted(path.name for path in labels.iterdir()) == ["garden", "yard"]
-    made = change_times(tmp_path / "adapted", "*.ckpt")
-    result = run_driver("run_adapt.sh", str(scenes), **settings)
-    assert result.returncode == 0, result.stderr
-    assert change_times(tmp_path / "adapted", "*.ckpt") == made
