@@ -67,9 +67,6 @@ def main() -> None:
     if args.outdir is None and not args.logdir:
         raise DataError("--outdir or --logdir must say what the report is about")
     args.outdir = args.outdir or args.logdir[0]
-    for folder in args.logdir:
-        if not folder.is_dir():
-            raise DataError(f"--logdir {folder}: no such folder")
     if args.testpath is not None and not args.testpath.is_dir():
         raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
 

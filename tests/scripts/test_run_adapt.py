@@ -66,7 +66,7 @@ def test_adapt_to_a_folder_of_scenes(quick_python, tmp_path):
     assert result.returncode == 0, result.stderr
     labels = tmp_path / "adapted" / "kd" / "round_1" / "labels"
     assert sorted(path.name for path in labels.iterdir()) == ["garden", "yard"]
-    made = change_times(tmp_path / "adapted", "*.ckpt")
+    made = change_times(tmp_path / "adapted", "model_*.ckpt")
     result = run_driver("run_adapt.sh", str(scenes), **settings)
     assert result.returncode == 0, result.stderr
-    assert change_times(tmp_path / "adapted", "*.ckpt") == made
+    assert change_times(tmp_path / "adapted", "model_*.ckpt") == made

@@ -83,7 +83,7 @@ def test_a_training_can_be_watched_before_anything_is_predicted(tmp_path):
         assert "nothing is predicted there yet" in out
         shown = Page(tmp_path / folder / "report" / "index.html")
         assert "Training:" in shown.text and "total" in shown.text and "Scans" not in shown.text
-    assert "no such folder" in error_line(run_program("tools/report.py", "--logdir", tmp_path / "none"))
+    assert "none: cannot list" in error_line(run_program("tools/report.py", "--logdir", tmp_path / "none"))
     assert "--outdir or --logdir" in error_line(run_program("tools/report.py"))
 
 
