@@ -138,6 +138,23 @@ def test_real_scores(quick_python, tmp_path):
     assert files == [change_times(folder, "*.pfm") for folder in predicted]
 
 
+@pytest.mark.slow
+def test_real_scores_of_blended_scenes(quick_python, tmp_path):
+    """Another layout's own depth is compared with, where DATASET names it."""
+    scene = tmp_path / "data" / "church"
+    write_test_layout(tmp_path / "data", {"church": 3}, width=64, height=64, views=3)
+    (scene / "images").rename(scene / "blended_images")
+    (scene / "gt").rename(scene / "rendered_depth_maps")
+    (scene / "pair.txt").rename(scene / "cams" / "pair.txt")
+    settings = {"DATA_DIR": tmp_path / "data", "OUTDIR": tmp_path / "out", "PYTHON_BIN": quick_python, "NUM_VIEW": 3}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "DATASET": "blended"}
+    result = run_driver("run_real_scores.sh", *map(str, FAST), **settings)
+    assert result.returncode == 0, result.stderr
+    scores = read_json(tmp_path / "out" / "scores.json")
+    assert list(scores) == ["church network", "church refined", "church zncc"]
+    assert all(metrics["pixels"] > 0 for metrics in scores.values())
+
+
 def test_real_scores_say_what_is_missing(tmp_path):
     """A folder of scenes, truth in them, a checkpoint: one line each, and nothing is written."""
 
