@@ -1,6 +1,6 @@
 """Pseudo-labels: cross-view check and probabilistic encoding of one view (docs/method.md, section 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from datasets.records import digest, keep_record, map_digest, read_record, write
 from datasets.results import LABEL_RECORD, MASKS, LabelFiles, mapped_views
 from fusion.consistency import Check
 from fusion.filters import check_prediction
+
+# Labels of a smaller share of the pixels come with a warning.
+_FEW = 0.05
 
 
 def label_origin(predictions: Predictions, reference: int, sources: Sequence[int], settings: Mapping[str, Any]) -> str:
@@ -42,6 +45,23 @@ def finished_share(folder: Path, view: int) -> float | None:
     files = LabelFiles(folder, view)
     kept = read_record(files.record).get("kept")
     return float(kept) if files.mean.exists() and isinstance(kept, float | int) else None
+
+
+def labelled_share(labels: Path, views: Iterable[tuple[str, int]]) -> float | None:
+    """Mean kept share of the pixels over (scan, view) pairs; None where no record beside the labels tells it."""
+    shares = (finished_share(labels / scan, view) for scan, view in views)
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def few_labels(share: float) -> str:
+    """What to say of labels of this share of the pixels; nothing where a student can learn from them."""
+    if share >= _FEW:
+        return ""
+    what = f"only {share:.2%} of the pixels are labelled, from which a student learns little"
+    if share == 0:
+        what = "without a labelled pixel a student learns nothing"
+    return f"{what}. Train the teacher for longer, or loosen the check (--thres_view, --conf)"
 
 
 def write_labels(

@@ -1,4 +1,5 @@
-# Shared by the drivers; sourced, not run. Sets ROOT and PYTHON_BIN, and makes .venv when needed.
+# Shared by the drivers; sourced, not run. Sets ROOT and PYTHON_BIN, and makes .venv when needed. The drivers run with the
+# bash 3.2 and the BSD tools of macOS too; tests/scripts/test_portable.py looks for what these do not have.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PYTHON_BIN="${PYTHON_BIN:-$ROOT/.venv/bin/python}"
@@ -67,6 +68,51 @@ best_checkpoint() { # best_checkpoint FOLDER: the one that --select kept there, 
     find "$1" -maxdepth 1 -name 'model_[0-9]*.ckpt' 2>/dev/null | sort | tail -n 1 || true # a missing folder is no failure
 }
 
-default_amp() { # bf16 where this machine is fast at it, else off
-    if grep -qsE 'amx_bf16|avx512_bf16' /proc/cpuinfo || command -v nvidia-smi >/dev/null; then echo bf16; else echo off; fi
+newest_student() { # newest_student LOG_DIR: the checkpoint of the last round in it that has one, or nothing
+    local round=1 student="" found
+    while [ -d "$1/round_$round" ]; do
+        found="$(best_checkpoint "$1/round_$round/student")"
+        student="${found:-$student}"
+        round=$((round + 1))
+    done
+    echo "$student"
+}
+
+scenes_in() { # scenes_in FOLDER: the names of the folders in it that hold a pair.txt, one a line
+    local pairs
+    for pairs in "$1"/*/pair.txt; do
+        if [ -f "$pairs" ]; then basename "$(dirname "$pairs")"; fi
+    done
+}
+
+last_value() { # last_value FLAG DEFAULT ARGUMENTS...: what the last of the arguments says that sets a flag
+    local flag="$1" value="$2"
+    shift 2
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            "$flag="*) value="${1#*=}" ;;
+            "$flag") value="${2:-}" ;;
+        esac
+        shift
+    done
+    echo "$value"
+}
+
+claim() { # claim SETTING FOLDER WHAT: from now on it holds results of WHAT; fails where it holds anything else
+    local record="$2/made_from"
+    if [ -e "$record" ]; then
+        [ "$(cat "$record")" = "$3" ] || fail "$1=$2: holds results of other scenes, weights or settings" \
+            "($(head -n 1 "$record")); remove it or set another $1"
+    elif [ -n "$(ls -A "$2" 2>/dev/null)" ]; then
+        fail "$1=$2: exists and is none of this script's folders; set another $1"
+    fi
+    mkdir -p "$2"
+    printf '%s\n' "$3" >"$record"
+}
+
+need_test_layout() { # need_test_layout DATASET: the test programs do not read the training layout
+    case "$1" in
+        general_eval | tanks | blended) ;;
+        *) fail "DATASET=$1: must be general_eval, tanks or blended here" ;;
+    esac
 }

@@ -20,7 +20,7 @@ WIDTH="${WIDTH:-160}"
 HEIGHT="${HEIGHT:-128}"
 TEACHER_STEPS="${TEACHER_STEPS:-500}"                   # fewer than a student's, as in the paper (1 epoch against 16)
 STUDENT_STEPS="${STUDENT_STEPS:-1000}"                  # of every round
-AMP="${AMP:-$(default_amp)}"
+AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 VARIANTS="rounds_1 rounds_2 rounds_3 official teacher_official kd_official kd_hard check_dynamic views_2 views_4 scratch
     read_out_official read_out_median no_product no_freeze"
 
@@ -52,7 +52,7 @@ for variant in "${variants[@]}"; do settings_of "$variant" >/dev/null; done
 data="$BENCH_DIR/data"
 render() { # render LAYOUT SCENES FIRST_SEED LIGHTS: once
     local list="$data/$1.txt"
-    [ "$(wc -l <"$list" 2>/dev/null)" = "$2" ] && return
+    if [ -f "$list" ] && [ "$(wc -l <"$list")" -eq "$2" ]; then return; fi
     stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data/$1" --layout "$1" --scenes "$2" \
         --first_seed "$3" --rig_seed 1 --lights "$4" --style rich --width "$WIDTH" --height "$HEIGHT" --list "$list"
 }
@@ -63,15 +63,16 @@ render test "$TEST_SCENES" 5000 3
 # tested CHECKPOINT OUTDIR [READ_OUT]: depth and clouds of the held-out scenes. In scenes of six views one source has to
 # agree, where DTU's 49 views allow two, within 0.25 pixels: what serves the teacher's clouds best.
 tested() {
-    TESTPATH="$data/test" TEST_LIST="$data/test.txt" CKPT_FILE="$1" OUTDIR="$2" READ_OUT="${3:-}" NUM_CONSISTENT=1 \
-        DISP_THRESHOLD=0.25 EVAL_DIR= stoppable bash "$ROOT/scripts/run_test_dtu.sh"
+    TESTPATH="$data/test" TEST_LIST="$data/test.txt" DATASET=general_eval CKPT_FILE="$1" OUTDIR="$2" READ_OUT="${3:-}" \
+        RECIPE=official FILTER_METHOD=gipuma NUM_CONSISTENT=1 DISP_THRESHOLD=0.25 EVAL_DIR= \
+        stoppable bash "$ROOT/scripts/run_test_dtu.sh"
 }
 
 run_variant() { # run_variant SEED VARIANT, in a subshell: its settings end with it
     local seed="$1" variant="$2" setting
     export RECIPE=best TEACHER_LOSS=per_pixel ROUNDS=1 FREEZE_BN= TEST_READ_OUT=
     for setting in $(settings_of "$variant"); do export "${setting?}"; done
-    export DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
+    export DATASET=dtu_yao DATASET_DIR="$data/train" TRAIN_LIST="$data/train.txt" TEST_LIST= AMP EPOCHS=1000
     local samples=$((TRAIN_SCENES * 18)) # of an epoch: views and lights
     local common=(--seed "$seed" --warmup_steps 50 --save_steps 500)
     local teacher_dir="$BENCH_DIR/seed_$seed/teacher_$TEACHER_LOSS${FREEZE_BN:+_freeze_$FREEZE_BN}" teacher student
@@ -98,7 +99,11 @@ for seed in $SEEDS; do
 done
 echo "== score without ground truth against true errors"
 head -n 4 "$data/test.txt" >"$BENCH_DIR/ranked.txt"
-mapfile -t trained < <(find "$BENCH_DIR"/seed_* -name 'model_[0-9]*.ckpt' -printf '%h\n' | sort -u)
+trained=()
+while read -r folder; do trained+=("$folder"); done < <(
+    find "$BENCH_DIR"/seed_* -name 'model_[0-9]*.ckpt' -exec dirname {} \; | sort -u
+)
+[ ${#trained[@]} -gt 0 ] || fail "$BENCH_DIR: there is no checkpoint to score"
 stoppable "$PYTHON_BIN" "$ROOT/tools/rank_checkpoints.py" --logdir "${trained[@]}" --testpath "$data/test" \
     --testlist "$BENCH_DIR/ranked.txt" --amp "$AMP" --out "$BENCH_DIR/ranking.json"
 stoppable "$PYTHON_BIN" "$ROOT/tools/benchmark_table.py" --outdir "$BENCH_DIR"

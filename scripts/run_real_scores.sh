@@ -5,12 +5,13 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-DATA_DIR="${DATA_DIR:-$ROOT/data/real}"                 # scenes in the test layout, with gt/, depth/ or sparse_points.txt
+DATASET="${DATASET:-general_eval}"                      # general_eval: the test layout; tanks, blended
+DATA_DIR="${DATA_DIR:-$ROOT/data/real}"                 # scenes with gt/, depth/ or sparse_points.txt; BlendedMVS
 SCENES="${SCENES:-}"                                    # names of folders in it; default: all that have one of these
 CKPT_FILE="${CKPT_FILE:-}"                              # default: ckpt/kdmvs.ckpt
 OUTDIR="${OUTDIR:-$ROOT/outputs/real_scores}"
 NGPUS="${NGPUS:-1}"
-AMP="${AMP:-auto}"                                      # off, bf16, fp16, auto
+AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
@@ -18,14 +19,21 @@ MAX_H="${MAX_H:-342}"
 REFINE="${REFINE:-3}"                                   # passes of the refinement
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
 
+need_test_layout "$DATASET"
 [ -d "$DATA_DIR" ] || fail "DATA_DIR=$DATA_DIR: no such folder. Set it to a folder of scenes with known depth"
-has_truth() { [ -d "$1/gt" ] || [ -d "$1/depth" ] || [ -f "$1/sparse_points.txt" ]; }
-read -ra scenes <<<"$SCENES"
-if [ ${#scenes[@]} -eq 0 ]; then
+has_truth() {
+    if [ "$DATASET" = blended ]; then [ -d "$1/rendered_depth_maps" ]; return; fi
+    [ -d "$1/gt" ] || [ -d "$1/depth" ] || [ -f "$1/sparse_points.txt" ]
+}
+scenes=()
+if [ -n "$SCENES" ]; then
+    read -ra scenes <<<"$SCENES"
+else
     for folder in "$DATA_DIR"/*/; do
         if has_truth "$folder"; then scenes+=("$(basename "$folder")"); fi
     done
-    [ ${#scenes[@]} -gt 0 ] || fail "DATA_DIR=$DATA_DIR: none of its folders has gt/, depth/ or sparse_points.txt"
+    [ ${#scenes[@]} -gt 0 ] || fail "DATA_DIR=$DATA_DIR: none of its folders has gt/, depth/ or sparse_points.txt" \
+        "(DATASET=blended: rendered_depth_maps/)"
 fi
 for scene in "${scenes[@]}"; do
     has_truth "$DATA_DIR/$scene" || fail "$DATA_DIR/$scene: has no gt/, depth/ or sparse_points.txt"
@@ -35,7 +43,7 @@ CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 
 mkdir -p "$OUTDIR"
 printf '%s\n' "${scenes[@]}" >"$OUTDIR/scenes.txt"
-scans=(--testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
+scans=(--dataset "$DATASET" --testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
 same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"
 launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" --amp "$AMP" --filter_method none "$@"

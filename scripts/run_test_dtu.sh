@@ -4,18 +4,20 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-use_recipe                                              # RECIPE=best: what measured better than the defaults below
+use_recipe                                              # for the trainings: a checkpoint tells how it is used in tests
 TESTPATH="${TESTPATH:-$ROOT/data/dtu_test}"             # scans in the test layout
 TEST_LIST="${TEST_LIST:-$ROOT/lists/dtu/test.txt}"      # scan names, or all
+DATASET="${DATASET:-general_eval}"                      # general_eval: the test layout, DTU's too; tanks, blended
 CKPT_FILE="${CKPT_FILE:-}"                              # default: the newest student in outputs/kd, else ckpt/kdmvs.ckpt
 OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
 FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Points/ and ObsMask/): scores the clouds
 REPORT="${REPORT:-0}"                                   # 1: pages with pictures and clouds in OUTDIR/report
+UNIT="${UNIT:-}"                                        # of the cameras' lengths, in the report; DTU's are mm
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"
-AMP="${AMP:-off}"                                       # off, bf16, fp16
+AMP="${AMP:-off}"                                       # off (as official), auto, bf16, fp16
 READ_OUT="${READ_OUT:-}"                                # official, local, median; default: as the student was trained
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
@@ -26,33 +28,49 @@ DISP_THRESHOLD="${DISP_THRESHOLD:-0.1}"
 NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
 
 need_data TESTPATH "$TESTPATH" "the DTU test data (folders scan1, scan4, ... with images, cams and pair.txt)"
-if [ "$FILTER_METHOD" = none ]; then EVAL_DIR=; fi
+need_test_layout "$DATASET"
 if [ -n "$EVAL_DIR" ] && { [ ! -d "$EVAL_DIR/Points/stl" ] || [ ! -d "$EVAL_DIR/ObsMask" ]; }; then
     fail "EVAL_DIR=$EVAL_DIR: has no Points/stl and ObsMask. Set it to DTU's ground truth (Points and SampleSet of" \
         "roboimagedata.compute.dtu.dk, in one folder), or leave it empty"
 fi
+which="set in CKPT_FILE"
 if [ -z "$CKPT_FILE" ]; then
-    last_round="$(find "$ROOT/outputs/kd" -maxdepth 1 -name 'round_*' 2>/dev/null | sort -V | tail -n 1)"
-    CKPT_FILE="$(best_checkpoint "${last_round:-$ROOT/outputs/kd}/student")"
+    CKPT_FILE="$(newest_student "$ROOT/outputs/kd")" which="the newest student in outputs/kd; CKPT_FILE sets another"
 fi
-CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
+if [ -z "$CKPT_FILE" ]; then
+    CKPT_FILE="$SHIPPED_CKPT" which="those of the project, as there is no student in outputs/kd; CKPT_FILE sets others"
+fi
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
+if [ -z "$UNIT" ]; then
+    case "$TEST_LIST" in "$ROOT/lists/dtu/"*) UNIT=mm ;; *) UNIT=units ;; esac
+fi
+if [ "$RECIPE" != official ]; then echo "note: RECIPE=$RECIPE changes trainings only; a checkpoint tells how it is used here"; fi
+echo "weights: $CKPT_FILE ($which)"
 
-flags=()
+flags=(--dataset "$DATASET" --testpath "$TESTPATH" --testlist "$TEST_LIST")
 if [ -n "$READ_OUT" ]; then flags+=(--read_out "$READ_OUT"); fi
 
-launch test.py --dataset general_eval --testpath "$TESTPATH" --testlist "$TEST_LIST" --loadckpt "$CKPT_FILE" \
-    --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
-    --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" --filter_method "$FILTER_METHOD" \
-    --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
-    --num_consistent "$NUM_CONSISTENT" "${flags[@]}" "$@"
-echo "clouds: $OUTDIR/gipuma_pcd"
+launch test.py "${flags[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR" --batch_size "$BATCH_SIZE" \
+    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
+    --filter_method "$FILTER_METHOD" --fusibile_exe_path "$FUSIBILE_EXE" --prob_threshold "$PROB_THRESHOLD" \
+    --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
+
+# Without fusion a cloud of an earlier run may be there; test.py has removed it if its depth maps are not these.
+clouds="$OUTDIR/gipuma_pcd"
+if [ "$(last_value --filter_method "$FILTER_METHOD" "$@")" != none ]; then
+    echo "clouds: $clouds"
+elif [ -n "$(find "$clouds" -name '*.ply' 2>/dev/null | head -n 1)" ]; then
+    echo "clouds: none made (--filter_method none); those in $clouds are of an earlier run"
+else
+    echo "clouds: none made (--filter_method none)"
+    EVAL_DIR=
+fi
 if [ -n "$EVAL_DIR" ]; then
-    stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$OUTDIR/gipuma_pcd" --scans "$TEST_LIST" \
+    stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$clouds" --scans "$TEST_LIST" \
         --out "$OUTDIR/dtu_score.json"
     echo "scores: $OUTDIR/dtu_score.json"
 fi
 if [ "$REPORT" = 1 ]; then
-    stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR" --testpath "$TESTPATH" --testlist "$TEST_LIST" \
-        --unit mm
+    stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --dataset "$DATASET" --outdir "$OUTDIR" --testpath "$TESTPATH" \
+        --testlist "$TEST_LIST" --unit "$UNIT"
 fi

@@ -13,15 +13,14 @@ LOG_DIR="${LOG_DIR:-$ROOT/outputs/unsup}"
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"                           # per GPU
 EPOCHS="${EPOCHS:-1}"
-AMP="${AMP:-off}"                                       # off, bf16, fp16
+AMP="${AMP:-off}"                                       # off (as official), auto, bf16, fp16
 LOSS="${LOSS:-official}"                                # official, per_pixel
 FREEZE_BN="${FREEZE_BN:-1}"                             # share of the steps after which BatchNorm is as in prediction
 
 need_data DATASET_DIR "$DATASET_DIR" "the DTU training data (folders Cameras, Rectified)"
-flags=()
+flags=(--dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR")
 if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 
-launch train_unsup.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR" \
-    --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --freeze_bn "$FREEZE_BN" \
-    --sync_bn --resume "${flags[@]}" "$@"
+launch train_unsup.py "${flags[@]}" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" \
+    --freeze_bn "$FREEZE_BN" --sync_bn --resume "$@"
 echo "teacher: $(best_checkpoint "$LOG_DIR")"

@@ -15,7 +15,7 @@ LARGE_SCENES="${LARGE_SCENES:-100}"                     # rendered at 384x288, a
 STEPS="${STEPS:-1800}"                                  # on rendered scenes
 REAL_STEPS="${REAL_STEPS:-600}"                         # on rendered and real ones; a number for each round
 REAL_SHARE="${REAL_SHARE:-6}"                           # times that a real scan comes up while a rendered scene does once
-AMP="${AMP:-$(default_amp)}"
+AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 
 mkdir -p "$WEIGHTS_DIR" && WEIGHTS_DIR="$(cd "$WEIGHTS_DIR" && pwd)"
 
@@ -70,7 +70,7 @@ if [ -n "$REAL_DIR" ]; then
     need_data REAL_DIR "$REAL_DIR" "a folder of scans in the test layout (images/, cams/, pair.txt)"
     REAL_DIR="$(cd "$REAL_DIR" && pwd)"
     if [ "$REAL_LIST" = all ]; then
-        find "$REAL_DIR/" -mindepth 2 -maxdepth 2 -name pair.txt -printf '%h\n' | sort | sed 's|.*/||' >"$WEIGHTS_DIR/real.txt"
+        scenes_in "$REAL_DIR" >"$WEIGHTS_DIR/real.txt"
     else
         cp "$REAL_LIST" "$WEIGHTS_DIR/real.txt"
     fi

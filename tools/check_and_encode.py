@@ -45,6 +45,7 @@ def main() -> None:
     args, settings = parse()
 
     from datasets.results import find_scans
+    from fusion.labels import few_labels
     from tools.prediction.labelling import label_scans
     from tools.runtime import distributed
 
@@ -55,12 +56,8 @@ def main() -> None:
         if summary.finished:
             print(f"{summary.finished} views were finished already in {args.outdir}")
         print(f"kept {summary.kept:.2%} of the pixels, mean over {summary.views} views, in {args.outdir}")
-        if summary.kept == 0:
-            print(
-                "warning: without a labelled pixel a student learns nothing. Train the teacher for longer, or loosen "
-                "the check (--thres_view, --conf)",
-                file=sys.stderr,
-            )
+        if warning := few_labels(summary.kept):
+            print(f"warning: {warning}", file=sys.stderr)
     distributed.finish()
 
 

@@ -4,8 +4,10 @@ python tools/demo_summary.py --outdir outputs/demo
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import _checkout  # noqa: F401
 
@@ -44,16 +46,31 @@ def main() -> None:
     print(f"\nDepth error against exact depth, mm, {len(scans)} held-out scenes:")
     print(format_table(rows))
     for label in results:
-        training = read_json(logs[label] / "training.json")
+        training, flags = read_json(logs[label] / "training.json"), read_json(logs[label] / "flags.json")
         rows[label] |= training | {"points": sum(len(read_ply(cloud)[0]) for cloud in clouds[label])}
         print(
             f"{label}: {training['steps']} steps of {training['seconds_per_step']:.2f} s,"
             f" {rows[label]['points']} points in {len(clouds[label])} clouds ({results[label]}/{CLOUD_FOLDER})"
         )
+        if cut := cut_short(training, flags):
+            print(f"{label}: {cut}")
     write_json(args.outdir / "summary.json", rows)
     write_image(args.outdir / "depth.png", depth_sheet(layout, results, scans))
     write_image(args.outdir / "cloud.png", _cloud_picture(results["student"], clouds["student"][0], scans[0]))
     print(f"pictures: {args.outdir}/depth.png, {args.outdir}/cloud.png; numbers: {args.outdir}/summary.json")
+
+
+def cut_short(training: dict[str, Any], flags: dict[str, str]) -> str:
+    """What to say of a training that its time ended before its last step; nothing of another one."""
+    wanted = int(flags["max_steps"])
+    missing = wanted - training["steps"]
+    if missing <= 0:
+        return ""
+    minutes = math.ceil(missing * training["seconds_per_step"] / 60)
+    return (
+        f"the time limit ended its training after {training['steps']} of {wanted} steps, fewer than it needs;"
+        f"\n    the others take {minutes} min more on this machine: set a larger TIME_LIMIT, and another DEMO_DIR"
+    )
 
 
 def _cloud_picture(folder: Path, cloud: Path, scan: str):

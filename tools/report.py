@@ -2,11 +2,13 @@
 
     python tools/report.py --outdir OUT --testpath DTU_TEST --unit mm
     python tools/report.py --outdir OUT --logdir outputs/teacher outputs/kd/round_1/student --png
+    python tools/report.py --logdir outputs/teacher                    (while it trains, before anything is predicted)
 
 OUT is an --outdir of test.py or tools/predict.py. Writes OUT/report/index.html and OUT/report/<scan>.html: images,
 depth, confidence, which pixels are in the cloud, the cloud to turn with the mouse, curves of the trainings, settings
-and versions. With --testpath sources come from the pair files there, and where there is true depth (as for
-tools/eval_depth.py) errors are shown. The index of a single scan leads to its page. --png writes sheets of the same
+and versions. Without --outdir, and as long as nothing is predicted there, the page shows the trainings alone; it lies
+in the first --logdir then. With --testpath sources come from the pair files there, and where there is true depth (as
+for tools/eval_depth.py) errors are shown. The index of a single scan leads to its page. --png writes sheets of the same
 pictures and views of the clouds beside them.
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
+from datasets.files import DataError
 from tools.reports.settings import ReportSettings
 from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import (
@@ -36,7 +39,7 @@ def parse(argv: Sequence[str] | None = None) -> ReportSettings:
     """The flags, with units, as settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add, default = parser.add_argument, ReportSettings
-    add("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
+    add("--outdir", type=Path, help="results of test.py or tools/predict.py; default: the first --logdir")
     add("--testlist", default=default.testlist, help='file of scan names, or "all" that were predicted')
     add("--testpath", type=Path, help="the data: pair files and, where there is some, true depth and photos' names")
     add_dataset_flag(parser, default.dataset)
@@ -67,7 +70,10 @@ def parse(argv: Sequence[str] | None = None) -> ReportSettings:
     add("--conf", type=finite_float, help="a check's least confidence, 0 to 1, 0.05 unless told otherwise")
     add("--png", action="store_true", help="also write sheets of pictures and views of the clouds as PNG")
     flags = vars(parser.parse_args(argv))
-    return ReportSettings(**{**flags, "logdir": tuple(flags["logdir"])})
+    if flags["outdir"] is None and not flags["logdir"]:
+        raise DataError("--outdir or --logdir must say what the report is about")
+    outdir = flags.pop("outdir") or flags["logdir"][0]
+    return ReportSettings(outdir, **{**flags, "logdir": tuple(flags["logdir"])})
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The drivers in scripts/, run as a user does, on scenes small enough for a few seconds a program."""
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,6 @@ from helpers import (
 
 from datasets.files import read_json
 from datasets.synthetic.scans import write_test_layout, write_training_layout
-from models.checkpoint import load_model
 
 
 def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
@@ -31,6 +29,14 @@ def run_driver(name: str, *flags: str, **settings: object) -> subprocess.Complet
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
     command = ["bash", str(ROOT / "scripts" / name), *flags]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+
+
+def own_scenes(root: Path, *names: str) -> Path:
+    """Scenes of 4 views as photographs give them: without ground truth."""
+    write_test_layout(root, {name: seed for seed, name in enumerate(names, 1)}, width=64, height=32, views=4)
+    for name in names:
+        shutil.rmtree(root / name / "gt")
+    return root
 
 
 @pytest.mark.parametrize("driver", ["run_train_unsup.sh", "run_train_kd.sh", "run_test_dtu.sh"])
@@ -67,6 +73,37 @@ def test_clouds_are_scored_where_there_is_ground_truth(tmp_path):
     assert f"{overall:.4f}" in result.stdout and overall == pytest.approx(0.759, rel=0.01)
 
 
+@pytest.mark.slow
+def test_a_test_says_what_it_uses_and_what_it_made(quick_python, tmp_path):
+    """The weights at the start; a cloud only where one was made; that RECIPE changes nothing; the report's unit."""
+    write_test_layout(tmp_path / "data", {"garden": 3}, width=64, height=32, views=3)
+    out, weights = tmp_path / "out", write_checkpoint(tmp_path / "model.ckpt")
+    settings = {"TESTPATH": tmp_path / "data", "TEST_LIST": "all", "OUTDIR": out, "CKPT_FILE": weights, "NUM_VIEW": 3}
+    settings |= {"PYTHON_BIN": quick_python, "DISP_THRESHOLD": 2}
+
+    def printed(**more: object) -> str:
+        result = run_driver("run_test_dtu.sh", *map(str, FAST), **settings | more)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    first = printed(FILTER_METHOD="none", RECIPE="best")
+    assert f"weights: {weights} (set in CKPT_FILE)" in first.splitlines()
+    assert "note: RECIPE=best changes trainings only" in first
+    assert "clouds: none made" in first and "earlier run" not in first and not (out / "gipuma_pcd").exists()
+    assert f"clouds: {out / 'gipuma_pcd'}" in printed(REPORT=1, UNIT="furlongs").splitlines()
+    assert "furlongs" in (out / "report" / "garden.html").read_text()
+    assert "those in" in printed(FILTER_METHOD="none") and "earlier run" in printed(FILTER_METHOD="none")
+    settings["CKPT_FILE"] = write_checkpoint(tmp_path / "other.ckpt", seed=2)
+    assert "earlier run" not in printed(FILTER_METHOD="none") and not list((out / "gipuma_pcd").iterdir())
+
+
+@pytest.mark.parametrize("driver", ["run_test_dtu.sh", "run_real_scores.sh"])
+def test_the_training_layout_is_refused_where_the_tests_are(driver, tmp_path):
+    """DATASET may be set for the training drivers."""
+    result = run_driver(driver, DATASET="dtu_yao", TESTPATH=tmp_path, DATA_DIR=tmp_path)
+    assert result.returncode == 1 and "DATASET=dtu_yao: must be general_eval, tanks or blended" in result.stderr
+
+
 def test_missing_ground_truth_shows_before_the_work(tmp_path):
     """A set EVAL_DIR without DTU's folders is one clear message, not a failure after hours of prediction."""
     result = run_driver("run_test_dtu.sh", TESTPATH=tmp_path, EVAL_DIR=tmp_path / "nowhere", OUTDIR=tmp_path / "out")
@@ -101,6 +138,23 @@ def test_real_scores(quick_python, tmp_path):
     assert files == [change_times(folder, "*.pfm") for folder in predicted]
 
 
+@pytest.mark.slow
+def test_real_scores_of_blended_scenes(quick_python, tmp_path):
+    """Another layout's own depth is compared with, where DATASET names it."""
+    scene = tmp_path / "data" / "church"
+    write_test_layout(tmp_path / "data", {"church": 3}, width=64, height=64, views=3)
+    (scene / "images").rename(scene / "blended_images")
+    (scene / "gt").rename(scene / "rendered_depth_maps")
+    (scene / "pair.txt").rename(scene / "cams" / "pair.txt")
+    settings = {"DATA_DIR": tmp_path / "data", "OUTDIR": tmp_path / "out", "PYTHON_BIN": quick_python, "NUM_VIEW": 3}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "DATASET": "blended"}
+    result = run_driver("run_real_scores.sh", *map(str, FAST), **settings)
+    assert result.returncode == 0, result.stderr
+    scores = read_json(tmp_path / "out" / "scores.json")
+    assert list(scores) == ["church network", "church refined", "church zncc"]
+    assert all(metrics["pixels"] > 0 for metrics in scores.values())
+
+
 def test_real_scores_say_what_is_missing(tmp_path):
     """A folder of scenes, truth in them, a checkpoint: one line each, and nothing is written."""
 
@@ -117,14 +171,6 @@ def test_real_scores_say_what_is_missing(tmp_path):
     assert f"{data}/empty: has no gt/" in error(DATA_DIR=data, SCENES="empty")
     (data / "full" / "depth").mkdir(parents=True)
     assert "none.ckpt: no such file" in error(DATA_DIR=data, SCENES="full", CKPT_FILE=tmp_path / "none.ckpt")
-
-
-def test_the_demo_does_not_delete_a_folder_that_is_not_its_own(tmp_path):
-    """A folder with somebody's files is refused and left alone."""
-    (tmp_path / "data").mkdir()
-    result = run_driver("run_demo.sh", DEMO_DIR=tmp_path)
-    assert result.returncode != 0 and str(tmp_path) in result.stderr
-    assert (tmp_path / "data").exists()
 
 
 @pytest.mark.slow
@@ -200,69 +246,3 @@ def test_a_driver_ends_with_its_program(quick_python, tmp_path):
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "log"}
     result = run_driver("run_train_unsup.sh", "--lr", "-1", **settings, PYTHON_BIN=quick_python)
     assert result.returncode == 1 and result.stderr.startswith("error: --lr -1") and "teacher: " not in result.stdout
-
-
-# ---------------------------------------------------------------- adapting to own scenes
-
-TINY = {"TEACHER_STEPS": 4, "STUDENT_STEPS": 4, "MAX_W": 64, "MAX_H": 32, "THRES_VIEW": 1, "NUM_WORKERS": 0}
-TINY |= {"NUM_VIEW": 3, "AMP": "off"}
-
-
-def own_scenes(root: Path, *names: str) -> Path:
-    """Scenes of 4 views as photographs give them: without ground truth."""
-    write_test_layout(root, {name: seed for seed, name in enumerate(names, 1)}, width=64, height=32, views=4)
-    for name in names:
-        shutil.rmtree(root / name / "gt")
-    return root
-
-
-def test_adapting_needs_a_scene_and_weights(tmp_path):
-    """What is missing is told in one line, before any work."""
-    weights = write_checkpoint(tmp_path / "model.ckpt")
-    for flags, settings, message in (
-        ((), {}, "give one folder"),
-        ((tmp_path / "nowhere",), {}, "nowhere: no such folder"),
-        ((tmp_path,), {"CKPT_FILE": weights}, f"{tmp_path}: is no scene and holds none"),
-        ((tmp_path,), {"CKPT_FILE": tmp_path / "none.ckpt"}, "none.ckpt: no such file"),
-    ):
-        result = run_driver("run_adapt.sh", *map(str, flags), **settings, ADAPT_DIR=tmp_path / "out")
-        assert result.returncode != 0 and not (tmp_path / "out").exists()
-        (line,) = result.stderr.splitlines()
-        assert message in line
-
-
-@pytest.mark.slow
-def test_adapt_to_one_scene(quick_python, tmp_path):
-    """A scene's own folder and a student's weights: another student, and the command that uses it, which works."""
-    scene = own_scenes(tmp_path / "my photos", "garden") / "garden"
-    start = write_checkpoint(tmp_path / "start.ckpt", "student")
-    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
-    result = run_driver("run_adapt.sh", str(scene), **settings)
-    assert result.returncode == 0, result.stderr
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("adapted checkpoint: ")]
-    adapted = tmp_path / "adapted" / "kd" / "round_1" / "student" / "model_best.ckpt"
-    assert line == f"adapted checkpoint: {adapted}"
-    assert load_model(adapted).kind == "student" and adapted.read_bytes() != start.read_bytes()
-    test = shlex.split(result.stdout.splitlines()[-1])
-    subprocess.run([*test, "--ndepths", "8,8,8", "--max_w", "64", "--max_h", "32", "--num_view", "3"], check=True)
-    assert (tmp_path / "adapted" / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
-
-    other = write_checkpoint(tmp_path / "start.ckpt", "student", seed=2)
-    result = run_driver("run_adapt.sh", str(scene), **settings | {"CKPT_FILE": other})
-    assert result.returncode != 0 and "holds an adaptation of other weights" in result.stderr
-
-
-@pytest.mark.slow
-def test_adapt_to_a_folder_of_scenes(quick_python, tmp_path):
-    """From a teacher's weights; a second run makes nothing anew."""
-    scenes = own_scenes(tmp_path / "scenes", "garden", "yard")
-    start = write_checkpoint(tmp_path / "start.ckpt", "teacher")
-    settings = {**TINY, "CKPT_FILE": start, "ADAPT_DIR": tmp_path / "adapted", "PYTHON_BIN": quick_python}
-    result = run_driver("run_adapt.sh", str(scenes), **settings)
-    assert result.returncode == 0, result.stderr
-    labels = tmp_path / "adapted" / "kd" / "round_1" / "labels"
-    assert sorted(path.name for path in labels.iterdir()) == ["garden", "yard"]
-    made = change_times(tmp_path / "adapted", "*.ckpt")
-    result = run_driver("run_adapt.sh", str(scenes), **settings)
-    assert result.returncode == 0, result.stderr
-    assert change_times(tmp_path / "adapted", "*.ckpt") == made

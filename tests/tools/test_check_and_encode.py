@@ -14,6 +14,7 @@ from helpers import PATIENCE
 from datasets.formats.images import read_image
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.io import write_pairs
+from fusion.labels import few_labels
 from tools import check_and_encode
 from tools.runtime.program import run_program
 
@@ -112,13 +113,19 @@ def test_stricter_settings_keep_less(labels):
 
 
 def test_warns_of_labels_that_teach_nothing(labels, capsys):
-    """Where no pixel is kept, and only there."""
+    """Where no pixel is kept, and not where many are."""
     labels()
     check_and_encode.main()  # a rerun, whose messages are looked at
     assert capsys.readouterr().err == ""
     labels("--conf", "1")
     check_and_encode.main()
     assert "learns nothing" in capsys.readouterr().err
+
+
+def test_few_labels_are_told():
+    """Below a twentieth of the pixels, with the share and what to do."""
+    assert few_labels(0.05) == "" and "learns nothing" in few_labels(0)
+    assert few_labels(0.02).startswith("only 2.00% of the pixels are labelled") and "--thres_view" in few_labels(0.02)
 
 
 def test_finds_the_pair_file_of_every_layout(labels, tmp_path):

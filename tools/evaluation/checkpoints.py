@@ -30,7 +30,7 @@ def checkpoints(folders: Sequence[str]) -> list[Path]:
 def score_checkpoint(
     selection: Selection, checkpoint: Path, settings: PredictionSettings, threshold: float
 ) -> dict[str, float]:
-    """The score of a checkpoint with its parts, and its true errors: mean, median, share off by more."""
+    """A checkpoint's score with its parts, and, where depth is known, its errors: mean, median, share off by more."""
     model = load_for_prediction(checkpoint, settings, selection.device)
     sums, parts = torch.zeros(4, dtype=torch.float64), []
     for scan in selection.scans:
@@ -40,11 +40,25 @@ def score_checkpoint(
             truth = selection.layout.ground_truth(scan, number, view.depth.shape[::-1])
             if truth is not None:
                 parts.append((truth[truth > 0], view.depth[truth > 0]))
+    score = score_of(sums)._asdict()
     if sum(len(truth) for truth, _ in parts) == 0:
-        raise DataError(f"{selection.layout.root}: no ground truth to compare with")
+        return score
     errors = error_metrics(Pixels(*map(np.concatenate, zip(*parts, strict=True))), (threshold,))
     off = 1 - errors.pop(f"within_{threshold:g}")
-    return {**score_of(sums)._asdict(), **errors, f"off_by_{threshold:g}": off}
+    return {**score, **errors, f"off_by_{threshold:g}": off}
+
+
+def best_by_score(rows: dict[str, dict[str, float]]) -> str:
+    """The name of the row with the highest score; of equal ones the first."""
+    return max(rows, key=lambda name: rows[name]["score"])
+
+
+def describe_best(rows: dict[str, dict[str, float]]) -> str:
+    """Which row is best by its score, and by how much."""
+    best = best_by_score(rows)
+    score = rows[best]["score"]
+    leads = [f"{score - row['score']:.4f} above {name}" for name, row in rows.items() if name != best]
+    return ", ".join([f"best by its score: {best}, {score:.4f}", *leads])
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:

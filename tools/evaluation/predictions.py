@@ -24,6 +24,14 @@ def named_folder(text: str) -> NamedFolder:
     return NamedFolder(label, Path(folder))
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """The flag `label=file`, or a file, whose name is its label then."""
+    label, _, file = ("", "", text) if Path(text).is_file() else text.partition("=")
+    if not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"{file or text}: no such file")
+    return label or Path(file).name, Path(file)
+
+
 def labelled(predictions: Sequence[NamedFolder]) -> dict[str, Path]:
     """The folders by their labels; those without one get the shortest end of their path that no other folder has.
 

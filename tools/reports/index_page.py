@@ -32,7 +32,7 @@ def index_page(
 ) -> bytes:
     """The run's page. cards: pictures for each scan; scores: further numbers of scans, by scan and name.
 
-    Where there is one scan only, it leads to that scan's page.
+    Where there is one scan only, it leads to that scan's page; without scans it shows the trainings alone.
     """
     if len(scans) == 1:
         return render_page("only_scan.html", run.title, link=page_link(scans[0].scan))
@@ -42,7 +42,7 @@ def index_page(
         "scans": str(len(scans)),
         "views": str(sum(len(scan.views) for scan in scans)),
         "points in clouds": shown_count(sum(points) or None),
-        "pixels kept by the check": f"{np.mean([scan.kept for scan in scans]):.1%}",
+        "pixels kept by the check": f"{np.mean([scan.kept for scan in scans]):.1%}" if scans else "–",
         **error_numbers(run, pixels),
     }
     head, rows = _scan_table(run, scans, scores)

@@ -12,7 +12,7 @@ from datasets.files import DataError, read_json, write_bytes
 from datasets.formats.images import write_image
 from datasets.formats.metrics import read_scalars
 from datasets.formats.ply import read_ply
-from datasets.results import PREDICTION_RECORD, REFINE_RECORD, find_scans, is_refined, scan_number
+from datasets.results import DEPTH_FOLDER, PREDICTION_RECORD, REFINE_RECORD, find_scans, is_refined, scan_number
 from fusion.clouds import Points, thin
 from tools.evaluation.scan_results import ScanResult
 from tools.reports.cloud import viewer_data
@@ -41,7 +41,7 @@ _TURN = 25.0  # degrees between the views of a cloud
 def write_report(settings: ReportSettings) -> Path:
     """Measure every scan and write the pages; returns the first one. Raises DataError for what cannot be read."""
     trainings = tuple(read_training(folder) for folder in settings.logdir)
-    scans = find_scans(settings.outdir, settings.testlist)
+    scans = predicted_scans(settings)
     results = [ScanResult(settings.outdir, scan, settings.testpath, settings.dataset) for scan in scans]
     scores = read_scores(settings.outdir)
     progress = Progress(2 * len(results), "report", "scan")
@@ -63,6 +63,14 @@ def write_report(settings: ReportSettings) -> Path:
     index = _folder(settings) / "index.html"
     write_bytes(index, index_page(run, measures, cards, list(trainings), scores))
     return index
+
+
+def predicted_scans(settings: ReportSettings) -> list[str]:
+    """The scans that the report is about: none where it is about trainings that nothing was predicted with yet."""
+    if settings.logdir and settings.testlist == "all" and not any(settings.outdir.glob(f"*/{DEPTH_FOLDER}")):
+        print(f"{settings.outdir}: nothing is predicted there yet, so the report shows the trainings alone")
+        return []
+    return find_scans(settings.outdir, settings.testlist)
 
 
 def _folder(settings: ReportSettings) -> Path:

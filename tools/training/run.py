@@ -5,12 +5,14 @@ train_student(StudentSettings(Saving("outputs/student")), TrainingData("DTU", ps
 """
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.files import DataError, write_json
 from datasets.mvs import MVSDataset
 from datasets.results import LABEL_RECORD
+from fusion.labels import few_labels, labelled_share
 from models.losses import DistillationLoss, UnsupervisedLoss
 from tools.runtime import distributed
 from tools.runtime.program import keep_freed_memory
@@ -59,6 +61,12 @@ def labels_version(labels: Path, dataset: MVSDataset) -> str:
     return digest.hexdigest()
 
 
+def labels_warning(labels: Path, dataset: MVSDataset) -> str:
+    """What to say of labels of a small part of the pixels, as their records tell it; nothing of others."""
+    share = labelled_share(labels, dict.fromkeys((entry.scan, entry.reference) for entry in dataset.entries))
+    return "" if share is None else few_labels(share)
+
+
 def _run(settings: TrainingSettings, data: TrainingData, compute_losses: Losses, mode: str) -> Trained:
     device = start_training(settings)
     train_set, test_set = open_training_sets(data, settings.inputs)
@@ -69,6 +77,8 @@ def _run(settings: TrainingSettings, data: TrainingData, compute_losses: Losses,
     trains = mode == "train"
     trainer = Trainer(settings, network, compute_losses, train_set, test_set, device, version, selection, logs=trains)
     trainer.message(f"{len(train_set)} training samples, device {device}, precision {settings.machine.amp}")
+    if data.pseudopath and distributed.is_main() and (warning := labels_warning(Path(data.pseudopath), train_set)):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     if trains and distributed.is_main():
         told = {name: str(value) for name, value in (flat(data) | flat(settings)).items()}
         write_json(settings.saving.logdir / "flags.json", told)

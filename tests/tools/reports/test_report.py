@@ -81,6 +81,20 @@ def report(tmp_path_factory):
     return testpath, outdir
 
 
+def test_a_training_can_be_watched_before_anything_is_predicted(tmp_path):
+    """With --logdir alone, and with an --outdir that is empty or not there yet: a page with the curves."""
+    log = TrainingLog(tmp_path / "log", 1)
+    log.scalars("train", {"total": 5.0}, 10)
+    log.close()
+    for flags, folder in (((), "log"), (("--outdir", tmp_path / "results"), "results")):
+        out = succeed(run_program("tools/report.py", "--logdir", tmp_path / "log", *flags))
+        assert "nothing is predicted there yet" in out
+        shown = Page(tmp_path / folder / "report" / "index.html")
+        assert "Training:" in shown.text and "total" in shown.text and "Scans" not in shown.text
+    assert "none: cannot list" in error_line(run_program("tools/report.py", "--logdir", tmp_path / "none"))
+    assert "--outdir or --logdir" in error_line(run_program("tools/report.py"))
+
+
 def test_numbers_are_those_of_eval_depth(report):
     testpath, outdir = report
     layout = GeneralScans(testpath)

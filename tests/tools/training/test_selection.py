@@ -17,7 +17,7 @@ from datasets.formats.pfm import read_pfm
 from datasets.mvs import Settings
 from datasets.synthetic.scans import write_test_layout, write_training_layout
 from models.checkpoint import load_model
-from tools.evaluation.checkpoints import correlations, rank_correlation
+from tools.evaluation.checkpoints import best_by_score, correlations, describe_best, rank_correlation
 from tools.prediction.predictor import PredictedView
 from tools.training.selection import Score, Selection, SelectionRecord, open_selection, score_of, view_sums
 from tools.training.step import TrainingStep
@@ -287,11 +287,44 @@ def test_rank_checkpoints(garden, tmp_path):
     assert row["off_by_2"] == pytest.approx(1 - expected["within_2"])
 
 
-def test_rank_checkpoints_mistakes(garden, tmp_path):
-    """A folder without checkpoints, and scans without ground truth."""
-    program = ("tools/rank_checkpoints.py", *FAST, "--num_view", 3, "--logdir", tmp_path)
-    assert "holds no model_*.ckpt" in error_line(run_program(*program, "--testpath", garden.parent))
-    write_checkpoint(tmp_path / "model_000000.ckpt", "student")
-    write_test_layout(tmp_path / "data", {"bare": 3}, 64, 32, 3)
-    shutil.rmtree(tmp_path / "data" / "bare" / "gt")
-    assert "no ground truth to compare with" in error_line(run_program(*program, "--testpath", tmp_path / "data"))
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """A folder with a scan whose depth nobody knows."""
+    root = tmp_path_factory.mktemp("bare")
+    write_test_layout(root, {"bare": 3}, 64, 32, 3)
+    shutil.rmtree(root / "bare" / "gt")
+    return root
+
+
+def test_named_checkpoints_are_compared_without_ground_truth(bare, tmp_path):
+    """The one with the highest score is named, with its lead, and copied; a path may hold the sign between both."""
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    named = {name: write_checkpoint(folder / f"{name}.ckpt", "student", seed=seed) for seed, name in enumerate("xyz")}
+    paths = ("--testpath", bare, "--out", tmp_path / "scores.json", "--keep_best", tmp_path / "best.ckpt")
+    labelled = [f"{name}={path}" for name, path in named.items()]
+    small = (*FAST, "--num_view", 3, "--amp", "off", "--select_thres_view", 1)
+    out = succeed(run_program("tools/rank_checkpoints.py", *paths, *small, "--checkpoints", *labelled))
+    numbers = json.loads((tmp_path / "scores.json").read_text())
+    scores = {name: row["score"] for name, row in numbers["checkpoints"].items()}
+    assert list(scores) == list(named) and scores[numbers["best"]] == max(scores.values())
+    assert (tmp_path / "best.ckpt").read_bytes() == named[numbers["best"]].read_bytes()
+    last = out.splitlines()[-1]
+    assert last.startswith(f"best by its score: {numbers['best']}, {max(scores.values()):.4f}, ")
+    assert "no depth is known" in out and "rank correlation" not in out and "rank_correlation" not in numbers
+
+
+def test_of_equal_scores_the_first_is_best():
+    """So weights that a training did not better are kept."""
+    rows = {"start": {"score": 0.25}, "teacher": {"score": 0.25}, "student": {"score": 0.125}}
+    expected = "best by its score: start, 0.2500, 0.0000 above teacher, 0.1250 above student"
+    assert best_by_score(rows) == "start" and describe_best(rows) == expected
+
+
+def test_rank_checkpoints_mistakes(garden, bare, tmp_path):
+    """A folder without checkpoints, a file that is not there, one label for two."""
+    program = ("tools/rank_checkpoints.py", *FAST, "--num_view", 3, "--testpath", bare)
+    assert "holds no model_*.ckpt" in error_line(run_program(*program, "--logdir", tmp_path))
+    assert "none.ckpt: no such file" in run_program(*program, "--checkpoints", tmp_path / "none.ckpt").stderr
+    start = write_checkpoint(tmp_path / "start.ckpt", "student")
+    assert "two have one label" in error_line(run_program(*program, "--checkpoints", start, start))

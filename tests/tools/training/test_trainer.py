@@ -21,8 +21,8 @@ from helpers import (
     write_exact_labels,
 )
 
-from datasets.files import DataError
-from datasets.results import LABEL_RECORD
+from datasets.files import DataError, write_json
+from datasets.results import LABEL_RECORD, LabelFiles
 from datasets.synthetic.scans import write_scan_list, write_training_layout
 from models.checkpoint import load_model
 from models.losses import DistillationLoss, UnsupervisedLoss
@@ -155,6 +155,19 @@ def test_student_is_not_resumed_with_other_labels(flags, data, tmp_path):
     (labels / "scan1" / LABEL_RECORD).write_text('{"round": 2}')
     line = error_line(run_program("train_kd.py", *flags, "--pseudopath", labels, "--resume", "--max_steps", 4))
     assert f"{MODEL}: was trained on other labels" in line
+
+
+def test_a_student_is_told_of_few_labels(flags, data, tmp_path):
+    """Where the records beside the labels tell of less than a twentieth of the pixels, their mean."""
+    labels = Path(shutil.copytree(data / "labels", tmp_path / "labels"))
+    told = []
+    for shares in ((0.5, 0.5, 0.5, 0.5), (0.01, 0.02, 0.03, 0.02)):
+        for view, share in enumerate(shares):
+            write_json(LabelFiles(labels / "scan1", view).record, {"kept": share})
+        result = run_program("train_kd.py", *flags, "--pseudopath", labels, "--max_steps", 1)
+        succeed(result)
+        told.append("warning: only 2.00% of the pixels are labelled" in result.stderr)
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize(
