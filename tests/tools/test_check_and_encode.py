@@ -234,7 +234,7 @@ def test_two_processes_make_the_labels_of_one(labels, predictions, tmp_path):
 
 def test_help_shows_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
-        check_and_encode.parse_args(["--help"])
+        check_and_encode.parse(["--help"])
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for part in ("--reproject_dist", "in pixels (default: 1.0)", "(default: 0.005)", "(default: normal)"):

@@ -15,8 +15,7 @@ INFER, ENCODE = "tools/predict.py", "tools/check_and_encode.py"
 # run_test_dtu.sh (both ways to fuse). The shell has taken the quotes and the line breaks away.
 TRAIN_UNSUP = """--logdir=LOG --dataset=dtu_ut --batch_size=1 --epochs=10 --trainpath=DATA --trainlist=LIST
     --testlist=LIST --numdepth=192 --ndepths=48,32,8 --nviews=5 --wd=0.0001 --depth_inter_r=4.0,1.0,0.5
-    --lrepochs=6,8,12:2
-    --dlossw=1.0,1.0,1.0"""
+    --lrepochs=6,8,12:2 --dlossw=1.0,1.0,1.0"""
 INFER_TRAIN = """--dataset=dtu_yao_test --batch_size=1 --testpath=DATA --testlist=LIST --loadckpt=CKPT --outdir=OUT
     --interval_scale=1.06"""
 ENCODE_TRAIN = """--testpath=OUT --pairpath=DATA --testlist=LIST --outdir=LABELS --conf=0.05 --reproject_dist=1
@@ -123,9 +122,10 @@ def test_flags_that_still_mean_something():
     assert settings.saving.save_freq == 3
 
 
-@pytest.mark.parametrize(
-    ("flag", "size"), [("--high_res=1", (1600, 1200)), ("--high_res=0", (640, 512)), ("", (640, 512))]
-)
+FULL, GIVEN = (1600, 1200), (640, 512)
+
+
+@pytest.mark.parametrize(("flag", "size"), [("--high_res=1", FULL), ("--high_res=0", GIVEN), ("", GIVEN)])
 def test_high_resolution(capsys, flag, size):
     """It is DTU's full size whatever the sizes say, as in the release, but not silently."""
     _, settings, _ = parsed("test.py", f"--testpath=DATA --max_w=640 --max_h=512 {flag}")
