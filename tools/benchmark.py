@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
+from tools.benchmarks.settings import BenchmarkSettings
 from tools.runtime.program import Formatter, positive_int, run_program
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion",
 LONG_SECTIONS = ("curves",)  # by name only
 
 
-def image_sizes(text: str) -> list[tuple[int, int]]:
+def image_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """A flag such as `640x512,1152x864`."""
     try:
         sizes = [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
@@ -35,46 +36,46 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
         sizes = []
     if not sizes or any(len(size) != 2 or min(size) < 32 or size[0] % 32 or size[1] % 32 for size in sizes):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes in multiples of 32 such as 640x512")
-    return sizes
+    return tuple(sizes)
 
 
-def section_list(text: str) -> list[str]:
+def section_list(text: str) -> tuple[str, ...]:
     """A flag such as `prediction,fusion`."""
     names = [name for name in text.split(",") if name]
     unknown = set(names) - {*SECTIONS, *LONG_SECTIONS}
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join((*SECTIONS, *LONG_SECTIONS))}")
-    return names
+    return tuple(names)
 
 
-def comparisons(args: argparse.Namespace, folder: Path) -> "Iterator[Comparison]":
+def comparisons(settings: BenchmarkSettings, folder: Path) -> "Iterator[Comparison]":
     """The chosen sections, their synthetic scans made in `folder` when they are first needed."""
     from tools.benchmarks import clouds, networks
 
     checkpoint = folder / "student.ckpt"
     networks.write_random_checkpoint(checkpoint)
-    for section in args.sections:
+    for section in settings.sections:
         if section == "scoring":
-            yield clouds.scoring_comparison(args.cloud_points)
-        for size in args.sizes:
+            yield clouds.scoring_comparison(settings.cloud_points)
+        for size in settings.sizes:
             if section == "sweep":
-                yield from networks.sweep_comparisons(size, args.num_view)
+                yield from networks.sweep_comparisons(size, settings.num_view)
             elif section == "prediction":
-                scans = make_scan(folder, size, args.scan_views)
-                yield networks.prediction_comparison(scans, checkpoint, size, args.num_view)
+                scans = make_scan(folder, size, settings.scan_views)
+                yield networks.prediction_comparison(scans, checkpoint, size, settings.num_view)
             elif section == "labels":
-                yield clouds.label_comparison(make_scan(folder, size, args.scan_views))
+                yield clouds.label_comparison(make_scan(folder, size, settings.scan_views))
             elif section == "refinement":
-                yield clouds.refinement_comparison(make_scan(folder, size, args.scan_views))
+                yield clouds.refinement_comparison(make_scan(folder, size, settings.scan_views))
             elif section == "fusion":
-                yield clouds.fusion_comparison(make_scan(folder, size, args.fused_views))
-        for size in args.training_sizes if section in ("training", "curves") else ():
+                yield clouds.fusion_comparison(make_scan(folder, size, settings.fused_views))
+        for size in settings.training_sizes if section in ("training", "curves") else ():
             for kind in ("teacher", "student"):
                 scans = make_scan(folder, size, 6)
                 if section == "training":
                     yield networks.training_comparison(scans, size, kind)
                 else:
-                    yield networks.curves_comparison(scans, size, kind, args.curve_steps)
+                    yield networks.curves_comparison(scans, size, kind, settings.curve_steps)
 
 
 def make_scan(folder: Path, size: tuple[int, int], views: int) -> Path:
@@ -99,7 +100,7 @@ def print_rows(rows: "list[Row]") -> None:
         )
 
 
-def print_roofline(rows: "list[Row]", sizes: list[tuple[int, int]], views: int) -> dict:
+def print_roofline(rows: "list[Row]", sizes: tuple[tuple[int, int], ...], views: int) -> dict:
     """What prediction needs at least, what the machine can do, and the share of it that was reached."""
     from tools.benchmarks import roofline
     from tools.benchmarks.measure import Case, in_process
@@ -135,6 +136,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive_int, default=3, help="times that every alternative is run")
     parser.add_argument("--json", help="write everything to this file too")
     args = parser.parse_args()
+    names = (field.name for field in dataclasses.fields(BenchmarkSettings))
+    settings = BenchmarkSettings(**{name: getattr(args, name) for name in names})
 
     from tools.benchmarks.measure import compare, machine
 
@@ -143,7 +146,7 @@ def main() -> None:
     rows: list[Row] = []
     result: dict = {"machine": found}
     with tempfile.TemporaryDirectory() as folder:
-        for comparison in comparisons(args, Path(folder)):
+        for comparison in comparisons(settings, Path(folder)):
             print(f"{comparison.section}: {comparison.setting}", flush=True)
             measured = compare(comparison, args.rounds)
             print_rows(measured)
