@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import _checkout  # noqa: F401
 
 from datasets.files import write_json
+from tools.benchmarks.settings import BenchmarkSettings
 from tools.runtime.limits import MOST_VIEWS, check_between
 from tools.runtime.program import Formatter, positive_float, run_program, whole_number
 
@@ -32,7 +33,7 @@ _MOST_STEPS, _MOST_ROUNDS = 10_000_000, 10_000
 _LEAST_POINTS, _MOST_POINTS = 1e-3, 1e4  # of a cloud, million
 
 
-def image_sizes(text: str) -> list[tuple[int, int]]:
+def image_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """A flag such as `640x512,1152x864`."""
     try:
         sizes = [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
@@ -43,46 +44,46 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
         for size in sizes
     ):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes in multiples of 32 such as 640x512")
-    return sizes
+    return tuple(sizes)
 
 
-def section_list(text: str) -> list[str]:
+def section_list(text: str) -> tuple[str, ...]:
     """A flag such as `prediction,fusion`."""
     names = [name for name in text.split(",") if name]
     unknown = set(names) - {*SECTIONS, *LONG_SECTIONS}
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join((*SECTIONS, *LONG_SECTIONS))}")
-    return names
+    return tuple(names)
 
 
-def comparisons(args: argparse.Namespace, folder: Path) -> "Iterator[Comparison]":
+def comparisons(settings: BenchmarkSettings, folder: Path) -> "Iterator[Comparison]":
     """The chosen sections, their synthetic scans made in `folder` when they are first needed."""
     from tools.benchmarks import clouds, networks
 
     checkpoint = folder / "student.ckpt"
     networks.write_random_checkpoint(checkpoint)
-    for section in args.sections:
+    for section in settings.sections:
         if section == "scoring":
-            yield clouds.scoring_comparison(args.cloud_points)
-        for size in args.sizes:
+            yield clouds.scoring_comparison(settings.cloud_points)
+        for size in settings.sizes:
             if section == "sweep":
-                yield from networks.sweep_comparisons(size, args.num_view)
+                yield from networks.sweep_comparisons(size, settings.num_view)
             elif section == "prediction":
-                scans = make_scan(folder, size, args.scan_views)
-                yield networks.prediction_comparison(scans, checkpoint, size, args.num_view)
+                scans = make_scan(folder, size, settings.scan_views)
+                yield networks.prediction_comparison(scans, checkpoint, size, settings.num_view)
             elif section == "labels":
-                yield clouds.label_comparison(make_scan(folder, size, args.scan_views))
+                yield clouds.label_comparison(make_scan(folder, size, settings.scan_views))
             elif section == "refinement":
-                yield clouds.refinement_comparison(make_scan(folder, size, args.scan_views))
+                yield clouds.refinement_comparison(make_scan(folder, size, settings.scan_views))
             elif section == "fusion":
-                yield clouds.fusion_comparison(make_scan(folder, size, args.fused_views))
-        for size in args.training_sizes if section in ("training", "curves") else ():
+                yield clouds.fusion_comparison(make_scan(folder, size, settings.fused_views))
+        for size in settings.training_sizes if section in ("training", "curves") else ():
             for kind in ("teacher", "student"):
                 scans = make_scan(folder, size, 6)
                 if section == "training":
                     yield networks.training_comparison(scans, size, kind)
                 else:
-                    yield networks.curves_comparison(scans, size, kind, args.curve_steps)
+                    yield networks.curves_comparison(scans, size, kind, settings.curve_steps)
 
 
 def make_scan(folder: Path, size: tuple[int, int], views: int) -> Path:
@@ -107,7 +108,7 @@ def print_rows(rows: "list[Row]") -> None:
         )
 
 
-def print_roofline(rows: "list[Row]", sizes: list[tuple[int, int]], views: int) -> dict:
+def print_roofline(rows: "list[Row]", sizes: tuple[tuple[int, int], ...], views: int) -> dict:
     """What prediction needs at least, what the machine can do, and the share of it that was reached."""
     from tools.benchmarks import roofline
     from tools.benchmarks.measure import Case, in_process
@@ -129,7 +130,7 @@ def print_roofline(rows: "list[Row]", sizes: list[tuple[int, int]], views: int) 
     return result
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, BenchmarkSettings]:
     """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--sections", type=section_list, default=",".join(SECTIONS), help="what to measure")
@@ -152,12 +153,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", help="write everything to this file too")
     args = parser.parse_args(argv)
     check_between("cloud_points", args.cloud_points, _LEAST_POINTS, _MOST_POINTS)
-    return args
+    names = (field.name for field in dataclasses.fields(BenchmarkSettings))
+    return args, BenchmarkSettings(**{name: getattr(args, name) for name in names})
 
 
 def main() -> None:
     """Parse the flags, measure, print."""
-    args = parse()
+    args, settings = parse()
 
     from tools.benchmarks.measure import compare, machine
 
@@ -166,7 +168,7 @@ def main() -> None:
     rows: list[Row] = []
     result: dict = {"machine": found}
     with tempfile.TemporaryDirectory() as folder:
-        for comparison in comparisons(args, Path(folder)):
+        for comparison in comparisons(settings, Path(folder)):
             print(f"{comparison.section}: {comparison.setting}", flush=True)
             measured = compare(comparison, args.rounds)
             print_rows(measured)

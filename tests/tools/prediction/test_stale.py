@@ -268,7 +268,7 @@ def test_without_refinement_the_networks_depth_is_back(folder):
     run(folder, "test", "--refine", 0)
     assert times(folder, "test", "depth_est") == raw
     assert {path.name for path in (folder / "test" / "garden").iterdir()} == {
-        "depth_est", "confidence", "cams", "images", "prediction.json"
+        "depth_est", "confidence", "cams", "images", "prediction.json", "fusion.json"
     }  # fmt: skip
 
 
