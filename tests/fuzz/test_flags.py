@@ -78,6 +78,7 @@ BASE = {
     "tools/label_exact.py": ("--testpath", "T", "--outdir", "O"),
     "tools/import_colmap.py": ("--model", "M", "--outdir", "O"),
     "tools/check_and_encode.py": ("--testpath", "T", "--pairpath", "P"),
+    "tools/eval_scenes.py": ("--testpath", "T"),
     "tools/photos_to_poses.py": ("--photos", "P", "--outdir", "O"),
 }
 SCALING = ("train_unsup.py", "test.py", "tools/predict.py", "tools/zncc_sweep.py", "tools/label_exact.py")
@@ -121,6 +122,7 @@ REFUSED = [
     ("tools/check_and_encode.py", "--depth_diff", "nan"),
     ("tools/photos_to_poses.py", "--max_side", "16"),
     ("tools/import_colmap.py", "--numdepth", "1"),
+    ("tools/eval_scenes.py", "--predictions", "x" * 5000),
     ("train_unsup.py", "--lr", "nan"),
     ("train_unsup.py", "--lr", "inf"),
     ("train_unsup.py", "--wd", "-1"),
@@ -138,7 +140,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("program", "flag", "value"), REFUSED, ids=" ".join)
+@pytest.mark.parametrize(("program", "flag", "value"), REFUSED, ids=lambda value: value[:30])
 def test_values_that_cannot_be(program, flag, value, capsys):
     """Each is refused where the flags are read, by a sentence that names the flag."""
     try:

@@ -1,6 +1,7 @@
 """Which predictions a program compares, and what they are called. Light: no torch, no numba."""
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ class NamedFolder(NamedTuple):
 def named_folder(text: str) -> NamedFolder:
     """The flag `label=folder`, or a folder."""
     label, _, folder = text.rpartition("=")
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):  # Path's own raises for a name that is too long
         raise argparse.ArgumentTypeError(f"{folder}: no such folder")
     return NamedFolder(label, Path(folder))
 
