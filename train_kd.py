@@ -4,46 +4,22 @@ One GPU or the CPU:   python train_kd.py --trainpath DTU --trainlist LIST --pseu
 Several GPUs:         torchrun --nproc_per_node 8 train_kd.py ...
 """
 
-import hashlib
-from pathlib import Path
-
-from datasets.files import DataError
-from datasets.mvs import MVSDataset
-from fusion.labels import RECORD
-from models.losses import DistillationLoss
-from tools.runtime import distributed
 from tools.runtime.program import run_program
-from tools.training.setup import build_network, open_training_sets, start_training, training_parser
-from tools.training.trainer import run_training
-
-
-def labels_version(labels: Path, dataset: MVSDataset) -> str:
-    """What made the labels, as a digest of the records that tools/check_and_encode.py left beside them."""
-    digest = hashlib.sha256()
-    for scan in dict.fromkeys(entry.scan for entry in dataset.entries):
-        record = labels / scan / RECORD
-        digest.update(record.read_bytes() if record.exists() else b"")
-    return digest.hexdigest()
+from tools.training.flags import note_retired_flags, read_data, read_settings, training_parser
+from tools.training.settings import STUDENT_LOSSES, StudentSettings
 
 
 def main() -> None:
     """Parse the flags and train."""
-    parser = training_parser(__doc__, epochs=16, lrepochs="4,6,8:2")
+    parser = training_parser(__doc__, StudentSettings)
     parser.add_argument("--pseudopath", required=True, help="folder of the pseudo-labels")
-    parser.add_argument("--loss", choices=DistillationLoss.VARIANTS, default="official", help="variant of the loss")
+    parser.add_argument("--loss", choices=STUDENT_LOSSES, default=StudentSettings.loss, help="variant of the loss")
     args = parser.parse_args()
-    if not Path(args.pseudopath).is_dir():
-        raise DataError(f"--pseudopath {args.pseudopath}: no such folder; make labels with tools/check_and_encode.py")
-    device = start_training(args)
-    train_set, test_set = open_training_sets(args, labels=Path(args.pseudopath))
-    loss = DistillationLoss(args.loss)
+    settings, data = read_settings(args, StudentSettings), read_data(args)
+    note_retired_flags(args)
+    from tools.training.run import train_student  # loads torch, which --help and mistaken flags need not wait for
 
-    def compute_losses(outputs, batch):
-        return loss(outputs, batch["mu"], batch["sigma"], batch["label_mask"], args.dlossw)
-
-    version = labels_version(Path(args.pseudopath), train_set)
-    run_training(args, build_network("student", args), compute_losses, train_set, test_set, device, version)
-    distributed.finish()
+    train_student(settings, data, args.mode)
 
 
 if __name__ == "__main__":

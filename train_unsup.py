@@ -5,32 +5,24 @@ Several GPUs:         torchrun --nproc_per_node 8 train_unsup.py ...
 Own scenes:           python train_unsup.py --dataset general_eval --trainpath SCENES --trainlist all --logdir LOG
 """
 
-from models.losses import UnsupervisedLoss
-from tools.runtime import distributed
 from tools.runtime.program import run_program
-from tools.training.setup import build_network, open_training_sets, start_training, training_parser
-from tools.training.trainer import run_training
+from tools.training.flags import note_retired_flags, read_data, read_settings, training_parser
+from tools.training.settings import TEACHER_LOSSES, TeacherSettings
 
 
 def main() -> None:
     """Parse the flags and train."""
-    parser = training_parser(__doc__, epochs=1, lrepochs="6,8,12:2")
-    parser.add_argument(
-        "--loss", choices=tuple(UnsupervisedLoss.SMOOTH_WEIGHTS), default="official", help="variant of the loss"
-    )
+    parser = training_parser(__doc__, TeacherSettings)
+    parser.add_argument("--loss", choices=TEACHER_LOSSES, default=TeacherSettings.loss, help="variant of the loss")
     parser.add_argument(
         "--smooth_weight", type=float, help="weight of the smoothness term; without it, the loss variant's default"
     )
     args = parser.parse_args()
-    device = start_training(args)
-    train_set, test_set = open_training_sets(args)
-    loss = UnsupervisedLoss(args.loss, args.smooth_weight)
+    settings, data = read_settings(args, TeacherSettings), read_data(args)
+    note_retired_flags(args)
+    from tools.training.run import train_teacher  # loads torch, which --help and mistaken flags need not wait for
 
-    def compute_losses(outputs, batch):
-        return loss(outputs, batch["imgs"], batch["proj_matrices"], args.dlossw)
-
-    run_training(args, build_network("teacher", args), compute_losses, train_set, test_set, device)
-    distributed.finish()
+    train_teacher(settings, data, args.mode)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import _checkout  # noqa: F401
 
 from datasets.files import read_json, write_bytes, write_json
-from datasets.formats.events import read_scalars
+from datasets.formats.metrics import read_scalars
 from tools.benchmarks.training_table import collect, markdown, ranking_text, table_cells, table_row, training_times
 from tools.runtime.program import Formatter, run_program
 

@@ -27,9 +27,9 @@ from torch import nn
 from datasets.files import DataError, read_json, read_scan_list
 from datasets.formats.colmap import read_cameras, read_images
 from datasets.formats.colmap import read_points as read_colmap_points
-from datasets.formats.events import read_event_file
 from datasets.formats.images import read_depth_png, read_image, read_image_size, read_photo
 from datasets.formats.mat import read_mat
+from datasets.formats.metrics import METRICS, read_metrics
 from datasets.formats.pfm import read_pfm
 from datasets.formats.ply import read_ply, read_ply_count
 from datasets.formats.ply_faces import read_ply_triangles
@@ -40,7 +40,7 @@ from datasets.photos.posed import Lens, PosedPhotos
 from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from models.errors import CheckpointError
 from tools.evaluation.dtu import read_observed_space
-from tools.training.log import EventLog
+from tools.training.log import TrainingLog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,36 +287,21 @@ def _judge_mat(path: Path) -> None:
     assert space.mask.ndim == 3 and space.mask.dtype == bool and space.resolution > 0
 
 
-# ---------------------------------------------------------------- event files
+# ---------------------------------------------------------------- metrics
 
 
-def _records(events: list[bytes]) -> bytes:
-    """An event file of these events, whose checksums are right."""
-    from tensorboardX.record_writer import masked_crc32c
-
-    def checked(content: bytes) -> bytes:
-        return content + struct.pack("<I", masked_crc32c(content))
-
-    return b"".join(checked(struct.pack("<Q", len(event))) + checked(event) for event in events)
-
-
-def _event_seeds() -> list[Seed]:
+def _metric_seeds() -> list[Seed]:
     with tempfile.TemporaryDirectory() as folder:
-        log = EventLog(Path(folder), 1)
-        for step in (1, 7):
+        log = TrainingLog(Path(folder), 1)
+        for step in (1, 7, 7, 20):
             log.scalars("train", {"loss": 1.5 * step, "lr": 1e-3}, step)
-        log.images("train", {"depth": np.full((1, 4, 6), 0.5, np.float32)}, 7)
+        log.scalars("test", {"abs_depth_error": 4.25}, 20)
         log.close()
-        (path,) = Path(folder).iterdir()
-        content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    start, rest = content[12 : 12 + length], content[16 + length :]
-    inside = rest[12 : 12 + int.from_bytes(rest[:8], "little")]
-    return [Seed(content), Seed(inside, lambda event: _records([start, event]) + rest)]
+        return [Seed((Path(folder) / METRICS).read_bytes()), Seed(b'{"step": 3, "a/b": 1}\r\n{"step":4}\n')]
 
 
-def _judge_events(path: Path) -> None:
-    for table in read_event_file(path).values():
+def _judge_metrics(path: Path) -> None:
+    for table in read_metrics(path).values():
         assert table.ndim == 2 and table.shape[1] == 2 and len(table) and np.isfinite(table).all()
         assert (np.diff(table[:, 0]) >= 0).all()
 
@@ -452,7 +437,7 @@ READERS = [
     Reader("ply faces", 4, _ply_seeds, _judge_ply_faces),
     Reader("points", 2, _point_seeds, _judge_points),
     Reader("mat", 2, _mat_seeds, _judge_mat, 2_500),
-    Reader("events", 2, _event_seeds, _judge_events),
+    Reader("metrics", 2, _metric_seeds, _judge_metrics),
     Reader("photo", 2, _photo_seeds, _judge_photo, 16_000),
     Reader("colmap_cameras", 2, lambda: _colmap_seeds("cameras"), _judge_colmap_cameras),
     Reader("colmap_images", 2, lambda: _colmap_seeds("images"), _judge_colmap_images),

@@ -1,6 +1,5 @@
 """Prediction, training steps and the cost volume: the project's way against the plain definition's."""
 
-import argparse
 import contextlib
 import io
 import tempfile
@@ -29,7 +28,16 @@ from tools.prediction.predictor import combined_confidence, predict, sample_sett
 from tools.prediction.settings import PredictionSettings
 from tools.runtime.devices import move_to
 from tools.runtime.program import keep_freed_memory
-from tools.training.setup import build_network, open_training_sets, start_training, training_parser
+from tools.training.settings import (
+    Inputs,
+    Machine,
+    NetworkChoices,
+    Optimisation,
+    Saving,
+    TeacherSettings,
+    TrainingData,
+)
+from tools.training.setup import build_network, open_training_sets, start_training
 from tools.training.trainer import Trainer
 
 PLAIN = {IMPLEMENTATION_VARIABLE: "plain"}
@@ -202,17 +210,18 @@ def train(
     A few steps on one sample; with `steps`, so many on all samples in turn, with the losses' means in every tenth.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        parser = training_parser("", epochs=1, lrepochs="6:2")
-        data = ["--dataset", "general_eval", "--trainpath", str(scans), "--trainlist", "all", "--logdir", folder]
-        limits = ["--max_w", str(size[0]), "--max_h", str(size[1]), "--num_workers", "0"]
-        args = parser.parse_args([*data, *limits, "--amp", amp])
-        device = start_training(args)
-        dataset, _ = open_training_sets(args)
+        inputs, machine = Inputs(max_w=size[0], max_h=size[1]), Machine(amp=amp, num_workers=0)
+        network, saving = NetworkChoices(), Saving(Path(folder))
+        # The teacher's learning rates for both: they change in later epochs only.
+        settings = TeacherSettings(saving, network, inputs, machine=machine)
+        device = start_training(settings)
+        dataset, _ = open_training_sets(TrainingData(scans, dataset="general_eval"), inputs)
         samples = [dataset[i] for i in range(len(dataset) if steps else 1)]
         if not plain:
             keep_freed_memory()
-        compute_losses = _teacher_losses(args) if kind == "teacher" else _student_losses(args, dataset)
-        trainer = Trainer(args, build_network(kind, args), compute_losses, dataset, None, device)
+        compute_losses = _teacher_losses() if kind == "teacher" else _student_losses(dataset)
+        model = build_network(kind, network, saving)
+        trainer = Trainer(settings, model, compute_losses, dataset, None, device)
         trainer.model.train()
         batches = [{**move_to(default_collate([sample]), device), "index": i} for i, sample in enumerate(samples)]
         losses: list[float] = []
@@ -225,12 +234,12 @@ def train(
         return seconds, {"losses": [round(float(loss), 4) for loss in shown], **_gpu_memory()}
 
 
-def _teacher_losses(args: argparse.Namespace) -> Callable:
+def _teacher_losses() -> Callable:
     loss = UnsupervisedLoss("official", None)
-    return lambda outputs, batch: loss(outputs, batch["imgs"], batch["proj_matrices"], args.dlossw)
+    return lambda outputs, batch: loss(outputs, batch["imgs"], batch["proj_matrices"], Optimisation().dlossw)
 
 
-def _student_losses(args: argparse.Namespace, dataset: MVSDataset) -> Callable:
+def _student_losses(dataset: MVSDataset) -> Callable:
     """Distillation from the exact depth, every pixel labelled."""
     labels = []
     for index, entry in enumerate(dataset.entries):
@@ -242,6 +251,6 @@ def _student_losses(args: argparse.Namespace, dataset: MVSDataset) -> Callable:
 
     def compute(outputs: dict, batch: dict) -> dict:
         device = batch["imgs"].device
-        return loss(outputs, *(move_to(maps, device) for maps in labels[batch["index"]]), args.dlossw)
+        return loss(outputs, *(move_to(maps, device) for maps in labels[batch["index"]]), Optimisation().dlossw)
 
     return compute

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.formats.events import Scalars
+from datasets.formats.metrics import Scalars
 from tools.reports.curves import Series, chart
 from tools.reports.html import Html, element, facts, page, section, table
 from tools.reports.parts import header

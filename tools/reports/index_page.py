@@ -6,7 +6,7 @@ import urllib.parse
 
 import numpy as np
 
-from datasets.formats.events import Scalars
+from datasets.formats.metrics import Scalars
 from tools.evaluation.depth import Pixels, metric_cell
 from tools.reports.curves import Series, chart
 from tools.reports.html import Html, details, element, facts, page, section, table

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.files import DataError, read_json, write_bytes
-from datasets.formats.events import read_scalars
 from datasets.formats.images import write_image
+from datasets.formats.metrics import read_scalars
 from datasets.formats.ply import read_ply
 from datasets.results import PREDICTION_RECORD, scan_number
 from fusion.clouds import Points, thin

@@ -12,6 +12,7 @@ from torch import nn
 
 from datasets.files import DataError
 from models.plane_sweep.definition import choose_implementation
+from tools.runtime.signals import heeded_while_blocked
 
 Item = TypeVar("Item")
 
@@ -66,7 +67,8 @@ def start(
         numba.set_num_threads(max(1, numba.config.NUMBA_NUM_THREADS // local_size))
         # What the processes agree on lies on the CPU and goes through gloo; gradients on GPUs through NCCL.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=patience)
+        with heeded_while_blocked():
+            dist.init_process_group(backend, timeout=patience)
     return device
 
 

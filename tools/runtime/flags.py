@@ -82,6 +82,11 @@ def add_size_flags(parser: argparse.ArgumentParser, max_w: int, max_h: int) -> N
     group.add_argument("--max_h", type=positive_int, default=max_h, help="largest image height, pixels")
 
 
+def default_workers() -> int:
+    """How many processes or threads load data unless told otherwise."""
+    return min(4, max(1, (os.cpu_count() or 1) // 2))
+
+
 def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     """Where and how the networks run; `amp` is the program's default precision."""
     group = parser.add_argument_group(
@@ -99,7 +104,7 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     group.add_argument(
         "--num_workers",
         type=natural_int,
-        default=min(4, max(1, (os.cpu_count() or 1) // 2)),
+        default=default_workers(),
         help="processes (prediction: threads) that load data, 0 for none",
     )
     group.add_argument("--pin_m", action="store_true", help="pin the host memory of training batches")

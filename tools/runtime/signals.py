@@ -1,8 +1,12 @@
 """SIGTERM and SIGINT: most programs end at once, a training first saves. A second signal ends either without delay."""
 
+import contextlib
 import os
+import select
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -56,10 +60,45 @@ class StopSignals:
                 os._exit(128 + signum)
             return
         self.signum, self._since = signum, now
-        # The data-loading workers may have got the signal too; that they end is no error any more.
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        ignore_ended_workers()  # they may have got the signal too
         if self.at_once:
             raise Stopped(signum)
+
+
+@contextlib.contextmanager
+def heeded_while_blocked() -> Iterator[None]:
+    """While its block waits in C++ code for other processes, where Python runs no handler, a stop signal ends it.
+
+    For the main thread. A wait that returns within a moment is left to the handler.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_end_when_blocked, args=(reader,), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
+
+
+def _end_when_blocked(reader: int) -> None:
+    """Wait for the number of a stop signal in the pipe, and then for its other end to be closed, but not for long."""
+    while content := os.read(reader, 1):
+        if content[0] in SIGNALS and not select.select([reader], [], [], _ECHO)[0]:
+            os.write(2, f"{Stopped(content[0])}\n".encode())
+            os._exit(Stopped(content[0]).status)
+
+
+def ignore_ended_workers() -> None:
+    """Let no data-loading worker's end interrupt this process; whoever waits for its samples is told.
+
+    torch's own handler raises an error wherever the main thread is, in the middle of an optimisation step too.
+    """
+    signal.signal(signal.SIGCHLD, lambda *_: None)
 
 
 def shield_worker(_worker: int) -> None:

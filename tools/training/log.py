@@ -1,6 +1,7 @@
-"""TensorBoard event files of a training: scalars and pictures."""
+"""What a training logs: numbers in metrics.jsonl, and with pictures in TensorBoard's event files."""
 
 import contextlib
+import json
 import math
 import os
 import time
@@ -12,15 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.files import DataError
+from datasets.files import DataError, write_bytes
+from datasets.formats.metrics import METRICS, lines_up_to
 
 
-class EventLog:
-    """Writes tensorboardX events into a folder; without a folder every call does nothing.
+class TrainingLog:
+    """Writes metrics.jsonl and tensorboardX events into a folder; without a folder every call does nothing.
 
     Events are written at once, not by tensorboardX's background thread: on a full disk that thread ends, and whoever
-    waits for it hangs. Here it raises DataError. Every start has a file of its own, so what a killed process left at
-    the end of an older one does no harm; of those, TensorBoard drops what is later than `first_step`.
+    waits for it hangs. Here it raises DataError. Every start has an event file of its own, so what a killed process
+    left at the end of an older one does no harm; of those, TensorBoard drops what is from `first_step` on. So does a
+    start with the lines of metrics.jsonl. A line is written by one call: it is whole, or at the end of the file.
     """
 
     def __init__(self, folder: Path | None, first_step: int = 0) -> None:
@@ -32,6 +35,8 @@ class EventLog:
         self._folder = folder
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / METRICS, *lines_up_to(folder / METRICS, first_step - 1))
+            self._metrics = open(folder / METRICS, "ab")  # noqa: SIM115
             self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
             self._write_start(first_step)
 
@@ -48,7 +53,7 @@ class EventLog:
             yield
         except OSError as error:
             self._writer = None
-            message = f"{self._folder}: its event file cannot be written: {error.strerror or error}"
+            message = f"{self._folder}: metrics.jsonl or the event file cannot be written: {error.strerror or error}"
             raise DataError(message) from None
 
     @property
@@ -57,12 +62,15 @@ class EventLog:
         return self._writer is not None
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        """Log named numbers, those that are finite: tensorboardX complains about others on stderr."""
+        """Log named numbers, those that are finite: JSON knows no others, and tensorboardX complains about them."""
         if self._writer is not None:
             from tensorboardX.summary import scalar
 
-            finite = {name: value for name, value in values.items() if math.isfinite(value)}
-            self._write([scalar(f"{group}/{name}", value) for name, value in finite.items()], step)
+            finite = {f"{group}/{name}": value for name, value in values.items() if math.isfinite(value)}
+            with self._writing():
+                self._metrics.write(json.dumps({"step": step, **finite}).encode() + b"\n")
+                self._metrics.flush()
+            self._write([scalar(name, value) for name, value in finite.items()], step)
 
     def images(self, group: str, pictures: dict[str, np.ndarray], step: int) -> None:
         """Log named pictures, float [3, H, W] or [1, H, W] in 0..1."""
@@ -83,6 +91,7 @@ class EventLog:
         """Write what is left."""
         if self._writer is not None:
             with self._writing():
+                self._metrics.close()
                 self._writer.close()
             self._writer = None
 

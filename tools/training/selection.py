@@ -11,11 +11,10 @@ the share of the surviving pixels times how much better their depth explains the
 that is smooth and wrong agrees with itself in every view, but explains no more than a plane.
 """
 
-import argparse
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,33 +85,38 @@ class Selection:
         what = [scans, settings.views, settings.numdepth, settings.interval_scale, settings.max_size, thres_view]
         self.name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
-    def score(self, network: CascadeMVSNet, stopped: Callable[[], bool] = lambda: False) -> Score:
+    def score(self, network: CascadeMVSNet, together: Callable[[Iterable[Tensor]], Iterable[Tensor]] = iter) -> Score:
         """The network's score; the same on all processes, which share the scans. All must call it.
 
-        The network is left as it is: a copy with the first process's weights predicts. `stopped` cuts the work short.
+        The network is left as it is: a copy with the first process's weights predicts. `together` may cut the work
+        short, at the same place on all processes (tools.training.stopping).
         """
         model = copy.deepcopy(network).eval()
         distributed.broadcast(model.state_dict().values())
         model.cost_regularization.to(memory_format=torch.channels_last_3d)
         model = prepared(model, self.amp, self.device)
         sums = torch.zeros(4, dtype=torch.float64)
-        for scan in distributed.share(self.scans):
-            for part in self.scan_sums(scan, self.predict(model, scan, stopped)):
-                if stopped():
-                    break
-                sums += part
+        for part in together(self._all_sums(model)):
+            sums += part
         return score_of(distributed.sum_over_ranks(sums))
 
-    def predict(
-        self, model: CascadeMVSNet, scan: str, stopped: Callable[[], bool] = lambda: False
-    ) -> dict[int, PredictedView]:
+    def _all_sums(self, model: CascadeMVSNet) -> Iterator[Tensor]:
+        """`view_sums` of each view of this process's scans; zeros after each prediction, so that no item takes long."""
+        for scan in distributed.share(self.scans):
+            views = {}
+            for number, view in self._predicted(model, scan):
+                views[number] = view
+                yield torch.zeros(4, dtype=torch.float64)
+            yield from self.scan_sums(scan, views)
+
+    def predict(self, model: CascadeMVSNet, scan: str) -> dict[int, PredictedView]:
         """Every view of a scan that has sources, by its number, predicted by a network that is `prepared`."""
-        dataset, views = self.datasets[scan], {}
+        return dict(self._predicted(model, scan))
+
+    def _predicted(self, model: CascadeMVSNet, scan: str) -> Iterator[tuple[int, PredictedView]]:
+        dataset = self.datasets[scan]
         for view in predicted_views(model, dataset, self.device, [[i] for i in range(len(dataset))]):
-            views[dataset.entries[view.index].reference] = view
-            if stopped():
-                break
-        return views
+            yield dataset.entries[view.index].reference, view
 
     def scan_sums(self, scan: str, views: dict[int, PredictedView]) -> Iterator[Tensor]:
         """`view_sums` of each view of a scan."""
@@ -189,15 +193,3 @@ def open_selection(
     """The scans of a list file, or "all", of the layout `dataset` (a key of LAYOUTS)."""
     layout = LAYOUTS[dataset](root)
     return Selection(layout, layout.scans(scan_list), settings, thres_view, amp, device)
-
-
-def open_training_selection(args: argparse.Namespace, device: torch.device) -> Selection | None:
-    """What --select asks for in a training; None without it."""
-    if not args.select:
-        return None
-    scans = args.selectlist or args.testlist
-    if not scans:
-        raise DataError("--select needs held-out scans; name them with --selectlist (no ground truth needed)")
-    settings = Settings(args.nviews, args.numdepth, args.interval_scale, (args.max_w, args.max_h))
-    root = args.testpath or args.trainpath
-    return open_selection(args.dataset, root, scans, settings, args.select_thres_view, args.amp, device)

@@ -25,7 +25,7 @@ from tools.reports.html import Html, data_block, element, page
 from tools.reports.measures import error_limit, error_shares, errors_by_confidence
 from tools.reports.parts import page_name
 from tools.reports.tiles import check_picture
-from tools.training.log import EventLog
+from tools.training.log import TrainingLog
 
 NASTY = "<b>\"x'&amp;{index} 日本"
 
@@ -60,7 +60,7 @@ def report(tmp_path_factory):
     depth = read_pfm(path)
     depth[:, : WIDTH // 2] += 3
     write_pfm(path, depth)
-    log = EventLog(root / "log", 1)
+    log = TrainingLog(root / "log", 1)
     for step in (10, 20):
         log.scalars("train", {"total": 100 / step}, step)
     log.scalars("test", {"total": 7.5}, 20)
@@ -162,14 +162,14 @@ def test_refined_depth_is_told(report, tmp_path):
 def test_mistakes_are_one_line(report, tmp_path):
     testpath, outdir = report
     (tmp_path / "log").mkdir()
-    (tmp_path / "log" / "events.out.tfevents.1.x").write_bytes(b"garbage, more than twelve bytes")
+    (tmp_path / "log" / "metrics.jsonl").write_bytes(b"garbage\n")
     (tmp_path / "scan1" / "depth_est").mkdir(parents=True)
     for flags, words in (
         (("--outdir", tmp_path / "none"), "none: cannot list"),
         (("--outdir", tmp_path), "depth_est: holds no depth map"),
         (("--outdir", outdir, "--testpath", tmp_path / "none"), "--testpath"),
         (("--outdir", outdir, "--testpath", tmp_path), "pair.txt"),
-        (("--outdir", outdir, "--logdir", tmp_path / "log"), "tfevents.1.x: this event file is damaged"),
+        (("--outdir", outdir, "--logdir", tmp_path / "log"), "metrics.jsonl: line 1 is damaged"),
         (("--outdir", outdir, "--logdir", tmp_path / "none"), "none: cannot list"),
     ):
         assert words in error_line(run_program("tools/report.py", *flags))

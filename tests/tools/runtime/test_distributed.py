@@ -1,9 +1,12 @@
 """Two processes that work together: equal gradients, one poisoned sample, a process that dies, signals."""
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +25,12 @@ from helpers import (
 )
 
 from datasets.files import write_bytes
+from datasets.formats.metrics import read_scalars
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.synthetic.scans import write_training_layout
 
 VIEWS = 4
+SIGNAL_MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", 5))
 
 
 @pytest.fixture(scope="session")
@@ -63,15 +68,20 @@ import torch
 
 from models.losses import DistillationLoss
 from tools.runtime import distributed
+from tools.training.flags import read_data, read_settings, training_parser
+from tools.training.settings import StudentSettings
+from tools.training.setup import build_network, open_training_sets, start_training
 from tools.training.trainer import Trainer
-from tools.training.setup import build_network, open_training_sets, start_training, training_parser
 
-args = training_parser("", epochs=1, lrepochs="1:2").parse_args(sys.argv[2:])
-device = start_training(args)
+args = training_parser("", StudentSettings).parse_args(sys.argv[2:])
+args.pseudopath = Path(args.trainpath) / "labels"
+settings = read_settings(args, StudentSettings)
+device = start_training(settings)
 loss = DistillationLoss("paper")
-train_set, _ = open_training_sets(args, labels=Path(args.trainpath) / "labels")
-compute_losses = lambda outputs, batch: loss(outputs, batch["mu"], batch["sigma"], batch["label_mask"], args.dlossw)
-trainer = Trainer(args, build_network("student", args), compute_losses, train_set, None, device)
+train_set, _ = open_training_sets(read_data(args), settings.inputs)
+compute_losses = lambda outputs, batch: loss(outputs, batch["mu"], batch["sigma"], batch["label_mask"], (1, 1, 1))
+network = build_network("student", settings.network, settings.saving)
+trainer = Trainer(settings, network, compute_losses, train_set, None, device)
 trainer.model.train()
 for module in trainer.network.modules():
     if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -200,6 +210,84 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(quick_python, fla
         succeed(rank)
     whole, resumed = (last_checkpoint(tmp_path / name)["model"] for name in ("whole", "log"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.fixture(scope="session")
+def whole(quick_python, data, tmp_path_factory) -> tuple[list, dict[str, bytes], float]:
+    """A training by two processes with loading workers, a score and an evaluation after each of 2 epochs: its command
+    line without the folder, its results, and the seconds it takes."""
+    log = tmp_path_factory.mktemp("whole")
+    paths = ("--trainpath", data, "--trainlist", "all", "--testlist", "all", "--select", "--select_thres_view", 1)
+    flags = ("--nviews", 3, "--epochs", 2, "--augment", "--summary_freq", 1, *FAST, "--num_workers", 1)
+    training = ["train_unsup.py", *paths, *flags, "--logdir"]
+    started = time.monotonic()
+    for rank in run_ranks(quick_python, *training, log):
+        succeed(rank)
+    return training, results(log), time.monotonic() - started
+
+
+def results(log: Path) -> dict[str, object]:
+    """The checkpoints of a training and the losses that it logged."""
+    losses = {name: table.tolist() for name, table in read_scalars(log).items() if name.startswith("train/")}
+    return {"losses": losses, **{path.name: path.read_bytes() for path in log.glob("*.ckpt")}}
+
+
+def processes(rank: subprocess.Popen) -> list[int]:
+    """The process that runs a rank's program in the place of quick_python's client, and its loading workers."""
+    parents, groups = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _, parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+            parents[int(stat.parent.name)], groups[int(stat.parent.name)] = int(parent), int(group)
+    members = {pid for pid, group in groups.items() if group == rank.pid}
+    programs = [pid for pid in members - {rank.pid} if parents[pid] not in members]
+    return [*programs, *(pid for pid in groups if parents[pid] in programs)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by Linux's /proc")
+@pytest.mark.parametrize("moment", range(SIGNAL_MOMENTS))
+def test_a_signal_at_any_moment_loses_nothing(quick_python, whole, tmp_path, moment):
+    """SIGTERM to both processes and to their loading workers, in any order and also while they start: both end soon,
+    every step that was made is saved, and it goes on to the very files of a training that was never stopped.
+
+    SIGNAL_MOMENTS=20 tries 20 moments.
+    """
+    training, expected, duration = whole
+    random, log = np.random.default_rng(moment), tmp_path / "log"
+    ranks = start_ranks(quick_python, 2, *training, log)
+    wait_until(lambda: all(map(processes, ranks)))
+    time.sleep(random.uniform(0, duration))
+    for pid in random.permutation([pid for rank in ranks for pid in processes(rank)]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(random.choice([0, 0, 0.02, 0.2]))
+    outcomes = [rank.communicate(timeout=60) for rank in ranks]
+    made = read_scalars(log)["train/total"][-1, 0] if log.exists() and "train/total" in read_scalars(log) else 0
+    saved = last_checkpoint(log)["step"] if list(log.glob("model_*.ckpt")) else 0
+    print(f"ended with {[rank.returncode for rank in ranks]}, {made} steps made, {saved} saved: {outcomes}")
+    assert made == saved
+    for rank in run_ranks(quick_python, *training, log, "--resume"):
+        succeed(rank)
+    assert results(log) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by Linux's /proc")
+def test_a_lost_worker_loses_nothing(quick_python, whole, tmp_path):
+    """A loading worker is killed, as for lack of memory: all save and end with a line, and soon."""
+    training, expected, _ = whole
+    log = tmp_path / "log"
+    ranks = start_ranks(quick_python, 2, *training, log)
+    wait_until(lambda: len(processes(ranks[1])) > 1)
+    os.kill(processes(ranks[1])[1], signal.SIGKILL)
+    ended = [end_process(rank) for rank in ranks]
+    assert [result.returncode for result in ended] == [1, 1]
+    assert ended[0].stderr == "error: another process of this run cannot load its samples; see its message\n"
+    assert ended[1].stderr.startswith("error: a process that loads samples has ended, most often for lack of memory")
+    assert "saved after step" in ended[0].stdout
+    for rank in run_ranks(quick_python, *training, log, "--resume"):
+        succeed(rank)
+    assert results(log) == expected
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The event files of a training."""
+"""The event files of a training; its metrics.jsonl is read in tests/datasets/formats/test_metrics.py."""
 
 import os
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from datasets.files import DataError
-from tools.training.log import EventLog
+from tools.training.log import TrainingLog
 
 
 def test_what_is_logged_can_be_read_back(tmp_path):
     """Scalars and pictures arrive with their names and steps; numbers that are not finite are left out."""
-    log = EventLog(tmp_path, first_step=3)
+    log = TrainingLog(tmp_path, first_step=3)
     log.scalars("train", {"loss": 1.5, "broken": float("nan")}, step=7)
     log.images("train", {"depth": np.full((1, 4, 6), 0.5, np.float32)}, step=7)
     log.close()
@@ -39,19 +39,19 @@ def _events(content: bytes):
 
 def test_every_start_has_its_own_file(tmp_path):
     """Started again, it leaves an older file alone, with half an event that a killed process left there."""
-    first = EventLog(tmp_path)
+    first = TrainingLog(tmp_path)
     first.scalars("train", {"loss": 1.0}, step=1)
-    (older,) = tmp_path.iterdir()
+    (older,) = tmp_path.glob("events*")
     torn = older.read_bytes()[:-5]
     older.rename(older.with_name(older.name + ".0"))
     (older.with_name(older.name + ".0")).write_bytes(torn)
-    EventLog(tmp_path, first_step=1).close()
-    assert len(list(tmp_path.iterdir())) == 2 and older.with_name(older.name + ".0").read_bytes() == torn
+    TrainingLog(tmp_path, first_step=1).close()
+    assert len(list(tmp_path.glob("events*"))) == 2 and older.with_name(older.name + ".0").read_bytes() == torn
 
 
 def test_without_a_folder_nothing_happens():
     """Processes that do not log call it all the same."""
-    log = EventLog(None)
+    log = TrainingLog(None)
     log.scalars("train", {"loss": 1.0}, step=1)
     log.close()
     assert not log.active
@@ -60,7 +60,7 @@ def test_without_a_folder_nothing_happens():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
 def test_a_full_disk_ends_in_an_error_and_never_hangs(tmp_path):
     """With the full device in the file's place the next write says so, and closing afterwards is harmless."""
-    log = EventLog(tmp_path)
+    log = TrainingLog(tmp_path)
     log._writer._py_recordio_writer._writer = open("/dev/full", "wb")  # noqa: SIM115
     with pytest.raises(DataError, match=r"No space left"):
         log.scalars("train", {"loss": 1.0}, step=1)

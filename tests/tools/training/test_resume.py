@@ -100,6 +100,28 @@ def test_keep(flags, whole, tmp_path):
     assert (tmp_path / "model_000001.ckpt").read_bytes() == (whole / "model_000001.ckpt").read_bytes()
 
 
+def test_the_network_is_remembered(flags, whole, tmp_path):
+    """Resumed without the flags of its network, a training goes on with the network that its checkpoint tells of."""
+    shutil.copy(whole / "model_000000.ckpt", tmp_path)
+    assert flags[-2] == "--ndepths"
+    succeed(run_program(*flags[:-2], "--logdir", tmp_path, "--resume"))
+    assert (tmp_path / "model_000001.ckpt").read_bytes() == (whole / "model_000001.ckpt").read_bytes()
+
+
+def test_stopping_leaves_no_trace_in_the_metrics(flags, tmp_path):
+    """Killed after a step that no checkpoint holds: its line is dropped and written anew, every other one stays."""
+    often = ("--summary_freq", 1, "--save_steps", 2)
+    succeed(run_program(*flags, *often, "--logdir", tmp_path / "whole"))
+    log = tmp_path / "log"
+    succeed(run_program(*flags, *often, "--logdir", log, "--max_steps", 5))
+    lines = (log / "metrics.jsonl").read_bytes()
+    succeed(run_program(*flags, *often, "--logdir", log, "--max_steps", 4))  # anew, which drops all lines
+    (log / "metrics.jsonl").write_bytes(lines + b'{"step": 6, "train/to')
+    succeed(run_program(*flags, *often, "--logdir", log, "--resume"))
+    expected = (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert (log / "metrics.jsonl").read_bytes() == expected and expected.count(b"\n") == 8
+
+
 def test_forgotten_halves_are_no_checkpoints(flags, whole, tmp_path):
     """What a killed process left under a temporary name is neither resumed from nor left for good."""
     shutil.copy(whole / "model_000000.ckpt", tmp_path)

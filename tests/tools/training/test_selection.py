@@ -1,6 +1,7 @@
 """Choosing a checkpoint without ground truth: the score, what --select keeps, that it leaves no trace, the ranking."""
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from helpers import FAST, end_process, error_line, golden_network, run_program, start_ranks, succeed, write_checkpoint
 
 from datasets.formats.images import read_image
+from datasets.formats.metrics import read_scalars
 from datasets.formats.pfm import read_pfm
 from datasets.mvs import Settings
 from datasets.synthetic.scans import write_test_layout, write_training_layout
@@ -18,6 +20,7 @@ from models.checkpoint import load_model
 from tools.evaluation.checkpoints import correlations, rank_correlation
 from tools.prediction.predictor import PredictedView
 from tools.training.selection import Score, Selection, SelectionRecord, open_selection, score_of, view_sums
+from tools.training.step import TrainingStep
 from tools.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -191,6 +194,9 @@ def test_what_is_kept_and_logged(flags, select, tmp_path, whole):
     (events,) = whole.glob("events*")
     for name in Score._fields:
         assert f"select/{name}".encode() in events.read_bytes()
+    assert read(whole / BEST)["network"]["ndepths"] == [8, 8, 8]
+    logged = read_scalars(whole)["select/score"]
+    np.testing.assert_array_equal(logged, [[score["step"], score["score"]] for score in scores])
 
 
 def test_the_best_is_not_pruned(flags, select, tmp_path, monkeypatch):
@@ -205,18 +211,18 @@ def test_the_best_is_not_pruned(flags, select, tmp_path, monkeypatch):
     assert f"resumed from {tmp_path / 'model_000002.ckpt'}" in out
 
 
-@pytest.mark.parametrize("where", ["train_step", "select"])
+@pytest.mark.parametrize("where", [(TrainingStep, "__call__"), (Trainer, "select")], ids=["step", "select"])
 def test_the_best_survives_a_restart(flags, select, whole, tmp_path, monkeypatch, where):
     """A signal comes in the second epoch, or while it is scored: every checkpoint has the very bytes in the end."""
-    steps = {"train_step": 6, "select": 8}
-    original = getattr(Trainer, where)
+    steps = {TrainingStep: 6, Trainer: 8}
+    original = getattr(*where)
 
-    def signalled(self: Trainer, *arguments: object) -> object:
-        if self.step == steps[where]:
-            self.signals.signum = signal.SIGTERM
+    def signalled(self: Trainer | TrainingStep, *arguments: object) -> object:
+        if self.state.step == steps[type(self)]:
+            os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *arguments)
 
-    monkeypatch.setattr(Trainer, where, signalled)
+    monkeypatch.setattr(*where, signalled)
     assert run_program(*flags, *select, "--logdir", tmp_path).returncode == 128 + signal.SIGTERM
     monkeypatch.undo()
     stopped = read(max(tmp_path.glob("model_0*.ckpt")))

@@ -1,9 +1,11 @@
 """The training loop: learning rate, checkpoints, resuming, evaluation, and losses that are not finite."""
 
 import copy
+import itertools
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,19 @@ from datasets.files import DataError
 from datasets.synthetic.scans import write_scan_list, write_training_layout
 from fusion.labels import RECORD
 from models.checkpoint import load_model
+from models.losses import DistillationLoss, UnsupervisedLoss
+from tools.training.flags import read_data, read_settings, training_parser
 from tools.training.schedule import learning_rate_factor, parse_milestones
-from tools.training.setup import build_network, open_training_sets, training_parser
+from tools.training.settings import (
+    STUDENT_LOSSES,
+    TEACHER_LOSSES,
+    Saving,
+    StudentSettings,
+    TeacherSettings,
+    TrainingData,
+)
+from tools.training.setup import build_network, open_training_sets
+from tools.training.step import Losses
 from tools.training.trainer import Trainer
 
 VIEWS = 4
@@ -201,6 +214,18 @@ def test_evaluation_prints_metrics_and_trains_nothing(flags, data, tmp_path):
     assert not list((tmp_path / "log").glob("*.ckpt")) and not list((tmp_path / "log").glob("events*"))
 
 
+@pytest.mark.parametrize("mode", ["test", "profile"])
+def test_a_look_at_a_training_leaves_its_record(flags, data, tmp_path, mode):
+    """--mode test and --mode profile with other flags: every file of the training stays as it was."""
+    log = tmp_path / "log"
+    succeed(run_program("train_unsup.py", *flags, "--lr", 0.002))
+    before = {path.name: path.read_bytes() for path in log.iterdir()}
+    look = ("--mode", mode, "--testlist", data / "scans.txt", "--loadckpt", log / MODEL)
+    succeed(run_program("train_unsup.py", *flags, *look))
+    assert {path.name: path.read_bytes() for path in log.iterdir()} == before
+    assert json.loads(before["flags.json"])["lr"] == "0.002"
+
+
 def test_evaluation_needs_scans(flags):
     """--mode test without --testlist says what is missing."""
     assert "--mode test needs --testlist" in error_line(run_program("train_unsup.py", *flags, "--mode", "test"))
@@ -244,18 +269,24 @@ def test_absurd_learning_rate_stops_too(flags, tmp_path):
     assert not list((tmp_path / "log").glob("*.ckpt"))
 
 
+def small_trainer(flags: list, compute_losses: Losses) -> Trainer:
+    """A teacher's trainer of these flags with another loss."""
+    args = training_parser("", TeacherSettings).parse_args([str(flag) for flag in flags])
+    settings = read_settings(args, TeacherSettings)
+    train_set, _ = open_training_sets(read_data(args), settings.inputs)
+    torch.manual_seed(1)
+    network = build_network("teacher", settings.network, settings.saving)
+    return Trainer(settings, network, compute_losses, train_set, None, torch.device("cpu"))
+
+
 def test_a_single_bad_step_is_skipped(flags):
     """Neither weights nor optimizer nor BatchNorm's statistics move, and training goes on with the next step."""
-    parser = training_parser("", epochs=1, lrepochs="1:2")
-    args = parser.parse_args([str(flag) for flag in flags])
-    train_set, _ = open_training_sets(args)
     factors = iter([math.nan, 1.0])
 
     def compute_losses(outputs, batch):
         return {"total": outputs["depth"].mean() * next(factors)}
 
-    torch.manual_seed(1)
-    trainer = Trainer(args, build_network("teacher", args), compute_losses, train_set, None, torch.device("cpu"))
+    trainer = small_trainer(flags, compute_losses)
     before = copy.deepcopy(trainer.network.state_dict())
 
     def unchanged() -> bool:
@@ -264,11 +295,52 @@ def test_a_single_bad_step_is_skipped(flags):
     trainer.model.train()
     batch = next(iter(trainer.train_loader))
     trainer.train_step(batch)
-    assert trainer.bad_steps == 1 and not trainer.optimizer.state
+    assert trainer.state.bad_steps == 1 and not trainer.state.optimizer.state
     assert unchanged()
     trainer.train_step(batch)
-    assert trainer.bad_steps == 0 and trainer.step == 2
+    assert trainer.state.bad_steps == 0 and trainer.state.step == 2
     assert not unchanged()
+    trainer.log.close()
+
+
+def fp16_trainer(flags: list, factors: Iterator[float]) -> Trainer:
+    """One whose loss is finite and whose gradient is multiplied by the next factor at each step."""
+
+    def compute_losses(outputs, batch):
+        total, factor = outputs["depth"].mean(), next(factors)
+        total.register_hook(lambda gradient: gradient * factor)
+        return {"total": total}
+
+    # The scale as it is with enough steps behind it, in float32, which every CPU computes: the rule is the same.
+    trainer = small_trainer([*flags, "--max_bad_steps", 2], compute_losses)
+    trainer.state.scaler = torch.amp.GradScaler("cpu")
+    trainer.model.train()
+    return trainer
+
+
+def test_the_search_for_a_loss_scale_ends_no_training(flags):
+    """fp16: 15 overflows in a row, each halves the scale; then a sound step. All are counted; the limit is 2."""
+    trainer = fp16_trainer(flags, iter([math.inf] * 15 + [1.0]))
+    batch = next(iter(trainer.train_loader))
+    before = copy.deepcopy(trainer.network.state_dict())
+    for _ in range(15):
+        trainer.train_step(batch)
+    state = trainer.state
+    assert (state.bad_steps, state.all_bad_steps) == (0, 15) and state.scaler.get_scale() == 2
+    assert all(torch.equal(before[name], value) for name, value in trainer.network.state_dict().items())
+    trainer.train_step(batch)
+    assert state.all_bad_steps == 15 and state.optimizer.state and state.scaler.get_scale() == 2
+    trainer.log.close()
+
+
+def test_gradients_that_no_scale_mends_end_the_training(flags):
+    """fp16: at a scale of 1 they are bad steps as any other, and the scale stays there."""
+    trainer = fp16_trainer(flags, itertools.repeat(math.nan))
+    batch = next(iter(trainer.train_loader))
+    with pytest.raises(DataError, match=r"step 18: a loss or gradient is not finite.* 2 steps in a row: lower --lr"):
+        for _ in range(40):
+            trainer.train_step(batch)
+    assert trainer.state.all_bad_steps == 18 and trainer.state.scaler.get_scale() == 1
     trainer.log.close()
 
 
@@ -333,6 +405,38 @@ def test_full_disk_leaves_no_checkpoint(flags, tmp_path):
     assert {path.suffix for path in (tmp_path / "log").iterdir()} <= {".json"} | {
         path.suffix for path in (tmp_path / "log").glob("events*")
     }
+
+
+LIGHT = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("torch" in sys.modules, "numba" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("program", ["train_unsup.py", "train_kd.py"])
+def test_help_does_not_load_torch(program):
+    """Nor do flags that cannot work."""
+    assert run_process("-c", LIGHT, program, "--help").stderr == "False False\n"
+    mistaken = ("--trainpath", ".", "--trainlist", "all", "--logdir", ".", "--pseudopath", ".", "--lr", -1)
+    result = run_process("-c", LIGHT, program, *mistaken[: 8 if program == "train_kd.py" else 6], *mistaken[8:])
+    assert "--lr -1: must be a number from 0 on" in result.stderr and "False False" in result.stderr
+
+
+@pytest.mark.parametrize("kind", [TeacherSettings, StudentSettings])
+def test_flags_have_the_defaults_of_the_settings(kind, tmp_path):
+    """Without flags a program's settings are the dataclass's own."""
+    parser = training_parser("", kind)
+    args = parser.parse_args(["--trainpath", "data", "--trainlist", "all", "--logdir", str(tmp_path)])
+    settings = read_settings(args, kind)
+    assert settings == kind(Saving(tmp_path)) and read_data(args) == TrainingData("data")
+
+
+def test_losses_are_named_where_torch_is_not_loaded():
+    assert tuple(UnsupervisedLoss.SMOOTH_WEIGHTS) == TEACHER_LOSSES and DistillationLoss.VARIANTS == STUDENT_LOSSES
 
 
 def test_help_is_a_manual():
