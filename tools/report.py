@@ -14,11 +14,9 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from datasets.files import DataError, write_bytes
-from datasets.results import find_scans
+from tools.reports.settings import ReportSettings
 from tools.runtime.program import (
     Formatter,
-    Progress,
     finite_float,
     float_list,
     natural_int,
@@ -33,63 +31,52 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     add = parser.add_argument
     add("--outdir", type=Path, required=True, help="results of test.py or tools/predict.py")
-    add("--testlist", default="all", help='file of scan names, or "all" that were predicted')
+    add("--testlist", default=ReportSettings.testlist, help='file of scan names, or "all" that were predicted')
     add("--testpath", type=Path, help="the scans in the test layout: pair files and, where there is some, true depth")
     add("--logdir", type=Path, nargs="+", default=[], help="log folders of trainings")
-    add("--max_points", type=positive_int, default=200_000, help="points of a cloud in its page, drawn at random")
-    add("--max_views", type=positive_int, default=12, help="views of a scan whose pictures are shown")
-    add("--picture_size", type=positive_int, default=640, help="longest side of a picture, pixels")
-    add("--unit", default="units", help="unit of the camera files' lengths, for legends; DTU: mm")
+    add(
+        "--max_points",
+        type=positive_int,
+        default=ReportSettings.max_points,
+        help="points of a cloud in its page, drawn at random",
+    )
+    add(
+        "--max_views",
+        type=positive_int,
+        default=ReportSettings.max_views,
+        help="views of a scan whose pictures are shown",
+    )
+    add(
+        "--picture_size",
+        type=positive_int,
+        default=ReportSettings.picture_size,
+        help="longest side of a picture, pixels",
+    )
+    add("--unit", default=ReportSettings.unit, help="unit of the camera files' lengths, for legends; DTU: mm")
     add("--thresholds", type=float_list, default="2,4,8", help="error bounds, unit of the depth")
     add("--error_limit", type=positive_float, help="end of the errors' colour scale; default: four median errors")
-    add("--check", choices=("normal", "dynamic"), default="normal", help="the cross-view check of the masks")
-    add("--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views")
-    add("--conf", type=finite_float, default=0.05, help="least confidence of the masks, 0 to 1")
+    add(
+        "--check", choices=("normal", "dynamic"), default=ReportSettings.check, help="the cross-view check of the masks"
+    )
+    add(
+        "--thres_view",
+        type=natural_int,
+        default=ReportSettings.thres_view,
+        help="normal check: least number of agreeing views",
+    )
+    add("--conf", type=finite_float, default=ReportSettings.conf, help="least confidence of the masks, 0 to 1")
     add("--png", action="store_true", help="also write sheets of pictures and views of the clouds as PNG")
     return parser
 
 
 def main() -> None:
-    """Parse the flags, measure every scan, write the pages."""
+    """Parse the flags and write the pages."""
     args = build_parser().parse_args()
-    if args.testpath is not None and not args.testpath.is_dir():
-        raise DataError(f"{args.testpath}: no such folder; --testpath must say where the scans are")
+    settings = ReportSettings(**{**vars(args), "logdir": tuple(args.logdir)})
 
-    from fusion.consistency import dynamic_check, normal_check
-    from tools.evaluation.scan_results import ScanResult
-    from tools.reports.index_page import index_page
-    from tools.reports.measures import error_limit, measure, pooled
-    from tools.reports.report import describe_run, read_scores, read_training, write_scan
+    from tools.reports.report import write_report  # loads torch, which --help need not wait for
 
-    check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
-    trainings = [read_training(folder) for folder in args.logdir]
-    results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
-    scores = read_scores(args.outdir)
-    progress = Progress(2 * len(results), "report", "scan")
-    measures = []
-    for result in results:
-        measures.append(measure(result, check, args.conf))
-        progress.step()
-    run = describe_run(args, results)
-    largest_error = args.error_limit or error_limit(pooled(measures))
-    folder, names = args.outdir / "report", [result.name for result in results]
-    cards = {}
-    for i, (result, measured) in enumerate(zip(results, measures, strict=True)):
-        neighbours = (names[i - 1] if i else None, names[i + 1] if i + 1 < len(names) else None)
-        cards[result.name] = write_scan(args, run, result, measured, check, largest_error, neighbours)
-        progress.step()
-    progress.close()
-    write_bytes(folder / "index.html", index_page(run, measures, cards, trainings, scores))
-    print(f"report: {folder / 'index.html'}")
-
-
-# ---------------------------------------------------------------- a scan
-
-
-# ---------------------------------------------------------------- pictures
-
-
-# ---------------------------------------------------------------- what the files say
+    print(f"report: {write_report(settings)}")
 
 
 if __name__ == "__main__":

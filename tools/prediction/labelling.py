@@ -1,6 +1,7 @@
 """Pseudo-labels of whole scans: from predictions, or from exact depth. A rerun makes only what is missing or stale."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,22 @@ def label_scans(
     progress.close()
     views, finished, kept = distributed.sum_over_ranks(total).tolist()
     return LabelSummary(int(views), int(finished), kept / views)
+
+
+def report_labels(summary: LabelSummary, outdir: Path) -> None:
+    """Print, on one process, how much is labelled, and a warning where nothing is."""
+    if not distributed.is_main():
+        return
+    if summary.finished:
+        print(f"{summary.finished} views were finished already in {outdir}", flush=True)
+    print(f"kept {summary.kept:.2%} of the pixels, mean over {summary.views} views, in {outdir}", flush=True)
+    if summary.kept == 0:
+        print(
+            "warning: without a labelled pixel a student learns nothing. Train the teacher for longer, or loosen "
+            "the check (--thres_view, --conf)",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _origins(folder: Path, pairs: Pairs, record: dict) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """A report of a result: a page for the run and one per scan."""
 
-import argparse
+import dataclasses
 import importlib.metadata
 import platform
 import subprocess
@@ -12,19 +12,21 @@ from datasets.files import DataError, read_json, write_bytes
 from datasets.formats.images import write_image
 from datasets.formats.metrics import read_scalars
 from datasets.formats.ply import read_ply
-from datasets.results import PREDICTION_RECORD, scan_number
+from datasets.results import PREDICTION_RECORD, find_scans, scan_number
 from fusion.clouds import Points, thin
-from fusion.consistency import Check
+from fusion.consistency import Check, dynamic_check, normal_check
 from tools.evaluation.scan_results import ScanResult
 from tools.prediction.refine import RECORD as REFINE_RECORD
 from tools.prediction.refine import is_refined
 from tools.reports.cloud import viewer_data
-from tools.reports.index_page import Training
-from tools.reports.measures import ScanMeasures
+from tools.reports.index_page import Training, index_page
+from tools.reports.measures import ScanMeasures, error_limit, measure, pooled
 from tools.reports.parts import Run, page_name
 from tools.reports.pictures import depth_limits, render_cloud, sheet, turned_views
 from tools.reports.scan_page import scan_page
+from tools.reports.settings import ReportSettings
 from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, view_tiles
+from tools.runtime.program import Progress
 
 _PACKAGES = ("torch", "numpy", "opencv-python", "numba", "scipy", "pillow", "tensorboardX")
 
@@ -38,8 +40,35 @@ _CARD_POINTS = 100_000
 _TURN = 25.0  # degrees between the views of a cloud
 
 
+def write_report(settings: ReportSettings) -> Path:
+    """Measure every scan and write the pages; returns the first one. Raises DataError for what cannot be read."""
+    if settings.testpath is not None and not settings.testpath.is_dir():
+        raise DataError(f"{settings.testpath}: no such folder; --testpath must say where the scans are")
+    check = normal_check(thres_view=settings.thres_view) if settings.check == "normal" else dynamic_check()
+    trainings = [read_training(folder) for folder in settings.logdir]
+    scans = find_scans(settings.outdir, settings.testlist)
+    results = [ScanResult(settings.outdir, scan, settings.testpath) for scan in scans]
+    scores = read_scores(settings.outdir)
+    progress = Progress(2 * len(results), "report", "scan")
+    measures = []
+    for result in results:
+        measures.append(measure(result, check, settings.conf))
+        progress.step()
+    run = describe_run(settings, results)
+    largest_error = settings.error_limit or error_limit(pooled(measures))
+    names = [result.name for result in results]
+    cards = {}
+    for i, (result, measured) in enumerate(zip(results, measures, strict=True)):
+        neighbours = (names[i - 1] if i else None, names[i + 1] if i + 1 < len(names) else None)
+        cards[result.name] = write_scan(settings, run, result, measured, check, largest_error, neighbours)
+        progress.step()
+    progress.close()
+    write_bytes(settings.index, index_page(run, measures, cards, trainings, scores))
+    return settings.index
+
+
 def write_scan(
-    args: argparse.Namespace,
+    settings: ReportSettings,
     run: Run,
     result: ScanResult,
     measured: ScanMeasures,
@@ -48,18 +77,18 @@ def write_scan(
     neighbours: tuple[str | None, str | None],
 ) -> list[np.ndarray]:
     """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
-    views = evenly(result.views, args.max_views)
-    scales = make_scales(_depth_limits(result, views), largest_error, args.unit)
-    tiles = {view: view_tiles(result, view, scales, check, args.conf, args.picture_size) for view in views}
+    views = evenly(result.views, settings.max_views)
+    scales = make_scales(_depth_limits(result, views), largest_error, settings.unit)
+    tiles = {view: view_tiles(result, view, scales, check, settings.conf, settings.picture_size) for view in views}
     points, cloud = read_cloud(result), None
     if points is not None and len(points):
-        cloud = viewer_data(points, {view: result.predictions.view(view) for view in result.views}, args.max_points)
-    folder = args.outdir / "report"
+        cloud = viewer_data(points, {view: result.predictions.view(view) for view in result.views}, settings.max_points)
+    folder = settings.outdir / "report"
     write_bytes(folder / page_name(result.name), scan_page(run, measured, tiles, scales, cloud, neighbours))
-    if args.png:
+    if settings.png:
         write_image(folder / f"{result.name}_views.png", contact_sheet(tiles, scales))
         if points is not None:
-            pictures = cloud_pictures(result, points, args.picture_size)
+            pictures = cloud_pictures(result, points, settings.picture_size)
             write_image(folder / f"{result.name}_cloud.png", np.hstack(pictures))
     return [tiles[views[0]][0].picture, card_picture(result, points, tiles[views[0]][1].picture)]
 
@@ -150,25 +179,32 @@ def _object(path: Path) -> dict[str, object]:
     return content
 
 
-def describe_run(args: argparse.Namespace, results: list[ScanResult]) -> Run:
+def describe_run(settings: ReportSettings, results: list[ScanResult]) -> Run:
     """What all pages say."""
-    kept = f"Kept are pixels of more than {args.conf:g} confidence that the dynamic cross-view check confirms."
-    if args.check == "normal":
-        kept = f"Kept are pixels of more than {args.conf:g} confidence that {args.thres_view} other views confirm, "
-        kept += "within one pixel and 0.5\u00a0% of the depth."
-    if args.testpath is None:
+    kept = f"Kept are pixels of more than {settings.conf:g} confidence that "
+    if settings.check == "normal":
+        kept += f"{settings.thres_view} other views confirm, within one pixel and 0.5\u00a0% of the depth."
+    else:
+        kept += "the dynamic cross-view check confirms."
+    if settings.testpath is None:
         kept += " Without --testpath every view is compared with its nearest."
     records = {result.name: result.folder / PREDICTION_RECORD for result in results}
     predictions = {scan: _object(path) for scan, path in records.items() if path.exists()}
     for result in results:
         if result.name in predictions and is_refined(result.folder):
             predictions[result.name] |= {"refine": _object(result.folder / REFINE_RECORD).get("passes")}
-    settings = {"flags of this report": {name: value for name, value in vars(args).items() if value is not None}}
+    told = {"flags of this report": _told(settings)}
     if predictions and all(record == next(iter(predictions.values())) for record in predictions.values()):
-        settings["settings of the prediction"] = next(iter(predictions.values()))
+        told["settings of the prediction"] = next(iter(predictions.values()))
     else:
-        settings |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
-    return Run(args.outdir.resolve().name, args.thresholds, args.unit, kept, versions(), settings)
+        told |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
+    return Run(settings.outdir.resolve().name, settings.thresholds, settings.unit, kept, versions(), told)
+
+
+def _told(settings: ReportSettings) -> dict[str, object]:
+    """The settings that have a value."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def versions() -> dict[str, object]:

@@ -1,0 +1,42 @@
+"""What the way from photos to a cloud is told. Light: no torch, no pycolmap."""
+
+import dataclasses
+
+from datasets.files import DataError
+from tools.prediction.settings import FusionSettings, PredictionSettings
+
+MATCHINGS = ("auto", "exhaustive", "sequential")
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseSettings:
+    """How poses are found; the defaults are those of tools/photos_to_poses.py.
+
+    max_side: longest side of the photos used, pixels. matching: every pair of photos ("exhaustive"), neighbours in the
+    order of names ("sequential"), or what suits their number ("auto"). seed: of random choices. threads: None is one
+    per core.
+    """
+
+    max_side: int = 1600
+    matching: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.matching not in MATCHINGS:
+            raise DataError(f"--matching {self.matching}: must be one of {', '.join(MATCHINGS)}")
+        if self.max_side < 1:
+            raise DataError(f"--max_side {self.max_side}: must be 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionSettings:
+    """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
+
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none.
+    """
+
+    poses: PoseSettings = PoseSettings()
+    prediction: PredictionSettings = PredictionSettings(interval_scale=1.0)
+    fusion: FusionSettings = FusionSettings(disp_threshold=0.25)
+    refine: int = 0
