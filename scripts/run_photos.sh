@@ -4,9 +4,8 @@
 #
 #     bash scripts/run_photos.sh FOLDER
 #
-# Settings: edit here or set in the environment; further flags of tools/reconstruct.py, which are those of test.py, may
-# follow on the command line. Interrupted, it
-# goes on with the step where it was.
+# Settings: edit here or set in the environment; further flags of tools/reconstruct.py, among them those of test.py, may
+# follow on the command line. Interrupted, it goes on with the step where it was.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

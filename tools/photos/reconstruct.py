@@ -15,7 +15,7 @@ from datasets.layouts.base import forget_files
 from datasets.layouts.general import SingleScan
 from datasets.results import cloud_path
 from tools.photos.importing import Options, import_scan, read_posed_photos
-from tools.photos.poses import find_photos, photos_to_poses
+from tools.photos.poses import photos_to_poses
 from tools.photos.settings import ReconstructionSettings
 from tools.prediction.testing import predict_and_fuse
 from tools.reports.report import write_report
@@ -27,17 +27,16 @@ from tools.runtime import distributed
 class ReconstructionReport:
     """What came of a folder of photos.
 
-    photos: how many there are; views: how many of them have a pose and a depth map; points: of the cloud. scan: the
-    scan's folder; depth: the folder of results; cloud: the PLY; page: what to open in a browser. Without fusion there
-    are no points and no cloud (None).
+    photos: how many there are; views: how many of them have a pose and a depth map; points, cloud: number and PLY file,
+    None without fusion. scan: the scan's folder; depth: the folder of results; page: what to open in a browser.
     """
 
     photos: int
     views: int
     points: int | None
+    cloud: Path | None
     scan: Path
     depth: Path
-    cloud: Path | None
     page: Path
 
 
@@ -54,18 +53,17 @@ def reconstruct(
     Under torchrun all processes call it: they share the depth, the first one does the rest. Raises DataError and
     CheckpointError.
     """
-    count = len(find_photos(photos))
     name = check_scan_name(name or photos.resolve().name, photos)
     chosen = distributed.start(device)
     scan, depth = outdir / "scans" / name, outdir / "depth"
-    if distributed.is_main():
-        _make_scan(photos, outdir / "poses", scan, settings)
-    distributed.barrier()
+    made = _make_scan(photos, outdir / "poses", scan, settings) if distributed.is_main() else 0
+    (count,) = map(int, distributed.agree([made]))
     forget_files()
     _announce("depth and cloud")
     layout = SingleScan(scan)
     given = (checkpoint, layout, [name], depth, settings.prediction, settings.fusion, chosen)
-    points = predict_and_fuse(*given, passes=settings.refine)
+    fused = predict_and_fuse(*given, passes=settings.refine)
+    (points,) = map(int, distributed.agree([fused.get(name, -1)]))
     views = sum(bool(sources) for _, sources in layout.pairs(name))
     pages = ReportSettings(depth, testpath=outdir / "scans")
     if distributed.is_main():
@@ -73,16 +71,18 @@ def reconstruct(
         print(f"report: {write_report(pages)}", flush=True)
     distributed.barrier()
     distributed.finish()
-    cloud = None if settings.fusion.method == "none" else cloud_path(depth, name)
-    return ReconstructionReport(count, views, points.get(name), scan, depth, cloud, pages.index)
+    result = (None, None) if settings.fusion.method == "none" else (points, cloud_path(depth, name))
+    return ReconstructionReport(count, views, *result, scan, depth, pages.index)
 
 
-def _make_scan(photos: Path, poses: Path, scan: Path, settings: ReconstructionSettings) -> None:
+def _make_scan(photos: Path, poses: Path, scan: Path, settings: ReconstructionSettings) -> int:
+    """Returns the number of photos."""
     _announce("poses")
-    photos_to_poses(photos, poses, settings.poses)
+    count = photos_to_poses(photos, poses, settings.poses)
     _announce("views")
     posed, images = read_posed_photos(poses)
     import_scan(posed, images, scan, Options(max_size=settings.prediction.max_size), poses)
+    return count
 
 
 def _announce(step: str) -> None:

@@ -7,6 +7,9 @@ from tools.prediction.settings import FusionSettings, PredictionSettings
 
 MATCHINGS = ("auto", "exhaustive", "sequential")
 
+_PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
+_FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
+
 
 @dataclasses.dataclass(frozen=True)
 class PoseSettings:
@@ -37,6 +40,6 @@ class ReconstructionSettings:
     """
 
     poses: PoseSettings = PoseSettings()
-    prediction: PredictionSettings = PredictionSettings(interval_scale=1.0)
-    fusion: FusionSettings = FusionSettings(disp_threshold=0.25)
+    prediction: PredictionSettings = _PREDICTION
+    fusion: FusionSettings = _FUSION
     refine: int = 0

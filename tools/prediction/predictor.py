@@ -67,6 +67,12 @@ def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
     return channels * model.settings.ndepths[-1] * width * height * next(model.buffers()).itemsize
 
 
+def tune_memory(model: CascadeMVSNet, dataset: MVSDataset) -> None:
+    """Have the C library treat freed memory as suits the dataset's images."""
+    if len(dataset):
+        keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
+
+
 def predict(
     checkpoint: PathLike,
     dataset: MVSDataset,
@@ -83,8 +89,7 @@ def predict(
     """
     check_outdir(dataset, outdir)
     model = load_for_prediction(checkpoint, settings, device)
-    if len(dataset):
-        keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
+    tune_memory(model, dataset)
     origins = Origins(dataset, outdir, prediction_record(checkpoint, settings, dataset, model, device))
     origins.begin(refined)
     unfinished = unfinished_batches(dataset, outdir, settings.batch_size)
@@ -193,12 +198,18 @@ def prediction_record(
 
 
 def unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> list[list[int]]:
-    """Index batches of one scan and image size each, without the views whose depth is there already."""
+    """`index_batches` of the whole dataset, without the views whose depth is there already."""
+    entries = dataset.entries
+    finished = {i for i, entry in enumerate(entries) if is_finished(outdir / entry.scan, entry.reference)}
+    return index_batches(dataset, [i for i in range(len(entries)) if i not in finished], batch_size)
+
+
+def index_batches(dataset: MVSDataset, indices: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Samples of a dataset in batches of one scan and image size each."""
     groups = defaultdict(list)
-    for index, entry in enumerate(dataset.entries):
-        if not is_finished(outdir / entry.scan, entry.reference):
-            size = dataset.view_keys(index)[0].size if batch_size > 1 else None
-            groups[entry.scan, size].append(index)
+    for index in indices:
+        size = dataset.view_keys(index)[0].size if batch_size > 1 else None
+        groups[dataset.entries[index].scan, size].append(index)
     return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
 
 
