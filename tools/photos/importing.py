@@ -13,6 +13,8 @@ from datasets.formats.colmap import find_model, read_colmap
 from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.formats.poses import read_middlebury, read_transforms
 from datasets.io import write_camera, write_pairs
+from datasets.layouts.base import Layout, forget_files
+from datasets.layouts.general import SingleScan
 from datasets.photos.posed import Lens, PosedPhotos
 from datasets.photos.undistort import straight_lens, straighten
 from datasets.photos.view_selection import (
@@ -91,6 +93,15 @@ def import_scan(scene: PosedPhotos, images: Path, outdir: Path, options: Options
             write_image(outdir / "images" / f"{view:08d}.jpg", image, quality=98)
             progress.step()
     write_pairs(outdir / "pair.txt", pairs)
+
+
+def scan_of_photos(model: Path, folder: Path) -> tuple[Layout, list[str]]:
+    """Write the scan of posed photos (`read_posed_photos`) to a folder; returns its layout and its name."""
+    scene, images = read_posed_photos(model)
+    import_scan(scene, images, folder, Options(), model)
+    forget_files()
+    layout = SingleScan(folder)
+    return layout, layout.scans("all")
 
 
 def image_size(lens: Lens, options: Options) -> tuple[int, int]:

@@ -7,13 +7,15 @@ where the last one was: each step makes only what is missing or was made from so
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.files import DataError, PathLike
-from datasets.layouts.base import forget_files
+from datasets.files import DataError, PathLike, write_bytes
+from datasets.layouts.base import Layout, forget_files
 from datasets.mvs import open_dataset
 from datasets.results import find_scans
 from tools.prediction.labelling import LabelSummary, label_scans, report_labels
+from tools.prediction.origins import layout_name
 from tools.prediction.predictor import predict, sample_settings
 from tools.runtime import distributed
 from tools.training.resume import CheckpointFolder
@@ -122,6 +124,17 @@ def distil(
 ) -> list[RoundResult]:
     """All rounds from a teacher's checkpoint, in this process."""
     return Distillation(Path(teacher), data, rounds, outdir, outdir, settings).run()
+
+
+def listed_data(opened: Sequence[tuple[Layout, list[str]] | None], folder: Path) -> TrainingData:
+    """Scans, each with its layout, as a training takes them: of one data set, named in folder/scans.txt."""
+    places = {(layout_name(layout), layout.root.resolve()) for layout, _ in filter(None, opened)}
+    if len(places) != 1 or None in opened:
+        raise DataError("students need scans of one data set: a folder that holds scans, or scans of one folder")
+    ((kind, root),) = places
+    names = [name for _, scans in opened for name in scans]
+    write_bytes(folder / "scans.txt", "".join(f"{name}\n" for name in names).encode())
+    return TrainingData(root, folder / "scans.txt", kind)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
