@@ -1,4 +1,4 @@
-"""Which file is where: the interface every dataset layout fills in (specs: formats)."""
+"""Which file is where: the interface every dataset layout fills in (docs/formats.md)."""
 
 import abc
 import functools

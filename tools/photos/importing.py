@@ -111,7 +111,7 @@ def image_size(lens: Lens, options: Options) -> tuple[int, int]:
 
 
 def depth_line(limits: DepthRange, numdepth: int) -> tuple[float, ...]:
-    """A camera file's last line: depth_min, interval, number of depths, depth_max (specs: formats)."""
+    """A camera file's last line: depth_min, interval, number of depths, depth_max (docs/formats.md)."""
     return limits[0], (limits[1] - limits[0]) / numdepth, float(numdepth), limits[1]
 
 
