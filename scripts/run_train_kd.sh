@@ -46,10 +46,11 @@ read -ra thres_views <<<"$THRES_VIEW"
 distil() { # distil FLAGS...: tools/distil.py with the settings above
     launch tools/distil.py --teacher "$teacher" --rounds "$ROUNDS" --dataset "$DATASET" --trainpath "$DATASET_DIR" \
         --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR" --label_dir "$CHECKED_DEPTH_DIR" --batch_size "$BATCH_SIZE" \
-        --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --start "$START" --read_out "$READ_OUT" --freeze_bn "$FREEZE_BN" \
-        --confidence "$CONFIDENCE" --light_idx "$LIGHT_IDX" --nviews "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
-        --max_w "$MAX_W" --max_h "$MAX_H" --check "$CHECK" --conf "$CONF" --reproject_dist "$REPROJECT_DIST" \
-        --depth_diff "$DEPTH_DIFF" --thres_view "$(IFS=,; echo "${thres_views[*]}")" --sync_bn "${flags[@]}" "$@"
+        --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --student_start "$START" --read_out "$READ_OUT" \
+        --freeze_bn "$FREEZE_BN" --confidence "$CONFIDENCE" --light_idx "$LIGHT_IDX" --nviews "$NUM_VIEW" \
+        --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --check "$CHECK" --conf "$CONF" \
+        --reproject_dist "$REPROJECT_DIST" --depth_diff "$DEPTH_DIFF" \
+        --thres_view "$(IFS=,; echo "${thres_views[*]}")" --sync_bn "${flags[@]}" "$@"
 }
 
 if [ "$NGPUS" -eq 1 ]; then

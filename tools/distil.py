@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--round", type=positive_int, help="with --step: only this round")
     add("--step", choices=STEPS, help="with --round: only this step")
     add("--label_dir", type=Path, help="folder for predictions and labels (default: --logdir)")
-    add("--start", choices=STARTS, default=DistillationSettings.start, help="a student's first weights")
+    add("--student_start", choices=STARTS, default=DistillationSettings.start, help="a student's first weights")
     add = parser.add_argument_group("labels").add_argument
     add("--light_idx", type=natural_int, default=FOR_LABELS.light, help="light that depth is predicted in")
     add("--confidence", choices=CONFIDENCES, default=FOR_LABELS.confidence, help="of all stages, or of the last one")
@@ -53,7 +53,7 @@ def main() -> None:
         raise DataError("under torchrun each step is a run of its own: give --round and --step")
     student, data = read_settings(args, StudentSettings), read_data(args)
     prediction = prediction_for(student.inputs, student.machine, args.light_idx, args.confidence)
-    settings = DistillationSettings(prediction, label_settings_by_round(args), student, args.start)
+    settings = DistillationSettings(prediction, label_settings_by_round(args), student, args.student_start)
     if args.step in (None, "train"):
         note_retired_flags(args)
     from tools.training.rounds import Distillation  # loads torch, which --help and mistaken flags need not wait for

@@ -27,7 +27,7 @@ class DistillationSettings:
         if not self.labels:
             raise DataError("--thres_view: needs a number of views")
         if self.start not in STARTS:
-            raise DataError(f"--start {self.start}: must be one of {', '.join(STARTS)}")
+            raise DataError(f"--student_start {self.start}: must be one of {', '.join(STARTS)}")
 
     def labels_of(self, number: int) -> LabelSettings:
         """Those of a round, from 1 on."""
