@@ -44,7 +44,6 @@ def test_steps_make_what_all_rounds_make(data, tmp_path):
     assert made(tmp_path / "steps") == made(tmp_path / "whole")
     student = tmp_path / "steps" / "round_2" / "student" / "model_000000.ckpt"
     assert printed.endswith(f"student: {student}\n") and load_model(student).kind == "student"
-    assert printed.replace("steps", "whole").splitlines()[-1] == out.splitlines()[-1]
 
 
 def test_mistakes_are_one_line(data, tmp_path, monkeypatch):
