@@ -16,10 +16,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.results import check_cloud_names, cloud_path
 from tools.prediction.flags import (
     add_fusion_flags,
     add_prediction_flags,
+    add_refine_flag,
     add_scan_flags,
     check_scan_flags,
     fusion_settings,
@@ -29,7 +29,7 @@ from tools.prediction.flags import (
 from tools.prediction.official import add_official_flags, apply_official_flags
 from tools.prediction.settings import FusionSettings, PredictionSettings
 from tools.runtime.flags import SHIPPED_CHECKPOINT, layout_name
-from tools.runtime.program import Formatter, natural_int, run_program
+from tools.runtime.program import Formatter, run_program
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,12 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--outdir", type=Path, default="outputs", help="folder for the results")
     parser.add_argument("--skip_depth", action="store_true", help="fuse the depth maps that are in --outdir already")
     add_prediction_flags(parser, PredictionSettings())
-    parser.add_argument(
-        "--refine",
-        type=natural_int,
-        default=0,
-        help="passes in which pixels take the depth of those around them that the other views support most",
-    )
+    add_refine_flag(parser)
     add_fusion_flags(parser, FusionSettings())
     add_official_flags(parser)
     return parser
@@ -74,31 +69,13 @@ def main() -> None:
 
         check_program(fusion.program, fusion.cloud)
 
-    from datasets.mvs import MVSDataset
-    from fusion.fusibile import check_sizes
-    from tools.prediction.fuse import fuse, why_empty
-    from tools.prediction.predictor import predict, sample_settings
-    from tools.prediction.refine import refine
+    from tools.prediction.testing import predict_and_fuse
     from tools.runtime import distributed
 
     device = distributed.start(args.device, sweeps=not args.skip_depth)
     layout, scans = open_scans(args)
-    check_cloud_names(scans)
-    if not args.skip_depth:
-        dataset = MVSDataset(layout, scans, sample_settings(settings))
-        if fusion.program and fusion.method == "gipuma":
-            for scan in scans:
-                check_sizes(scan, dataset.sizes(scan))
-        predict(args.loadckpt, dataset, args.outdir, settings, device, refined=args.refine > 0)
-    if args.refine:
-        refine(args.outdir, layout, scans, args.refine)
-    if fusion.method != "none":
-        for scan in distributed.share(scans):
-            points = fuse(args.outdir, layout, scan, fusion, device)
-            print(f"{scan}: {points} points in {cloud_path(args.outdir, scan)}", flush=True)
-            if points == 0:
-                print(f"{scan}: {why_empty(fusion)}", flush=True)
-    distributed.barrier()
+    given = (args.loadckpt, layout, scans, args.outdir, settings, fusion, device)
+    predict_and_fuse(*given, passes=args.refine, skip_depth=args.skip_depth)
     distributed.finish()
 
 

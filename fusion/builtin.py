@@ -105,9 +105,24 @@ def fuse_scan(
     With a `device` torch computes there, otherwise numba. Raises DataError when there is no view, a file is missing or
     damaged, sizes of one view differ, or the device has too little memory.
     """
-    depths, images, cameras = read_views(Predictions.of(scan_dir), views, prob_threshold)
+    thresholds = (prob_threshold, disp_threshold, num_consistent)
+    parts = scan_points(Predictions.of(scan_dir), views, *thresholds, device, options.normals)
+    return write_cloud(ply_path, parts, options)
+
+
+def scan_points(
+    predictions: Predictions,
+    views: Sequence[int],
+    prob_threshold: float,
+    disp_threshold: float,
+    num_consistent: float,
+    device: torch.device | None = None,
+    normals: bool = False,
+) -> Iterator[Points]:
+    """What `fuse_scan` writes, view by view; the files are read at once."""
+    depths, images, cameras = read_views(predictions, views, prob_threshold)
     fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device)
-    return write_cloud(ply_path, _with_normals(fused_views, depths, cameras, options.normals), options)
+    return _with_normals(fused_views, depths, cameras, normals)
 
 
 def _with_normals(

@@ -71,11 +71,18 @@ class Points:
 
 
 def write_cloud(ply_path: PathLike, parts: Iterable[Points], options: CloudOptions) -> int:
-    """Stream the parts of a cloud into a PLY as the options say; returns the number of points written, maybe none.
+    """Stream the `selected` parts of a cloud into a PLY; returns the number of points written, maybe none.
 
-    The PLY holds doubles where the first part does.
-    A point with a coordinate that is not finite is left out. The parts need normals when the options ask for them.
+    The PLY holds doubles where the first part does. The parts need normals when the options ask for them.
     """
+    with ply_writer(ply_path, options.normals) as writer:
+        for part in selected(parts, options):
+            writer.append(part.xyz, part.colors, part.normals)
+    return writer.count
+
+
+def selected(parts: Iterable[Points], options: CloudOptions) -> Iterator[Points]:
+    """The parts of a cloud as the options say, without points that have a coordinate that is not finite."""
     parts = (part[np.isfinite(part.xyz).all(axis=1)] for part in parts)
     if options.bbox is not None:
         parts = crop(parts, options.bbox)
@@ -83,10 +90,16 @@ def write_cloud(ply_path: PathLike, parts: Iterable[Points], options: CloudOptio
         parts = merge_voxels(parts, options.voxel)
     if options.max_points is not None:
         parts = thin(parts, options.max_points, options.seed)
-    with ply_writer(ply_path, options.normals) as writer:
-        for part in parts:
-            writer.append(part.xyz, part.colors, part.normals)
-    return writer.count
+    yield from parts
+
+
+def whole_cloud(parts: Iterable[Points], normals: bool) -> Points:
+    """All parts as one, of the first one's precision; `normals`: whether they have some, which no part would tell."""
+    empty = np.empty((0, 3), np.float32)
+    listed = list(parts) or [Points(empty, empty.astype(np.uint8), empty if normals else None)]
+    xyz, colors = (np.concatenate([getattr(part, name) for part in listed]) for name in ("xyz", "colors"))
+    found = np.concatenate([part.normals for part in listed]) if normals else None
+    return Points(xyz.astype(listed[0].xyz.dtype, copy=False), colors, found)
 
 
 def crop(parts: Iterable[Points], bbox: tuple[float, ...]) -> Iterator[Points]:

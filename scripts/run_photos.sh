@@ -4,8 +4,8 @@
 #
 #     bash scripts/run_photos.sh FOLDER
 #
-# Settings: edit here or set in the environment; further flags of test.py may follow on the command line. Interrupted, it
-# goes on with the step where it was.
+# Settings: edit here or set in the environment; further flags of tools/reconstruct.py, among them those of test.py, may
+# follow on the command line. Interrupted, it goes on with the step where it was.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -33,27 +33,9 @@ NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
     "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
 bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
 
-scan="$OUTDIR/scans/$NAME"
-echo "== poses"
-stoppable "$PYTHON_BIN" "$ROOT/tools/photos_to_poses.py" --photos "$FOLDER" --outdir "$OUTDIR/poses" --seed "$SEED" \
-    --max_side "$MAX_SIDE" --matching "$MATCHING"
-echo "== views"
-stoppable "$PYTHON_BIN" "$ROOT/tools/import_colmap.py" --model "$OUTDIR/poses" --outdir "$scan" --max_w "$MAX_W" \
-    --max_h "$MAX_H"
-# Depth maps of other poses are stale.
-poses="$(cat "$scan/photos.json" "$scan/pair.txt" "$scan"/cams/*_cam.txt | cksum)"
-if [ "$(cat "$OUTDIR/depth/made_from" 2>/dev/null)" != "$poses" ]; then
-    if [ -e "$OUTDIR/depth" ] && [ ! -e "$OUTDIR/depth/made_from" ]; then fail "$OUTDIR/depth: is not this script's"; fi
-    rm -rf "${OUTDIR:?}/depth/$NAME"
-    mkdir -p "$OUTDIR/depth"
-    echo "$poses" >"$OUTDIR/depth/made_from"
-fi
-echo "== depth and cloud"
-launch test.py --testpath_single_scene "$scan" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/depth" --max_w "$MAX_W" \
-    --max_h "$MAX_H" --amp "$AMP" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" \
-    --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
-    --num_consistent "$NUM_CONSISTENT" "$@"
-echo "== report"
-stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans"
-echo "views: $scan (photos.json says which photo is which), depth: $OUTDIR/depth, cloud: $OUTDIR/depth/gipuma_pcd," \
-    "report: $OUTDIR/depth/report/index.html"
+launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
+    --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
+    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --filter_method "$FILTER_METHOD" \
+    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
+echo "views: $OUTDIR/scans/$NAME (photos.json says which photo is which), depth: $OUTDIR/depth," \
+    "cloud: $OUTDIR/depth/gipuma_pcd, report: $OUTDIR/depth/report/index.html"

@@ -42,24 +42,21 @@ flags=()
 if [ -n "$TEST_LIST" ] && [ -d "$DATASET_DIR/Depths_raw" ]; then flags+=(--testlist "$TEST_LIST"); fi
 case "$START" in scratch | teacher) ;; *) fail "START=$START: must be scratch or teacher" ;; esac
 read -ra thres_views <<<"$THRES_VIEW"
-shared=(--interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 
-for ((round = 1; round <= ROUNDS; round++)); do
-    echo "== round $round of $ROUNDS, teacher $teacher"
-    start=()
-    if [ "$START" = teacher ]; then start=(--loadckpt "$teacher"); fi
-    est="$CHECKED_DEPTH_DIR/round_$round/est" labels="$CHECKED_DEPTH_DIR/round_$round/labels"
-    student="$LOG_DIR/round_$round/student"
-    launch tools/predict.py --dataset "$DATASET" --testpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
-        --loadckpt "$teacher" --outdir "$est" --light_idx "$LIGHT_IDX" --num_view "$NUM_VIEW" --amp "$AMP" \
-        --confidence "$CONFIDENCE" "${shared[@]}"
-    launch tools/check_and_encode.py --testpath "$est" --pairpath "$DATASET_DIR" --testlist "$TRAIN_LIST" \
-        --outdir "$labels" --check "$CHECK" --conf "$CONF" --reproject_dist "$REPROJECT_DIST" \
-        --depth_diff "$DEPTH_DIFF" --thres_view "${thres_views[round - 1]:-${thres_views[-1]}}"
-    launch train_kd.py --dataset "$DATASET" --trainpath "$DATASET_DIR" --trainlist "$TRAIN_LIST" \
-        --pseudopath "$labels" --logdir "$student" --batch_size "$BATCH_SIZE" --epochs "$EPOCHS" --amp "$AMP" \
-        --loss "$LOSS" --read_out "$READ_OUT" --nviews "$NUM_VIEW" --freeze_bn "$FREEZE_BN" \
-        "${shared[@]}" "${start[@]}" --sync_bn --resume "${flags[@]}" "$@"
-    teacher="$(best_checkpoint "$student")"
-done
-echo "student: $teacher"
+distil() { # distil FLAGS...: tools/distil.py with the settings above
+    launch tools/distil.py --teacher "$teacher" --rounds "$ROUNDS" --dataset "$DATASET" --trainpath "$DATASET_DIR" \
+        --trainlist "$TRAIN_LIST" --logdir "$LOG_DIR" --label_dir "$CHECKED_DEPTH_DIR" --batch_size "$BATCH_SIZE" \
+        --epochs "$EPOCHS" --amp "$AMP" --loss "$LOSS" --student_start "$START" --read_out "$READ_OUT" \
+        --freeze_bn "$FREEZE_BN" --confidence "$CONFIDENCE" --light_idx "$LIGHT_IDX" --nviews "$NUM_VIEW" \
+        --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --check "$CHECK" --conf "$CONF" \
+        --reproject_dist "$REPROJECT_DIST" --depth_diff "$DEPTH_DIFF" \
+        --thres_view "$(IFS=,; echo "${thres_views[*]}")" --sync_bn "${flags[@]}" "$@"
+}
+
+if [ "$NGPUS" -eq 1 ]; then
+    distil "$@"
+else # each step is a run of torchrun's
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for step in predict label train; do distil --round "$round" --step "$step" "$@"; done
+    done
+fi

@@ -11,7 +11,6 @@ with torchrun (tools.runtime.distributed).
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,19 +44,12 @@ def main() -> None:
     args, settings = parse()
 
     from datasets.results import find_scans
-    from fusion.labels import few_labels
-    from tools.prediction.labelling import label_scans
+    from tools.prediction.labelling import label_scans, report_labels
     from tools.runtime import distributed
 
     distributed.start("cpu", sweeps=False)
     scans = find_scans(args.testpath, args.testlist)
-    summary = label_scans(args.testpath, args.pairpath, scans, args.outdir, settings)
-    if distributed.is_main():
-        if summary.finished:
-            print(f"{summary.finished} views were finished already in {args.outdir}")
-        print(f"kept {summary.kept:.2%} of the pixels, mean over {summary.views} views, in {args.outdir}")
-        if warning := few_labels(summary.kept):
-            print(f"warning: {warning}", file=sys.stderr)
+    report_labels(label_scans(args.testpath, args.pairpath, scans, args.outdir, settings), args.outdir)
     distributed.finish()
 
 

@@ -160,3 +160,9 @@ def _read_pairs_once(path: str) -> Pairs:
 def folder_names(path: str) -> frozenset[str]:
     """The names in a folder, listed once."""
     return frozenset(list_folder(path))
+
+
+def forget_files() -> None:
+    """Let what was read of folders and pair files be read again: a long process may have changed them since."""
+    _read_pairs_once.cache_clear()
+    folder_names.cache_clear()

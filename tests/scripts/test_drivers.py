@@ -22,6 +22,7 @@ from helpers import (
 
 from datasets.files import read_json
 from datasets.synthetic.scans import write_test_layout, write_training_layout
+from models.checkpoint import load_model
 
 
 def run_driver(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess:
@@ -206,6 +207,21 @@ def test_teacher_two_rounds_and_test(tmp_path):
     assert (tmp_path / "out" / "gipuma_pcd" / "garden.ply").exists()
     assert f"report: {tmp_path / 'out' / 'report' / 'index.html'}" in result.stdout
     assert (tmp_path / "out" / "report" / "garden.html").exists()
+
+
+@pytest.mark.slow
+def test_a_round_of_two_processes(tmp_path):
+    """NGPUS=2 runs every step under torchrun; here the processes share a CPU."""
+    data = tmp_path / "training data"
+    write_training_layout(data, {"scan1": 1}, width=64, height=32, views=4, lights=(6,))
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "kd", "NGPUS": 2}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "teacher.ckpt", "teacher"), "ROUNDS": 1, "THRES_VIEW": 1}
+    short = ("--max_steps", "1", "--num_workers", "0", "--device", "cpu")
+    result = run_driver("run_train_kd.sh", *short, **settings, EPOCHS=1)
+    assert result.returncode == 0, result.stderr
+    student = tmp_path / "kd" / "round_1" / "student" / "model_000000.ckpt"
+    assert result.stdout.splitlines()[-1] == f"student: {student}"
+    assert result.stdout.count("== round 1 of 1") == 1 and load_model(student).kind == "student"
 
 
 @pytest.mark.slow

@@ -145,10 +145,10 @@ def test_empty_cloud(fused, tmp_path, options, advice):
 def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     """With CUDA the built-in fuser is torch's, without it numba's; whether one is there does not matter here."""
     chosen = []
-    monkeypatch.setattr(fuse, "fuse_scan", lambda *arguments: chosen.append(arguments[-2:]) or 7)
-    settings = FusionSettings(cloud=CloudOptions(voxel=2.0))
-    assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)) == 7
-    assert chosen == [(expected, settings.cloud)]
+    monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[-2:]) or ()))
+    settings = FusionSettings(cloud=CloudOptions(normals=True))
+    assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)) == 0
+    assert chosen == [(expected, True)]
 
 
 def test_time_limit_of_the_fusibile_program(fused, tmp_path):

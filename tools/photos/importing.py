@@ -14,6 +14,8 @@ from datasets.files import DataError, list_folder
 from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.formats.scenes import read_scene
 from datasets.io import write_camera, write_pairs
+from datasets.layouts.base import Layout, forget_files
+from datasets.layouts.general import SingleScan
 from datasets.photos.folders import PhotoFolders
 from datasets.photos.names import PHOTO_NAMES, write_photo_names
 from datasets.photos.posed import Lens, PosedPhotos
@@ -131,6 +133,15 @@ def _pairs(scene: PosedPhotos, options: Options, source: Path) -> list[tuple[int
     if not any(sources for _, sources in pairs):
         raise DataError(f"{source}: no two photos of it see the same points")
     return pairs
+
+
+def scan_of_photos(model: Path, folder: Path) -> tuple[Layout, list[str]]:
+    """Write the scan of posed photos (`read_posed_photos`) to a folder; returns its layout and its name."""
+    scene, images = read_posed_photos(model)
+    import_scan(scene, images, folder, Options(), model)
+    forget_files()
+    layout = SingleScan(folder)
+    return layout, layout.scans("all")
 
 
 def image_size(lens: Lens, options: Options) -> tuple[int, int]:

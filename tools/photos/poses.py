@@ -1,20 +1,22 @@
 """A folder of ordinary photos becomes a COLMAP model."""
 
-import argparse
 import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from datasets.files import DataError, list_folder
+from datasets.files import DataError, list_folder, read_json, write_json
+from datasets.formats.colmap import find_model
 from datasets.formats.images import read_photo, write_image
 from datasets.formats.kinds import VIDEO_ADVICE, VIDEO_SUFFIXES, is_video
 from datasets.photos.folders import PHOTO_SUFFIXES
 from datasets.photos.posed import check_photo_name
 from datasets.photos.remarks import Remarks
-from tools.photos.importing import named
-from tools.photos.sfm import Group, Poses
+from tools.photos.importing import check_outdir, named
+from tools.photos.settings import PoseSettings
+from tools.photos.sfm import Group, Poses, find_poses, import_pycolmap
 from tools.runtime.program import Progress
 
 _OTHER_SUFFIXES = (
@@ -29,6 +31,29 @@ _RECORD = "poses.json"
 _ADVICE = "take photos between these and the others, each sharing two thirds with the next"
 
 _FEWEST = 2  # photos of which there can be poses
+
+
+def photos_to_poses(folder: Path, outdir: Path, settings: PoseSettings) -> int:
+    """Find the poses of a folder's photos: a COLMAP model in outdir/sparse/0, upright photos in outdir/images.
+
+    Where they are there already, made from the same photos and settings, nothing is done. Returns the number of photos
+    in the folder. Raises DataError when there are too few, none fit together, or pycolmap is missing.
+    """
+    names = find_photos(folder)
+    record = _made_from(settings, folder, names)
+    check_outdir(outdir, _RECORD, ("images", "sparse"))
+    with contextlib.suppress(DataError):
+        if find_model(outdir) and read_json(outdir / _RECORD) == record:
+            print(f"{outdir}: the poses of these photos are there already", flush=True)
+            return len(names)
+    import_pycolmap()
+    write_json(outdir / _RECORD, {})  # from here on the folder is ours, and not finished
+    shutil.rmtree(outdir / "images", ignore_errors=True)
+    groups = prepare_photos(folder, names, outdir / "images", settings.max_side, Remarks(settings.strict))
+    poses = find_poses(outdir / "images", groups, outdir, settings.matching, settings.seed, settings.threads or -1)
+    print_poses(poses, [name for group in groups for name in group.names])
+    write_json(outdir / _RECORD, record)
+    return len(names)
 
 
 def find_photos(folder: Path) -> list[str]:
@@ -109,11 +134,11 @@ def _written_name(name: str, taken: set[str]) -> str:
     return f"{stem}.jpg" if f"{stem}.jpg" not in taken else f"{name}.jpg"
 
 
-def settings_of(flags: argparse.Namespace, folder: Path, names: list[str]) -> dict[str, Any]:
+def _made_from(settings: PoseSettings, folder: Path, names: list[str]) -> dict[str, Any]:
     """What the poses depend on."""
     stats = {name: (folder / name).stat() for name in names}
     photos = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
-    return {"photos": photos, "max_side": flags.max_side, "matching": flags.matching, "seed": flags.seed}
+    return {"photos": photos, "max_side": settings.max_side, "matching": settings.matching, "seed": settings.seed}
 
 
 def print_poses(poses: Poses, names: list[str]) -> None:

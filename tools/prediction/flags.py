@@ -24,7 +24,7 @@ from tools.runtime.flags import (
     add_size_flags,
     network_settings,
 )
-from tools.runtime.program import finite_float, float_list, natural_int, positive_float, positive_int
+from tools.runtime.program import finite_float, float_list, int_list, natural_int, positive_float, positive_int
 
 FUSED_DEPTHS = ("raw", "refined")
 
@@ -50,9 +50,12 @@ def open_scans(args: argparse.Namespace) -> tuple[Layout, list[str]]:
     return layout, layout.scans(args.testlist)
 
 
-def add_prediction_flags(parser: argparse.ArgumentParser, defaults: PredictionSettings) -> None:
-    """The flags that say how depth is predicted, shared by tools/predict.py, test.py and tools/rank_checkpoints.py."""
-    parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
+def add_prediction_flags(
+    parser: argparse.ArgumentParser, defaults: PredictionSettings, several_scans: bool = True
+) -> None:
+    """The flags that say how depth is predicted; with `several_scans` also of which."""
+    if several_scans:
+        parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument(
         "--batch_size", type=positive_int, default=defaults.batch_size, help="reference views predicted together"
     )
@@ -167,8 +170,18 @@ def fusion_settings(args: argparse.Namespace) -> FusionSettings:
     )
 
 
-def add_label_flags(parser: argparse.ArgumentParser, defaults: LabelSettings) -> None:
-    """How predictions become labels."""
+def add_refine_flag(parser: argparse.ArgumentParser) -> None:
+    """Whether depth is refined before it is fused."""
+    parser.add_argument(
+        "--refine",
+        type=natural_int,
+        default=0,
+        help="passes in which pixels take the depth of those around them that the other views support most",
+    )
+
+
+def add_label_flags(parser: argparse.ArgumentParser, defaults: LabelSettings, by_round: bool = False) -> None:
+    """How predictions become labels; `by_round`: --thres_view takes a number for each round."""
     add = parser.add_argument
     add("--conf", type=finite_float, default=defaults.conf, help="keep pixels with a confidence above this, 0 to 1")
     add(
@@ -185,9 +198,10 @@ def add_label_flags(parser: argparse.ArgumentParser, defaults: LabelSettings) ->
     )
     add(
         "--thres_view",
-        type=natural_int,
-        default=defaults.thres_view,
-        help="normal check: least number of source views that agree",
+        type=int_list if by_round else natural_int,
+        default=str(defaults.thres_view) if by_round else defaults.thres_view,
+        help="normal check: least number of source views that agree"
+        + (", in every round, or 7,5,5 round by round; the last one holds for those that follow" if by_round else ""),
     )
     add("--check", choices=CHECKS, default=defaults.check, help="kind of check; dynamic has its own levels")
 
@@ -195,6 +209,12 @@ def add_label_flags(parser: argparse.ArgumentParser, defaults: LabelSettings) ->
 def label_settings(args: argparse.Namespace) -> LabelSettings:
     """What the flags say; raises DataError for values that cannot be."""
     return LabelSettings(args.check, args.conf, args.reproject_dist, args.depth_diff, args.thres_view)
+
+
+def label_settings_by_round(args: argparse.Namespace) -> tuple[LabelSettings, ...]:
+    """What the flags say, for one round after the other; raises DataError for values that cannot be."""
+    shared = (args.check, args.conf, args.reproject_dist, args.depth_diff)
+    return tuple(LabelSettings(*shared, thres_view) for thres_view in args.thres_view)
 
 
 def add_sweep_flags(parser: argparse.ArgumentParser, defaults: SweepSettings) -> None:

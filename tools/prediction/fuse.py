@@ -1,5 +1,6 @@
 """One cloud of a scan's depth maps, as settings say."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -8,9 +9,10 @@ from datasets.files import write_json
 from datasets.layouts.base import Layout
 from datasets.predictions import Predictions
 from datasets.results import DEPTH_FOLDER, FUSION_RECORD, cloud_path, network_folder
-from fusion.builtin import fuse_scan
+from fusion.builtin import scan_points
+from fusion.clouds import Points, write_cloud
 from fusion.consistency import dynamic_check, normal_check
-from fusion.filters import fuse_scan_with_filter
+from fusion.filters import filtered_views
 from fusion.fusibile import fuse_scan_with_binary
 from tools.prediction.settings import FusionSettings
 
@@ -35,16 +37,32 @@ def fuse(outdir: Path, layout: Layout, scan: str, settings: FusionSettings, devi
 def _fuse(outdir: Path, layout: Layout, scan: str, settings: FusionSettings, device: torch.device | None) -> int:
     folder, ply = outdir / scan, cloud_path(outdir, scan)
     maps = Predictions(folder, DEPTH_FOLDER if settings.refined else network_folder(folder))
+    if settings.program and settings.method == "gipuma":
+        limits = (settings.program, settings.time_limit)
+        views = _views_to_fuse(layout, scan)
+        return fuse_scan_with_binary(maps, views, ply, *_thresholds(settings), *limits, settings.cloud)
+    return write_cloud(ply, fused_points(maps, layout, scan, settings, device), settings.cloud)
+
+
+def fused_points(
+    maps: Predictions, layout: Layout, scan: str, settings: FusionSettings, device: torch.device | None = None
+) -> Iterator[Points]:
+    """The points of a predicted scan, view by view, before the cloud's options but for normals; without a program."""
+    normals = settings.cloud.normals
     if settings.method in ("normal", "dynamic"):
         check = normal_check(thres_view=settings.thres_view) if settings.method == "normal" else dynamic_check()
-        return fuse_scan_with_filter(maps, layout.pair_path(scan), ply, settings.conf, check, settings.cloud)
-    views = [view for view, sources in layout.pairs(scan) if sources]
-    thresholds = (settings.prob_threshold, settings.disp_threshold, settings.num_consistent)
-    if settings.program:
-        limits = (settings.program, settings.time_limit)
-        return fuse_scan_with_binary(maps, views, ply, *thresholds, *limits, settings.cloud)
+        return filtered_views(maps, layout.pair_path(scan), settings.conf, check, normals)
     on_gpu = device is not None and device.type == "cuda"
-    return fuse_scan(maps, views, ply, *thresholds, device if on_gpu else None, settings.cloud)
+    return scan_points(maps, _views_to_fuse(layout, scan), *_thresholds(settings), device if on_gpu else None, normals)
+
+
+def _views_to_fuse(layout: Layout, scan: str) -> list[int]:
+    return [view for view, sources in layout.pairs(scan) if sources]
+
+
+def _thresholds(settings: FusionSettings) -> tuple[float, float, float]:
+    """Those of fusibile's algorithm."""
+    return settings.prob_threshold, settings.disp_threshold, settings.num_consistent
 
 
 def why_empty(settings: FusionSettings) -> str:

@@ -1,6 +1,7 @@
 """Pseudo-labels of whole scans: from predictions, or from exact depth. A rerun makes only what is missing or stale."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from fusion.labels import (
     begin_labels,
     exact_label,
     exact_origin,
+    few_labels,
     finished_share,
     label_origin,
     write_exact_label,
@@ -82,6 +84,17 @@ def label_scans(
     progress.close()
     views, finished, kept = distributed.sum_over_ranks(total).tolist()
     return LabelSummary(int(views), int(finished), kept / views)
+
+
+def report_labels(summary: LabelSummary, outdir: Path) -> None:
+    """Print, on one process, how much is labelled, and a warning where hardly anything is."""
+    if not distributed.is_main():
+        return
+    if summary.finished:
+        print(f"{summary.finished} views were finished already in {outdir}", flush=True)
+    print(f"kept {summary.kept:.2%} of the pixels, mean over {summary.views} views, in {outdir}", flush=True)
+    if warning := few_labels(summary.kept):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _origins(folder: Path, pairs: Pairs, record: dict) -> dict[int, str]:

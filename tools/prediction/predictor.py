@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, pairwise
@@ -23,7 +23,7 @@ from datasets.io import write_camera
 from datasets.mvs import MVSDataset, Settings
 from datasets.records import map_digest, write_marker
 from datasets.results import ViewFiles
-from datasets.sample import STAGE_SCALES, stage_projections
+from datasets.sample import STAGE_SCALES, View, stage_projections
 from models.blocks import fold
 from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
@@ -67,6 +67,12 @@ def largest_tensor(model: CascadeMVSNet, dataset: MVSDataset) -> int:
     return channels * model.settings.ndepths[-1] * width * height * next(model.buffers()).itemsize
 
 
+def tune_memory(model: CascadeMVSNet, dataset: MVSDataset) -> None:
+    """Have the C library treat freed memory as suits the dataset's images."""
+    if len(dataset):
+        keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
+
+
 def predict(
     checkpoint: PathLike,
     dataset: MVSDataset,
@@ -83,8 +89,7 @@ def predict(
     """
     check_outdir(dataset, outdir)
     model = load_for_prediction(checkpoint, settings, device)
-    if len(dataset):
-        keep_freed_memory() if largest_tensor(model, dataset) <= KEPT_TENSOR else return_freed_memory()
+    tune_memory(model, dataset)
     origins = Origins(dataset, outdir, prediction_record(checkpoint, settings, dataset, model, device))
     origins.begin(refined)
     unfinished = unfinished_batches(dataset, outdir, settings.batch_size)
@@ -160,6 +165,23 @@ def predicted_views(
                 yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
 
 
+def predicted_view(
+    model: CascadeMVSNet, views: Sequence[View], depth_values: np.ndarray, device: torch.device
+) -> PredictedView:
+    """One view, the first, from views of equal size in memory, by a network that is `prepared`; its index is 0.
+
+    depth_values: float32 [numdepth] of the reference.
+    """
+    images = [torch.from_numpy(view.image).permute(2, 0, 1)[None] for view in views]
+    seen = [
+        SeenView(view.image, view.camera, _extract(model, device, image))
+        for view, image in zip(views, images, strict=True)
+    ]
+    depths, confidences = _run(model, [seen], [depth_values], device)
+    image = (views[0].image * 255).astype(np.uint8)
+    return PredictedView(0, image, views[0].camera, depths[0].numpy(), [values[0].numpy() for values in confidences])
+
+
 def prediction_record(
     checkpoint: PathLike,
     settings: PredictionSettings,
@@ -176,12 +198,18 @@ def prediction_record(
 
 
 def unfinished_batches(dataset: MVSDataset, outdir: Path, batch_size: int) -> list[list[int]]:
-    """Index batches of one scan and image size each, without the views whose depth is there already."""
+    """`index_batches` of the whole dataset, without the views whose depth is there already."""
+    entries = dataset.entries
+    finished = {i for i, entry in enumerate(entries) if is_finished(outdir / entry.scan, entry.reference)}
+    return index_batches(dataset, [i for i in range(len(entries)) if i not in finished], batch_size)
+
+
+def index_batches(dataset: MVSDataset, indices: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Samples of a dataset in batches of one scan and image size each."""
     groups = defaultdict(list)
-    for index, entry in enumerate(dataset.entries):
-        if not is_finished(outdir / entry.scan, entry.reference):
-            size = dataset.view_keys(index)[0].size if batch_size > 1 else None
-            groups[entry.scan, size].append(index)
+    for index in indices:
+        size = dataset.view_keys(index)[0].size if batch_size > 1 else None
+        groups[dataset.entries[index].scan, size].append(index)
     return [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
 
 
@@ -256,16 +284,25 @@ def write_prediction(
 
     image uint8 [H, W, 3] and its camera; depth and confidence [H, W]. Returns the index.
     """
-    entry, numdepth = dataset.entries[index], dataset.settings.numdepth
-    depth_min, depth_max = camera.depth_range(numdepth)
-    depth_line = (depth_min, (depth_max - depth_min) / numdepth, numdepth, depth_max)
+    entry = dataset.entries[index]
     files = ViewFiles(outdir / entry.scan, entry.reference)
     record = origin.record() | {"depth": map_digest(depth), "confidence": map_digest(confidence)}
 
-    write_camera(files.camera, dataclasses.replace(camera, depth_line=depth_line))
-    write_image(files.image, image)
-    write_pfm(files.confidence, confidence)
+    write_without_depth(files, image, result_camera(camera, dataset.settings.numdepth), confidence)
     write_image(files.confidence_preview, colour_map(confidence, 0.0, 1.0))
     write_image(files.depth_preview, colour_map(depth))
     write_marker(files.depth, depth, files.record, record)
     return index
+
+
+def result_camera(camera: Camera, numdepth: int) -> Camera:
+    """A view's camera as results keep it: the last line tells the whole range of depths."""
+    depth_min, depth_max = camera.depth_range(numdepth)
+    return dataclasses.replace(camera, depth_line=(depth_min, (depth_max - depth_min) / numdepth, numdepth, depth_max))
+
+
+def write_without_depth(files: ViewFiles, image: np.ndarray, camera: Camera, confidence: np.ndarray) -> None:
+    """Write what fusion and labels need of a view beside its depth, which marks it as finished."""
+    write_camera(files.camera, camera)
+    write_image(files.image, image)
+    write_pfm(files.confidence, confidence)

@@ -60,9 +60,8 @@ def write_report(settings: ReportSettings) -> Path:
         cards[result.name] = write_scan(settings, run, result, measured, largest_error, around)
         progress.step()
     progress.close()
-    index = _folder(settings) / "index.html"
-    write_bytes(index, index_page(run, measures, cards, list(trainings), scores))
-    return index
+    write_bytes(settings.index, index_page(run, measures, cards, list(trainings), scores))
+    return settings.index
 
 
 def predicted_scans(settings: ReportSettings) -> list[str]:
@@ -71,11 +70,6 @@ def predicted_scans(settings: ReportSettings) -> list[str]:
         print(f"{settings.outdir}: nothing is predicted there yet, so the report shows the trainings alone")
         return []
     return find_scans(settings.outdir, settings.testlist)
-
-
-def _folder(settings: ReportSettings) -> Path:
-    """Where the pages are written."""
-    return settings.outdir / "report"
 
 
 def write_scan(
@@ -95,7 +89,7 @@ def write_scan(
     if points is not None and len(points):
         cameras = {measured.title(view): result.predictions.view(view) for view in result.views}
         cloud = viewer_data(points, cameras, settings.max_points)
-    folder = _folder(settings)
+    folder = settings.index.parent
     write_bytes(folder / page_name(result.name), scan_page(run, measured, tiles, scales, cloud, around))
     if settings.png:
         write_image(folder / f"{result.name}_views.png", contact_sheet(tiles, scales))

@@ -36,6 +36,11 @@ class ReportSettings:
     conf: float | None = None
     png: bool = False
 
+    @property
+    def index(self) -> Path:
+        """The first page."""
+        return self.outdir / "report" / "index.html"
+
     def __post_init__(self) -> None:
         if self.testpath is not None and not self.testpath.is_dir():
             raise DataError(f"{self.testpath}: no such folder; --testpath must say where the scans are")

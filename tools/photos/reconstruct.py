@@ -1,0 +1,90 @@
+"""The way from a folder of photos to a page with their cloud: poses, a scan, depth, the cloud, pages.
+
+OUTDIR/poses/           the COLMAP model, upright photos           tools.photos.poses
+       scans/NAME/      the scan in the test layout                tools.photos.importing
+       depth/           depth maps, the cloud, report/             tools.prediction.testing, tools.reports.report
+
+A rerun goes on where the last one was: each step makes only what is missing or was made from something else.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from datasets.files import PathLike, check_scan_name
+from datasets.layouts.base import forget_files
+from datasets.layouts.general import SingleScan
+from datasets.results import cloud_path
+from tools.photos.importing import Options, import_scan, read_posed_photos
+from tools.photos.poses import photos_to_poses
+from tools.photos.settings import ReconstructionSettings
+from tools.prediction.testing import predict_and_fuse
+from tools.reports.report import write_report
+from tools.reports.settings import ReportSettings
+from tools.runtime import distributed
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionReport:
+    """What came of a folder of photos.
+
+    photos: how many there are; views: how many of them have a pose and a depth map; points, cloud: number and PLY file,
+    None without fusion. scan: the scan's folder; depth: the folder of results; page: what to open in a browser.
+    """
+
+    photos: int
+    views: int
+    points: int | None
+    cloud: Path | None
+    scan: Path
+    depth: Path
+    page: Path
+
+
+def reconstruct(
+    photos: Path,
+    outdir: Path,
+    checkpoint: PathLike,
+    settings: ReconstructionSettings,
+    device: str = "auto",
+    name: str | None = None,
+) -> ReconstructionReport:
+    """Photos to pages; `name` is the scan's and its cloud's, by default the folder's.
+
+    Under torchrun all processes call it: they share the depth, the first one does the rest. Raises DataError and
+    CheckpointError.
+    """
+    name = check_scan_name(name or photos.resolve().name, photos)
+    chosen = distributed.start(device)
+    scan, depth = outdir / "scans" / name, outdir / "depth"
+    made = _make_scan(photos, outdir / "poses", scan, settings) if distributed.is_main() else 0
+    (count,) = map(int, distributed.agree([made]))
+    forget_files()
+    _announce("depth and cloud")
+    layout = SingleScan(scan)
+    given = (checkpoint, layout, [name], depth, settings.prediction, settings.fusion, chosen)
+    fused = predict_and_fuse(*given, passes=settings.refine)
+    (points,) = map(int, distributed.agree([fused.get(name, -1)]))
+    views = sum(bool(sources) for _, sources in layout.pairs(name))
+    pages = ReportSettings(depth, testpath=outdir / "scans")
+    if distributed.is_main():
+        _announce("report")
+        print(f"report: {write_report(pages)}", flush=True)
+    distributed.barrier()
+    distributed.finish()
+    result = (None, None) if settings.fusion.method == "none" else (points, cloud_path(depth, name))
+    return ReconstructionReport(count, views, *result, scan, depth, pages.index)
+
+
+def _make_scan(photos: Path, poses: Path, scan: Path, settings: ReconstructionSettings) -> int:
+    """Returns the number of photos."""
+    _announce("poses")
+    count = photos_to_poses(photos, poses, settings.poses)
+    _announce("views")
+    posed, images = read_posed_photos(poses)
+    import_scan(posed, images, scan, Options(max_size=settings.prediction.max_size), poses)
+    return count
+
+
+def _announce(step: str) -> None:
+    if distributed.is_main():
+        print(f"== {step}", flush=True)

@@ -1,0 +1,46 @@
+"""What the way from photos to a cloud is told. Light: no torch, no pycolmap."""
+
+import dataclasses
+
+from datasets.files import DataError
+from tools.prediction.settings import FusionSettings, PredictionSettings
+from tools.runtime.limits import LARGEST_SIDE, SMALLEST_SIDE, check_between
+
+MATCHINGS = ("auto", "exhaustive", "sequential")
+
+_PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
+_FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseSettings:
+    """How poses are found; the defaults are those of tools/photos_to_poses.py.
+
+    max_side: longest side of the photos used, pixels. matching: every pair of photos ("exhaustive"), neighbours in the
+    order of names ("sequential"), or what suits their number ("auto"). seed: of random choices. threads: None is one
+    per core. strict: refuse photos that cannot be read instead of leaving them out.
+    """
+
+    max_side: int = 1600
+    matching: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.matching not in MATCHINGS:
+            raise DataError(f"--matching {self.matching}: must be one of {', '.join(MATCHINGS)}")
+        check_between("max_side", self.max_side, SMALLEST_SIDE, LARGEST_SIDE)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionSettings:
+    """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
+
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none.
+    """
+
+    poses: PoseSettings = PoseSettings()
+    prediction: PredictionSettings = _PREDICTION
+    fusion: FusionSettings = _FUSION
+    refine: int = 0
