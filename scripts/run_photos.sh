@@ -10,14 +10,18 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 FOLDER="${1:-}"
-[ -n "$FOLDER" ] || fail "which photos? bash scripts/run_photos.sh FOLDER"
-[ -d "$FOLDER" ] || fail "$FOLDER: no such folder"
+case "$FOLDER" in
+    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
+    "") fail "which photos? bash scripts/run_photos.sh FOLDER" ;;
+esac
+[ -e "$FOLDER" ] || fail "$FOLDER: no such folder"
 shift
-NAME="${NAME:-$(basename "$(cd "$FOLDER" && pwd)")}"    # of the scan and of its cloud
+if [ -d "$FOLDER" ]; then FOLDER="$(cd "$FOLDER" && pwd)"; fi
+NAME="${NAME:-$(basename "$FOLDER")}"                    # of the scan and of its cloud
 OUTDIR="${OUTDIR:-$ROOT/outputs/photos/$NAME}"          # poses/, scans/NAME/, depth/
-CKPT_FILE="${CKPT_FILE:-$ROOT/ckpt/kdmvs.ckpt}"
+CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 SEED="${SEED:-0}"
-MAX_SIDE="${MAX_SIDE:-1600}"                            # of the photos that poses are found with
+MAX_SIDE="${MAX_SIDE:-1600}"                            # of the photos that poses are found with, MAX_W and MAX_H at least
 MATCHING="${MATCHING:-auto}"                            # auto, exhaustive, sequential (frames of a video)
 MAX_W="${MAX_W:-1152}"                                  # largest images for the depth
 MAX_H="${MAX_H:-864}"
@@ -33,9 +37,8 @@ NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
     "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
 bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
 
+echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --filter_method "$FILTER_METHOD" \
     --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
-echo "views: $OUTDIR/scans/$NAME (photos.json says which photo is which), depth: $OUTDIR/depth," \
-    "cloud: $OUTDIR/depth/gipuma_pcd, report: $OUTDIR/depth/report/index.html"

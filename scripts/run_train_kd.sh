@@ -17,7 +17,7 @@ ROUNDS="${ROUNDS:-2}"
 NGPUS="${NGPUS:-1}"
 BATCH_SIZE="${BATCH_SIZE:-1}"                           # per GPU
 EPOCHS="${EPOCHS:-16}"
-AMP="${AMP:-off}"                                       # off, bf16, fp16
+AMP="${AMP:-off}"                                       # off (as official), auto, bf16, fp16
 LOSS="${LOSS:-official}"                                # official, paper, hard
 START="${START:-scratch}"                               # a student's first weights: scratch, or teacher for its teacher's
 READ_OUT="${READ_OUT:-official}"                        # official, local, median: a student's depth
@@ -50,7 +50,7 @@ distil() { # distil FLAGS...: tools/distil.py with the settings above
         --freeze_bn "$FREEZE_BN" --confidence "$CONFIDENCE" --light_idx "$LIGHT_IDX" --nviews "$NUM_VIEW" \
         --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H" --check "$CHECK" --conf "$CONF" \
         --reproject_dist "$REPROJECT_DIST" --depth_diff "$DEPTH_DIFF" \
-        --thres_view "$(IFS=,; echo "${thres_views[*]}")" --sync_bn "${flags[@]}" "$@"
+        --thres_view "$(IFS=,; echo "${thres_views[*]}")" --sync_bn ${flags[@]+"${flags[@]}"} "$@"
 }
 
 if [ "$NGPUS" -eq 1 ]; then

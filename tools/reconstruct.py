@@ -50,7 +50,9 @@ def main() -> None:
 
     from tools.photos.reconstruct import reconstruct  # loads torch, which --help and mistaken flags need not wait for
 
-    reconstruct(args.photos, args.outdir, args.loadckpt, settings, args.device, args.name)
+    made = reconstruct(args.photos, args.outdir, args.loadckpt, settings, args.device, args.name)
+    cloud = "none made (--filter_method none)" if made.cloud is None else made.cloud
+    print(f"views: {made.scan} (photos.json says which photo is which), depth: {made.depth}, cloud: {cloud}")
 
 
 if __name__ == "__main__":

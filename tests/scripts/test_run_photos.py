@@ -69,6 +69,27 @@ def test_from_photos_to_a_cloud(quick_python, tmp_path):
 
 @needs_pycolmap
 @pytest.mark.slow
+def test_two_folders_of_one_name(quick_python, tmp_path):
+    """The second does not replace what the first one gave; and nobody's files are taken for results."""
+    first, second = (tmp_path / camera / "DCIM" for camera in "ab")
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    settings = {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "PYTHON_BIN": quick_python}
+    run_photos(first, OUTDIR=tmp_path / "out", **settings)
+    result = run_photos(second, OUTDIR=tmp_path / "out", **settings)
+    assert result.returncode == 1 and f"{tmp_path}/out: holds the results of other photos" in result.stderr
+    result = run_photos(second, OUTDIR=tmp_path / "a", **settings)
+    assert result.returncode == 1 and "holds files of something else" in result.stderr
+
+
+def test_help():
+    """What it does and takes."""
+    result = run_photos("--help")
+    assert result.returncode == 0 and "bash scripts/run_photos.sh FOLDER" in result.stdout
+
+
+@needs_pycolmap
+@pytest.mark.slow
 def test_a_folder_without_photos(quick_python, tmp_path):
     """The message of the program that looks for them; nothing more is started."""
     (tmp_path / "photos").mkdir()

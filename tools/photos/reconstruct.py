@@ -10,7 +10,7 @@ A rerun goes on where the last one was: each step makes only what is missing or 
 import dataclasses
 from pathlib import Path
 
-from datasets.files import PathLike, check_scan_name
+from datasets.files import DataError, PathLike, check_scan_name, list_folder, read_json, write_json
 from datasets.layouts.base import forget_files
 from datasets.layouts.general import SingleScan
 from datasets.results import cloud_path
@@ -21,6 +21,9 @@ from tools.prediction.testing import predict_and_fuse
 from tools.reports.report import write_report
 from tools.reports.settings import ReportSettings
 from tools.runtime import distributed
+
+# In the folder of results: which photos they were made from.
+_RECORD = "photos.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +80,26 @@ def reconstruct(
 
 def _make_scan(photos: Path, poses: Path, scan: Path, settings: ReconstructionSettings) -> int:
     """Returns the number of photos."""
+    _claim(poses.parent, photos)
     _announce("poses")
-    count = photos_to_poses(photos, poses, settings.poses)
+    side = max(settings.poses.max_side, *settings.prediction.max_size)  # or the depth would have smaller images
+    count = photos_to_poses(photos, poses, dataclasses.replace(settings.poses, max_side=side))
     _announce("views")
     posed, images = read_posed_photos(poses)
     import_scan(posed, images, scan, Options(max_size=settings.prediction.max_size), poses)
     return count
+
+
+def _claim(outdir: Path, photos: Path) -> None:
+    """Note whose results a folder holds; DataError where they are another folder's, which may have the same name."""
+    if not photos.exists():
+        raise DataError(f"{photos}: no such folder")
+    record, own = outdir / _RECORD, {"photos": str(photos.resolve())}
+    if record.exists() and read_json(record) != own:
+        raise DataError(f"{outdir}: holds the results of other photos (see {record}); choose another --outdir")
+    if not record.exists() and outdir.is_dir() and list_folder(outdir):
+        raise DataError(f"{outdir}: holds files of something else; choose another --outdir, or an empty folder")
+    write_json(record, own)
 
 
 def _announce(step: str) -> None:
