@@ -22,7 +22,7 @@ _DEPTH_STEP = 8  # the 3D U-Nets halve the hypotheses three times
 
 
 def check_between(flag: str, value: float, least: float, most: float) -> None:
-    """Refuse what is not from `least` on and at most `most`: NaN too, and the list that argparse makes of a bare `--`."""
+    """Refuse what is not from `least` on and at most `most`: NaN too, and the list that argparse makes of `--`."""
     if not isinstance(value, int | float) or not least <= value <= most:
         raise DataError(f"--{flag} {_text(value)}: must be a number from {_text(least)} on, {_text(most)} at most")
 
