@@ -1,6 +1,5 @@
 """3D U-Nets that regularise the cost volume, and the teacher's variance branch (docs/method.md, section 2)."""
 
-import torch
 from torch import Tensor, nn
 
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d, predicts

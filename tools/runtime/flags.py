@@ -10,7 +10,7 @@ from typing import Any
 from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
-from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS
+from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS, VIEW_WEIGHTS
 from tools.runtime.program import float_list, int_list, natural_int, positive_int
 
 # The student that comes with the project.
@@ -42,6 +42,11 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
         "neighbours, median: the one with half of the probability before it",
     )
     group.add_argument(
+        "--view_weights",
+        choices=VIEW_WEIGHTS,
+        help="how much the source views count: equal (official), or learned: per pixel, by how well they agree",
+    )
+    group.add_argument(
         "--share_cr", action="store_true", default=None, help="share the cost regularisation between the stages"
     )
 
@@ -59,6 +64,7 @@ def network_settings(args: argparse.Namespace) -> dict[str, Any]:
         "spacing": args.spacing,
         "share_cr": args.share_cr,
         "read_out": args.read_out,
+        "view_weights": args.view_weights,
     }
 
 
