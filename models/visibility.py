@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d
 
 # Groups of feature channels whose similarity is told apart.
-GROUPS = 4
+GROUPS = 2
 # Places along a ray at which a pixel's sources are looked at.
 _PLACES = 2
 _WIDTH_3D, _WIDTH_2D = 8, 16

@@ -165,12 +165,12 @@ class NumbaSimilarity(torch.autograd.Function):
         ctx.save_for_backward(rays, offsets, hypotheses, *views)
         batch, hypothesis_count, height, width = hypotheses.shape
         similarity = torch.empty(batch, len(views) - 1, groups + 1, hypothesis_count, height, width)
-        lanes = (None,) * (views[0].shape[1] // groups)
+        lanes, parts = (None,) * views[0].shape[1], (None,) * groups
         calls = []
         for sample in range(batch):
             given = (_addresses(views, sample), _source_size(views), *_arrays(sample, rays, offsets, hypotheses))
             target = similarity[sample].numpy()
-            calls += [(*rows, *given, target, lanes) for rows in pieces(0, hypothesis_count * height)]
+            calls += [(*rows, *given, target, lanes, parts) for rows in pieces(0, hypothesis_count * height)]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             run_on(pool, similarity_rows, calls)
         return similarity

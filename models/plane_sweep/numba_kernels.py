@@ -9,7 +9,7 @@ The kernels stay in one file: numba's cache notices changes of a kernel's own fi
 
 import numpy as np
 
-from models.cpu.simd import FLOAT_BYTES, load, store, store_bfloat16, total
+from models.cpu.simd import FLOAT_BYTES, load, store, store_bfloat16, total, totals
 from models.plane_sweep import LEAST_NORM
 from numba_cache import cached_njit
 
@@ -100,14 +100,18 @@ def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
 
 
 @kernel
-def _share(view_weights, sources, y, x):
-    """One over the sum of the views' weights at a pixel, of which the reference's is 1; without any, all are."""
+def _shares(view_weights, sources, y, width):
+    """One over the sum of the views' weights at row y's pixels; the reference's is 1, and without any all are."""
     if view_weights is None:
-        return np.float32(1) / np.float32(sources + 1)
-    sum_ = np.float32(1)
+        return np.full(width, np.float32(1) / np.float32(sources + 1))
+    shares = np.ones(width, np.float32)
     for s in range(sources):
-        sum_ += view_weights[s, y, x]
-    return np.float32(1) / sum_
+        weights = view_weights[s, y]
+        for x in range(width):
+            shares[x] += weights[x]
+    for x in range(width):
+        shares[x] = np.float32(1) / shares[x]
+    return shares
 
 
 @kernel
@@ -145,6 +149,7 @@ def variance_rows(first, last, images, size, rays, offsets, depths, view_weights
     positions, corners, weights = _tile_buffers(sources)
     for row in range(first, last):
         y, d = row // hypotheses, row % hypotheses
+        shares = _shares(view_weights, sources, y, width)
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
@@ -156,7 +161,7 @@ def variance_rows(first, last, images, size, rays, offsets, depths, view_weights
                     weighed = _weighed(sample, view_weights, s, y, start + i)
                     sum_ = sum_ + weighed
                     squares = squares + weighed * sample
-                share = _share(view_weights, sources, y, start + i)
+                share = shares[start + i]
                 mean = sum_ * share
                 variance = squares * share - mean * mean
                 target = volume + ((d * height + y) * width + start + i) * out_bytes
@@ -182,6 +187,7 @@ def mean_rows(
     positions, corners, weights = _tile_buffers(sources)
     for row in range(first * hypotheses, last * hypotheses):
         y, d = row // hypotheses, row % hypotheses
+        shares = _shares(view_weights, sources, y, width)
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
@@ -197,7 +203,7 @@ def mean_rows(
                     weighed = _weighed(sample, view_weights, s, y, start + i)
                     sum_ = sum_ + weighed
                     squares = squares + weighed * sample
-                share = _share(view_weights, sources, y, start + i)
+                share = shares[start + i]
                 mean = sum_ * share
                 store(means + mean_place, mean)
                 grad = load(grads + point, lanes)
@@ -258,16 +264,15 @@ def _add_to(address, vector, lanes):
 
 
 @kernel
-def similarity_rows(first, last, images, size, rays, offsets, depths, similarity, lanes):
+def similarity_rows(first, last, images, size, rays, offsets, depths, similarity, lanes, parts):
     """Write rows first..last (row = y * D + d) of the sources' similarity to the reference, and of their coverage.
 
-    similarity [N-1, G + 1, D, H, W] for G groups of channels: `similarity.similarity_volume_plain`; lanes: tuple of as
-    many items as a group has; others: `variance_rows`.
+    similarity [N-1, G + 1, D, H, W] for G groups of channels: `similarity.similarity_volume_plain`; parts: tuple of G
+    items; others: `variance_rows`.
     """
-    sources, groups = len(images) - 1, similarity.shape[1] - 1
+    sources, groups = len(images) - 1, len(parts)
     hypotheses, _, width = depths.shape
-    group_bytes = len(lanes) * FLOAT_BYTES
-    pixel_bytes = groups * group_bytes
+    pixel_bytes = len(lanes) * FLOAT_BYTES
     positions, corners, weights = _tile_buffers(sources)
     for row in range(first, last):
         y, d = row // hypotheses, row % hypotheses
@@ -275,15 +280,13 @@ def similarity_rows(first, last, images, size, rays, offsets, depths, similarity
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
             for s in range(sources):
-                for g in range(groups):
-                    own = images[0] + (y * width + start) * pixel_bytes + g * group_bytes
-                    image = images[s + 1] + g * group_bytes
-                    line = similarity[s, g, d, y]
-                    for i in range(stop - start):
-                        reference = load(own + i * pixel_bytes, lanes)
-                        sample = _sample(image, pixel_bytes, corners, weights, s, i, lanes)
-                        norm = total(reference * reference + sample * sample) + _LEAST_NORM
-                        line[start + i] = _TWO * total(reference * sample) / norm
+                for i in range(stop - start):
+                    reference = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
+                    sample = _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
+                    products = totals(reference * sample, parts)
+                    norms = totals(reference * reference + sample * sample, parts)
+                    for g in range(groups):
+                        similarity[s, g, d, y, start + i] = _TWO * products[g] / (norms[g] + _LEAST_NORM)
                 line = similarity[s, groups, d, y]
                 for i in range(stop - start):
                     upper = weights[s, i] + weights[s, _TILE + i]

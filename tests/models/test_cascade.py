@@ -77,7 +77,7 @@ def test_each_sample_has_its_own_depth_range():
     refined = refined_hypotheses(depth, 5, 0.12, depth_values, (8, 12), (4, 6))  # 0.12 of 200/3 and of 2/3
     assert refined.shape == (2, 5, 4, 6)
     torch.testing.assert_close(refined[0, :, 0, 0], torch.tensor([480.0, 490.0, 500.0, 510.0, 520.0]))
-    torch.testing.assert_close(refined[1, :, 3, 5], torch.tensor([1.5, 1.75, 2.0, 2.25, 2.5]))
+    torch.testing.assert_close(refined[1, :, 3, 5], torch.tensor([1.8, 1.9, 2.0, 2.1, 2.2]))
 
 
 def test_inverse_spacing():
@@ -196,6 +196,7 @@ def test_grad_method_links_the_stages(grad_method, reaches):
         ({"cr_base_chs": (8, 8, 8, 8)}, "three numbers each"),
         ({"grad_method": "both"}, "grad_method 'both'"),
         ({"read_out": "mode"}, "is none of official, local, median"),
+        ({"view_weights": "best"}, "is none of equal, learned"),
         ({"share_cr": True, "cr_base_chs": (8, 8, 4)}, "same cr_base_chs"),
     ],
 )

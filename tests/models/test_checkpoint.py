@@ -30,9 +30,9 @@ def test_kind_and_weights_come_from_the_file(tmp_path, kind):
 
 
 def test_official_format(tmp_path):
-    """A file holds epoch, model and optimizer, and torch itself reads it."""
+    """A file holds epoch, model and optimizer, beside them what its network is, and torch itself reads it."""
     content = torch.load(write_checkpoint(tmp_path / "model.ckpt"), weights_only=True)
-    assert content.keys() == {"epoch", "model", "optimizer"} and content["epoch"] == 0
+    assert content.keys() == {"epoch", "model", "optimizer", "network"} and content["epoch"] == 0
     assert content["optimizer"].keys() == {"state", "param_groups"}
 
 
@@ -50,6 +50,21 @@ def test_other_regularisation(tmp_path, settings):
     model = load_model(path, share_cr=settings.get("share_cr", False))
     expected = golden_network("student", 61, **settings)
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in expected.parameters())
+
+
+def test_weights_of_the_views_are_told_by_the_keys(tmp_path):
+    """A file of a weighed network is loaded as one, another as none, whatever its record says."""
+    for view_weights in ("equal", "learned"):
+        path = write_checkpoint(tmp_path / "model.ckpt", view_weights=view_weights)
+        assert load_model(path).settings.view_weights == view_weights
+        content = torch.load(path, weights_only=True)
+        assert content["network"]["view_weights"] == view_weights
+        del content["network"]
+        torch.save(content, path)
+        assert load_model(path).settings.view_weights == view_weights
+        other = {"equal": "learned", "learned": "equal"}[view_weights]
+        with pytest.raises(CheckpointError, match=r"is of another network: (lacks|has) visibility\."):
+            load_model(path, view_weights=other)
 
 
 def test_a_checkpoint_knows_its_network(tmp_path):

@@ -2,12 +2,23 @@
 
 import pytest
 import torch
-from helpers import golden_inputs, golden_network, share_within
+from helpers import (
+    FAST,
+    golden_inputs,
+    golden_network,
+    run_program,
+    share_within,
+    succeed,
+    write_checkpoint,
+    write_exact_labels,
+)
 from torch import Tensor, nn
 
+from datasets.formats.pfm import read_pfm
+from datasets.synthetic.scans import write_training_layout
 from models import build_model
 from models.blocks import fold
-from models.checkpoint import load_start
+from models.checkpoint import load_model, load_start
 from models.cpu import slabs
 from models.settings import STAGES
 from models.visibility import GROUPS, VisibilityNet
@@ -217,3 +228,22 @@ def test_a_single_source_counts_as_without_weights():
     weighed, plain = weighed_network("student").eval(), golden_network("student").eval()
     assert (weighed(*pair)["view_weights"] == 1).all()
     assert torch.equal(weighed(*pair)["depth"], plain(*pair)["depth"])
+
+
+def test_programs_train_and_use_a_weighed_inverse_student(tmp_path):
+    """From an unweighed checkpoint; what it becomes is stored in its own, which prediction needs no flags for."""
+    write_training_layout(tmp_path, {"scan1": 1}, 64, 32, 3, lights=(6,))
+    write_exact_labels(tmp_path, "scan1", 3)
+    start = write_checkpoint(tmp_path / "start.ckpt")
+    data = ("--trainpath", tmp_path, "--trainlist", "all", "--pseudopath", tmp_path / "labels", "--nviews", 3)
+    network = ("--loadckpt", start, "--view_weights", "learned", "--spacing", "inverse", "--loss", "paper")
+    steps = ("--epochs", 1, "--max_steps", 2, "--logdir", tmp_path / "log")
+    succeed(run_program("train_kd.py", *data, *network, *steps, *FAST))
+    (path,) = (tmp_path / "log").glob("*.ckpt")
+    trained = load_model(path)
+    assert (trained.settings.view_weights, trained.settings.spacing) == ("learned", "inverse")
+    assert trained.visibility.weight.weight.abs().max() > 0
+    flags = ("--testpath", tmp_path, "--outdir", tmp_path / "est", "--loadckpt", path, "--num_view", 3)
+    succeed(run_program("tools/predict.py", *flags, *FAST))
+    depths = list((tmp_path / "est").rglob("depth_est/*.pfm"))
+    assert len(depths) == 3 and all((read_pfm(depth) > 0).all() for depth in depths)
