@@ -1,12 +1,13 @@
 """The coarse-to-fine network; teacher and student are two configurations of it (docs/method.md, section 2)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -15,8 +16,10 @@ from models.cpu.slabs import slabs, with_neighbours
 from models.features import FeatureNet
 from models.hypotheses import first_hypotheses, refined_hypotheses
 from models.plane_sweep.definition import variance_volume
+from models.plane_sweep.similarity import similarity_volume
 from models.regularization import CostRegNet, VarianceNet
 from models.settings import STAGES, NetworkSettings
+from models.visibility import GROUPS, VisibilityNet
 
 # Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].
 Views = Tensor | Sequence[Tensor]
@@ -29,7 +32,8 @@ class CascadeMVSNet(nn.Module):
     {"stage1": [B, N, 2, 4, 4], ...} (slot 0 extrinsic, slot 1 intrinsic) and depth_values [B, K]; each sample keeps its
     own depth range. Returns, in the unit of depth_values, {"stage1": {"depth" [B, h, w], "photometric_confidence"
     [B, h, w], "prob_volume" [B, D, h, w], "depth_values" [B, D, h, w], and for the teacher "var" [B, h, w] and
-    "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's.
+    "features" [B, N, C, h, w]}, ..., "depth", "photometric_confidence"}; the last two are stage 3's. Where the source
+    views' weights are learned, "view_weights" [B, N-1, h, w] are those of stage 1; later stages interpolate them.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
@@ -44,6 +48,8 @@ class CascadeMVSNet(nn.Module):
             self._share_regularization()
         if settings.kind == "teacher":
             self.var_regression = nn.ModuleList(VarianceNet(channels) for channels in self.feature.out_channels)
+        if settings.view_weights == "learned":
+            self.visibility = VisibilityNet()
 
     def _share_regularization(self) -> None:
         """Let the stages share every layer but the first, whose shape depends on the stage's feature channels."""
@@ -57,8 +63,11 @@ class CascadeMVSNet(nn.Module):
         features = self.extract_features(imgs)
         hypotheses = self._first_hypotheses(features, depth_values)
         outputs: dict[str, Any] = {}
+        view_weights = self._view_weights(features[0], proj_matrices[STAGES[0]], hypotheses)
+        if view_weights is not None:
+            outputs["view_weights"] = view_weights
         for i, stage in enumerate(STAGES):
-            outputs[stage] = self._run_stage(i, features[i], proj_matrices[stage], hypotheses)
+            outputs[stage] = self._run_stage(i, features[i], proj_matrices[stage], hypotheses, view_weights)
             if i + 1 < len(STAGES):
                 hypotheses = self._next_hypotheses(i + 1, features, outputs[stage]["depth"], depth_values)
         outputs["depth"] = outputs["stage3"]["depth"]
@@ -73,9 +82,10 @@ class CascadeMVSNet(nn.Module):
         For prediction: what only the losses need is neither computed nor kept.
         """
         hypotheses = self._first_hypotheses(features, depth_values)
+        view_weights = self._view_weights(features[0], proj_matrices[STAGES[0]], hypotheses)
         confidences = []
         for i, stage in enumerate(STAGES):
-            probability = self._probability(i, features[i], proj_matrices[stage], hypotheses)
+            probability = self._probability(i, features[i], proj_matrices[stage], hypotheses, view_weights)
             depth, confidence = self._read_out(probability, hypotheses)
             confidences.append(confidence)
             if i + 1 < len(STAGES):
@@ -113,16 +123,31 @@ class CascadeMVSNet(nn.Module):
         levels = self.feature(imgs.flatten(0, 1))
         return [level.unflatten(0, imgs.shape[:2]) for level in levels]
 
-    def _run_stage(self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor) -> dict[str, Tensor]:
+    def _view_weights(self, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor | None:
+        """Weights [B, N-1, h, w] of the source views at stage 1, from its features; None where all are equal."""
+        if self.settings.view_weights == "equal":
+            return None
+        if predicts(self.visibility):
+            return self.visibility.weigh(_summary_in_slabs(self.visibility, features, proj_matrices, hypotheses))
+
+        def weights(*inputs: Any) -> Tensor:
+            return self.visibility(similarity_volume(*inputs, GROUPS))
+
+        return self._kept_or_again(weights, self.visibility, features, proj_matrices, hypotheses)
+
+    def _kept_or_again(self, function: Callable[..., Tensor], network: nn.Module, *inputs: Any) -> Tensor:
+        """function(*inputs), which runs the network; with `checkpoint_stages` computed again in the backward pass."""
+        if not (self.settings.checkpoint_stages and torch.is_grad_enabled()):
+            return function(*inputs)
+        again = partial(_statistics_kept, network)
+        return checkpoint(function, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+
+    def _run_stage(
+        self, index: int, features: Tensor, proj_matrices: Tensor, hypotheses: Tensor, view_weights: Tensor | None
+    ) -> dict[str, Tensor]:
         """One stage's outputs, with all that the losses need."""
-        if self.settings.checkpoint_stages and torch.is_grad_enabled():
-            again = partial(_statistics_kept, self.cost_regularization[index])
-            inputs = (index, features, proj_matrices, hypotheses)
-            probability = checkpoint(
-                self._probability, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
-            )
-        else:
-            probability = self._probability(index, features, proj_matrices, hypotheses)
+        inputs = (index, features, proj_matrices, hypotheses, view_weights)
+        probability = self._kept_or_again(self._probability, self.cost_regularization[index], *inputs)
         depth, confidence = self._read_out(probability, hypotheses)
         result = {
             "depth": depth,
@@ -135,14 +160,19 @@ class CascadeMVSNet(nn.Module):
             result["features"] = features
         return result
 
-    def _probability(self, index: int, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
+    def _probability(
+        self, index: int, features: Views, proj_matrices: Tensor, hypotheses: Tensor, view_weights: Tensor | None
+    ) -> Tensor:
         """Probability volume [B, D, h, w] of one stage: cost volume, regularisation, softmax."""
         network = self.cost_regularization[index]
         dtype = _computing_type(network, hypotheses.device.type)
+        if view_weights is not None:
+            view_weights = F.interpolate(view_weights, _map_size(features), mode="bilinear", align_corners=False)
+        inputs = (features, proj_matrices, hypotheses, dtype)
         if predicts(network):
-            scores = network.after_entry(_entry_in_slabs(network, features, proj_matrices, hypotheses, dtype))
+            scores = network.after_entry(_entry_in_slabs(network, *inputs, view_weights))
         else:
-            scores = network(variance_volume(features, proj_matrices, hypotheses, dtype))
+            scores = network(variance_volume(*inputs, view_weights=view_weights))
         return scores.float().softmax(dim=1)
 
     def _read_out(self, probability: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,7 +214,12 @@ def _median_depth(probability: Tensor, hypotheses: Tensor) -> Tensor:
 
 
 def _entry_in_slabs(
-    network: CostRegNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor, dtype: torch.dtype
+    network: CostRegNet,
+    features: Views,
+    proj_matrices: Tensor,
+    hypotheses: Tensor,
+    dtype: torch.dtype,
+    view_weights: Tensor | None,
 ) -> Tensor:
     """The network's entry over the cost volume, which never exists as a whole where it is larger than a slab."""
     height = hypotheses.shape[2]
@@ -192,7 +227,9 @@ def _entry_in_slabs(
     result = None
     for rows in ranges:
         wide = with_neighbours(rows, network.entry_reach, height)
-        volume = variance_volume(features, proj_matrices, hypotheses[..., wide, :], dtype, first_row=wide.start)
+        weights = None if view_weights is None else view_weights[..., wide, :]
+        inputs = (features, proj_matrices, hypotheses[..., wide, :], dtype)
+        volume = variance_volume(*inputs, first_row=wide.start, view_weights=weights)
         part = network.entry(volume)
         if len(ranges) == 1:
             return part
@@ -202,6 +239,19 @@ def _entry_in_slabs(
         result[..., rows, :] = part[..., rows.start - wide.start : rows.stop - wide.start, :]
         del volume, part
     return result
+
+
+def _summary_in_slabs(network: VisibilityNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
+    """The network's summary of the similarity volume, which never exists as a whole where it is larger than a slab."""
+    height = hypotheses.shape[2]
+    row_bytes = proj_matrices.shape[1] * (GROUPS + 1) * hypotheses[..., 0, :].nbytes
+    parts = []
+    for rows in slabs(row_bytes, height):
+        wide = with_neighbours(rows, network.summary_reach, height)
+        similarity = similarity_volume(features, proj_matrices, hypotheses[..., wide, :], GROUPS, first_row=wide.start)
+        part = network.summary(similarity)
+        parts.append(part[..., rows.start - wide.start : rows.stop - wide.start, :])
+    return torch.cat(parts, dim=-2)
 
 
 @contextmanager

@@ -24,6 +24,9 @@ from models.settings import STAGES, NetworkSettings, stored_settings
 
 _EXAMPLES = 3
 
+# Prefixes of what only some networks have.
+_VARIANCE, _VISIBILITY = "var_regression.", "visibility."
+
 OFFICIAL_RATIOS = NetworkSettings().depth_interval_ratios
 
 # What the pickles of a checkpoint may name: containers, tensors, and their types.
@@ -109,7 +112,7 @@ def _is_dense(value: Tensor) -> bool:
 
 def network_kind(state: dict[str, Tensor]) -> str | None:
     """ "teacher" or "student" by the state dict's keys, None for another network."""
-    if any(key.startswith("var_regression.") for key in state):
+    if any(key.startswith(_VARIANCE) for key in state):
         return "teacher"
     if has_input_conv(state):
         return "student"
@@ -119,6 +122,11 @@ def network_kind(state: dict[str, Tensor]) -> str | None:
 def has_input_conv(state: dict[str, Tensor]) -> bool:
     """Whether the 3D U-Nets have the first layer that students have."""
     return any(".convini." in key for key in state)
+
+
+def has_view_weights(state: dict[str, Tensor]) -> bool:
+    """Whether the network weighs its source views."""
+    return any(key.startswith(_VISIBILITY) for key in state)
 
 
 def check_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.PathLike) -> None:
@@ -159,18 +167,33 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], path: str | os.Path
 def load_start(model: CascadeMVSNet, state: dict[str, Tensor], path: str | os.PathLike) -> None:
     """Load the weights of a network of either kind, as the start of a training; raises CheckpointError.
 
-    What only the other kind has is left out (the teacher's variance branch). What only this one has stays as it is (the
-    same branch), or does nothing at first: a student's first layer is the teacher's, and the layer after it hands that
-    one's outputs on unchanged, with BatchNorm's running statistics.
+    What only the other one has is left out (the teacher's variance branch, the views' weights). What only this one has
+    stays as it is (the same branch), or does nothing at first: fresh weights of the views are equal; a student's first
+    layer is the teacher's, and the layer after it hands that one's outputs on unchanged, with BatchNorm's running
+    statistics.
     """
     own = model.state_dict()
     if network_kind(state) == "teacher" and model.kind == "student":
-        state = {key: value for key, value in state.items() if not key.startswith("var_regression.")}
+        state = _without(state, _VARIANCE)
         if not has_input_conv(state):
             state = _with_input_conv(state, own)
     elif network_kind(state) == "student" and model.kind == "teacher":
-        state = state | {key: value for key, value in own.items() if key.startswith("var_regression.")}
+        state = state | _only(own, _VARIANCE)
+    if not has_view_weights(own):
+        state = _without(state, _VISIBILITY)
+    elif not has_view_weights(state):
+        state = state | _only(own, _VISIBILITY)
     load_weights(model, state, path)
+
+
+def _only(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state dict whose keys begin with the prefix."""
+    return {key: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _without(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The other part."""
+    return {key: value for key, value in state.items() if not key.startswith(prefix)}
 
 
 def _with_input_conv(state: dict[str, Tensor], student: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -246,6 +269,7 @@ def checkpoint_settings(content: dict[str, Any], path: str | os.PathLike) -> dic
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     seen = {"cr_base_chs": tuple(max(1, weight.shape[0] // 2) for weight in widths)}
+    seen["view_weights"] = "learned" if has_view_weights(state) else "equal"
     return {"kind": kind, **stored, **seen, "extra_input_conv": has_input_conv(state)}
 
 

@@ -30,7 +30,7 @@ def first_hypotheses(depth_values: Tensor, count: int, size: Sequence[int], spac
     depths = _evenly_spaced(low, high, count)
     if spacing != "linear":
         inverse = is_inverse(spacing, depth_values)[:, None, None, None]
-        depths = torch.where(inverse, 1 / _evenly_spaced(1 / low, 1 / high, count), depths)
+        depths = torch.where(inverse, _evenly_inverse(1 / low, 1 / high, count), depths)
     return depths.expand(-1, -1, *size)
 
 
@@ -57,8 +57,8 @@ def refined_hypotheses(
     if spacing != "linear":
         half_span = 0.5 * count * (ratio * ((1 / near - 1 / far) / depth_values.shape[1]))
         middle = 1 / depth.clamp(min=torch.finfo(depth.dtype).tiny)
-        inverse = _evenly_spaced(middle + half_span, middle - half_span, count)
-        inverse = 1 / torch.maximum(inverse, _LEAST_INVERSE / far)
+        farthest = torch.maximum(middle - half_span, _LEAST_INVERSE / far)
+        inverse = _evenly_inverse(torch.maximum(middle + half_span, farthest), farthest, count)
         depths = torch.where(is_inverse(spacing, depth_values)[:, None, None, None], inverse, depths)
     return depths
 
@@ -67,3 +67,12 @@ def _evenly_spaced(first: Tensor, last: Tensor, count: int) -> Tensor:
     """`count` values from first to last [B, 1, h, w] inclusive: [B, count, h, w]."""
     k = torch.arange(count, dtype=first.dtype, device=first.device)[:, None, None]
     return first + k * ((last - first) / (count - 1))
+
+
+def _evenly_inverse(first: Tensor, last: Tensor, count: int) -> Tensor:
+    """`count` depths whose inverses go in even steps from first to last [B, 1, h, w] inclusive: [B, count, h, w].
+
+    The last inverse depth may be a ten thousandth of the first: it is met exactly, not reached by adding steps.
+    """
+    share = torch.arange(count, dtype=first.dtype, device=first.device)[:, None, None] / (count - 1)
+    return 1 / torch.lerp(first, last, share)

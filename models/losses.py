@@ -28,7 +28,7 @@ class UnsupervisedLoss(nn.Module):
     `variant` "official" computes what the released code computes: one residual per source image, and SSIM and
     smoothness terms that accumulate over the stages. "per_pixel" keeps residuals per pixel as the paper describes,
     counts each stage once, and measures smoothness in hypothesis intervals per image width, so that its weight means
-    the same at any image size and unit. `smooth_weight` None takes the variant's default.
+    the same at any image size, unit and spacing of the hypotheses. `smooth_weight` None takes the variant's default.
     """
 
     SMOOTH_WEIGHTS = {"official": 0.18, "per_pixel": 1e-4}  # noqa: RUF012
@@ -98,15 +98,37 @@ class UnsupervisedLoss(nn.Module):
 
     def _smoothness(self, output: dict[str, Tensor], depth: Tensor, image: Tensor) -> Tensor:
         """Edge-aware smoothness of the depth; official: depth units per pixel, else intervals per image width."""
+        unit = torch.ones_like(depth)
         if self.variant == "per_pixel":
-            hypotheses = output["depth_values"]
-            spacing = (hypotheses[:, 1] - hypotheses[:, 0]).mean(dim=(1, 2))
-            depth = depth / spacing[:, None, None] * depth.shape[-1]
+            unit = _interval_at(depth, output["depth_values"]) / depth.shape[-1]
         terms = []
         for axis in (-1, -2):
             edge = torch.exp(-image.diff(dim=axis).abs().mean(dim=1))
-            terms.append((depth.diff(dim=axis).abs() * edge).mean())
+            steps = depth.diff(dim=axis).abs() / _between_neighbours(unit, axis)
+            terms.append((steps * edge).mean())
         return terms[0] + terms[1]
+
+
+def _intervals(hypotheses: Tensor) -> Tensor:
+    """Depth [B, D, h, w] that each hypothesis stands for: half of the way to its neighbours on either side.
+
+    Without gradient: hypotheses are no means to make a loss small.
+    """
+    steps = hypotheses.detach().diff(dim=1).abs()
+    intervals = torch.cat([steps[:, :1], 0.5 * (steps[:, :-1] + steps[:, 1:]), steps[:, -1:]], dim=1)
+    return intervals.clamp(min=torch.finfo(intervals.dtype).tiny)
+
+
+def _interval_at(depth: Tensor, hypotheses: Tensor) -> Tensor:
+    """Interval [B, h, w] of the hypothesis that is closest to the depth [B, h, w]."""
+    closest = (hypotheses - depth[:, None]).detach().abs().argmin(dim=1, keepdim=True)
+    return _intervals(hypotheses).gather(1, closest).squeeze(1)
+
+
+def _between_neighbours(values: Tensor, axis: int) -> Tensor:
+    """Mean of each two neighbours along an axis."""
+    count = values.shape[axis] - 1
+    return 0.5 * (values.narrow(axis, 0, count) + values.narrow(axis, 1, count))
 
 
 def warp_with_depth(sources: Tensor, depth: Tensor, proj_matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,7 +277,11 @@ def _gaussian_kl(probability: Tensor, hypotheses: Tensor, mu: Tensor, sigma: Ten
 
 
 def _discrete_kl(probability: Tensor, hypotheses: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    """KL(label || p) per pixel [B, h, w], the label being the Gaussian (mu, sigma) at the hypotheses, normalised."""
+    """KL(label || p) per pixel [B, h, w], the label being the Gaussian (mu, sigma) over the hypotheses, normalised.
+
+    A hypothesis gets the density at its depth times the interval it stands for, which counts where they are not evenly
+    spaced.
+    """
     deviation = (hypotheses - mu[:, None]) / sigma[:, None].clamp(min=1e-6)
-    label = torch.softmax(-0.5 * deviation.square(), dim=1)
+    label = torch.softmax(-0.5 * deviation.square() + _intervals(hypotheses).log(), dim=1)
     return (torch.xlogy(label, label) - label * torch.log(probability + 1e-6)).sum(dim=1)

@@ -9,12 +9,13 @@ KINDS = ("teacher", "student")
 READ_OUTS = ("official", "local", "median")
 GRAD_METHODS = ("detach", "undetach")
 SPACINGS = ("linear", "inverse", "auto")
+VIEW_WEIGHTS = ("equal", "learned")
 
 # With "auto" a range is sampled evenly in inverse depth where its far end is more than so many times the near one.
 AUTO_RATIO = 3.0
 
 # Fields that decide what a network computes and that its weights do not tell; a checkpoint stores them.
-_STORED = ("ndepths", "depth_interval_ratios", "spacing", "share_cr", "read_out", "cr_base_chs")
+_STORED = ("ndepths", "depth_interval_ratios", "spacing", "share_cr", "read_out", "cr_base_chs", "view_weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class NetworkSettings:
         the expected depth over it and its neighbours; "median", where half of the probability is nearer.
     extra_input_conv: whether the 3D U-Nets have the student's first layer; None: the student's alone. A teacher that
         starts from a student's weights has it too.
+    view_weights: how much the source views count, "equal" (official), or "learned": per pixel, by how well they agree.
     checkpoint_stages: cost volumes and 3D U-Nets are computed again in the backward pass, which takes less memory and
         more time.
 
@@ -46,12 +48,14 @@ class NetworkSettings:
     cr_base_chs: tuple[int, ...] = (8, 8, 8)
     read_out: str = "official"
     extra_input_conv: bool | None = None
+    view_weights: str = "equal"
     checkpoint_stages: bool = False
 
     def __post_init__(self) -> None:
         for name in ("ndepths", "depth_interval_ratios", "cr_base_chs"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         choices = {"kind": KINDS, "spacing": SPACINGS, "grad_method": GRAD_METHODS, "read_out": READ_OUTS}
+        choices["view_weights"] = VIEW_WEIGHTS
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")

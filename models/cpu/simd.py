@@ -6,6 +6,7 @@ docs/simd.md tells how it works, and which parts of numba and llvmlite it stands
 change here, remove the __pycache__ folders.
 """
 
+import functools
 import operator
 
 from llvmlite import ir
@@ -110,6 +111,27 @@ def total(typing_context, vector):
         return lanes[0]
 
     return types.float32(vector), generate
+
+
+@intrinsic
+def totals(typing_context, vector, parts):
+    """The sums of a vector's equal parts, as many as the tuple `parts` has items, as a tuple."""
+
+    def generate(context, builder, signature, arguments):
+        value, count = arguments[0], signature.args[0].lanes
+        while count // len(parts) % 2 == 0:  # neighbours first: always the same order of sums
+            even, odd = (
+                builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(ir.IntType(32), count // 2), places))
+                for places in (list(range(0, count, 2)), list(range(1, count, 2)))
+            )
+            value, count = builder.fadd(even, odd), count // 2
+        size, sums = count // len(parts), []
+        for first in range(0, count, size):
+            lanes = [builder.extract_element(value, _int32(first + i)) for i in range(size)]
+            sums.append(functools.reduce(builder.fadd, lanes))
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return types.UniTuple(types.float32, len(parts))(vector, parts), generate
 
 
 def _arithmetic(operation: str):

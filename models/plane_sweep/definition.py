@@ -99,21 +99,32 @@ def source_transforms(proj_matrices: Tensor) -> list[Tensor]:
 
 
 def variance_volume_plain(
-    reference: Tensor, sources: Sequence[Tensor], transforms: Sequence[Tensor], hypotheses: Tensor, first_row: int
+    reference: Tensor,
+    sources: Sequence[Tensor],
+    transforms: Sequence[Tensor],
+    hypotheses: Tensor,
+    first_row: int,
+    view_weights: Tensor | None = None,
 ) -> Tensor:
     """The definition of the cost volume; the others compute the same with less memory.
 
     reference [B, C, h, W], the rows from `first_row` on; sources [B, C, H, W] with their src_T_ref [B, 4, 4];
-    hypotheses [B, D, h, W].
+    hypotheses [B, D, h, W]; view_weights [B, N-1, h, W], the reference's weight being 1, or None where all are.
     """
-    views = 1 + len(sources)
+    weights_sum = 1 + (len(sources) if view_weights is None else _over_volume(view_weights.sum(dim=1)))
     reference = reference.unsqueeze(2).expand(-1, -1, hypotheses.shape[1], -1, -1)
     total, squares = reference, reference.square()
-    for feature, src_T_ref in zip(sources, transforms, strict=True):
+    for j, (feature, src_T_ref) in enumerate(zip(sources, transforms, strict=True)):
         warped = warp_to_hypotheses(feature, src_T_ref, hypotheses, first_row)
-        total = total + warped
-        squares = squares + warped.square()
-    return squares / views - (total / views).square()
+        weight = 1 if view_weights is None else _over_volume(view_weights[:, j])
+        total = total + weight * warped
+        squares = squares + weight * warped.square()
+    return squares / weights_sum - (total / weights_sum).square()
+
+
+def _over_volume(per_pixel: Tensor) -> Tensor:
+    """A map [B, H, W] that is the same for all channels and hypotheses: [B, 1, 1, H, W]."""
+    return per_pixel[:, None, None]
 
 
 class _StreamedVariance(torch.autograd.Function):
@@ -123,32 +134,66 @@ class _StreamedVariance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, transforms: Tensor, hypotheses: Tensor, first_row: int, reference: Tensor, *sources: Tensor):
-        views = 1 + len(sources)
+    def forward(
+        ctx,
+        transforms: Tensor,
+        hypotheses: Tensor,
+        first_row: int,
+        view_weights: Tensor | None,
+        reference: Tensor,
+        *sources: Tensor,
+    ):
+        weights_sum = 1 + (len(sources) if view_weights is None else _over_volume(view_weights.sum(dim=1)))
         total = reference.unsqueeze(2).repeat(1, 1, hypotheses.shape[1], 1, 1)
         squares = total.square()
-        for feature, src_T_ref in zip(sources, transforms, strict=True):
+        for j, (feature, src_T_ref) in enumerate(zip(sources, transforms, strict=True)):
             warped = warp_to_hypotheses(feature, src_T_ref, hypotheses, first_row)
-            total += warped
-            squares += warped.square_()
-        mean = total.div_(views)
-        ctx.save_for_backward(transforms, hypotheses, mean, reference, *sources)
+            if view_weights is None:
+                total += warped
+                squares += warped.square_()
+            else:
+                weighed = warped * _over_volume(view_weights[:, j])
+                total += weighed
+                squares += weighed.mul_(warped)
+        mean = total.div_(weights_sum)
+        ctx.save_for_backward(transforms, hypotheses, view_weights, mean, reference, *sources)
         ctx.first_row = first_row
-        return squares.div_(views).sub_(mean.square())
+        return squares.div_(weights_sum).sub_(mean.square())
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        transforms, hypotheses, mean, reference, *sources = ctx.saved_tensors
-        grad = grad * (2 / (1 + len(sources)))
-        gradients = [((reference.unsqueeze(2) - mean) * grad).sum(dim=2)]
-        for feature, src_T_ref in zip(sources, transforms, strict=True):
+        transforms, hypotheses, view_weights, mean, reference, *sources = ctx.saved_tensors
+        weights_sum = 1 + (len(sources) if view_weights is None else _over_volume(view_weights.sum(dim=1)))
+        grad = grad * (2 / weights_sum)
+        difference = reference.unsqueeze(2) - mean
+        gradients = [(difference * grad).sum(dim=2)]
+        squares = [] if view_weights is None else [(difference.square_() * grad).sum(dim=(1, 2))]
+        for j, (feature, src_T_ref) in enumerate(zip(sources, transforms, strict=True)):
             grid = hypothesis_grid(src_T_ref, hypotheses, feature.shape[-2:], ctx.first_row)
-            warped = _sample(feature, grid)
-            grad_warped = warped.sub_(mean.flatten(2, 3)).mul_(grad.flatten(2, 3))
+            difference = _sample(feature, grid).view_as(mean).sub_(mean)
+            if view_weights is None:
+                grad_warped = difference.mul_(grad)
+            else:
+                squares.append((difference.square() * grad).sum(dim=(1, 2)))
+                grad_warped = difference.mul_(grad).mul_(_over_volume(view_weights[:, j]))
+            grad_warped = grad_warped.flatten(2, 3)
             gradients.append(
                 torch.ops.aten.grid_sampler_2d_backward(grad_warped, feature, grid, 0, 0, True, [True, False])[0]
             )
-        return None, None, None, *gradients
+        grad_weights = None if view_weights is None else _weights_gradient(view_weights, squares)
+        return None, None, None, grad_weights, *gradients
+
+
+def _weights_gradient(view_weights: Tensor, squares: Sequence[Tensor]) -> Tensor:
+    """Gradient to the sources' weights [B, N-1, H, W], from each view's sum [B, H, W] of the volume's gradient times
+    squared difference from the mean, times two over the weights' sum.
+
+    The variance V is the weighed mean of the squared differences, so dV/dw is (squared difference - V) / sum.
+    """
+    own, *of_sources = squares
+    of_sources = torch.stack(of_sources, dim=1)
+    weighed = own + (view_weights * of_sources).sum(dim=1)
+    return 0.5 * (of_sources - (weighed / (1 + view_weights.sum(dim=1)))[:, None])
 
 
 def choose_implementation(device_type: str, name: str | None = None) -> str:
@@ -180,41 +225,53 @@ def variance_volume(
     dtype: torch.dtype = torch.float32,
     implementation: str | None = None,
     first_row: int = 0,
+    view_weights: Tensor | None = None,
 ) -> Tensor:
     """Variance over the views' features at each hypothesis: the cost volume [B, C, D, H, W] of `dtype`.
 
     features [B, N, C, H, W], or N views [B, C, H, W] (view 0 is the reference); proj_matrices [B, N, 2, 4, 4];
     hypotheses [B, D, H, W], or [B, D, h, W] for the h rows of the volume from `first_row` on. Computed in float32,
-    under autocast too: geometry in half precision would be off by pixels. The gradient goes to the features only.
+    under autocast too: geometry in half precision would be off by pixels. view_weights [B, N-1, h, W]: how much each
+    source counts at a pixel; the reference counts 1, and without them all do. Triton's kernels know no weights: with
+    them the views are streamed. The gradient goes to the features and the weights only.
     Features whose channels lie side by side in memory spare the fused kernels a copy; numba's volume does
     (torch.channels_last_3d), the others' are contiguous. `implementation`: as in `choose_implementation`.
     """
     views = features.unbind(1) if isinstance(features, Tensor) else tuple(features)
-    _check_shapes(views, proj_matrices, hypotheses, first_row)
+    check_shapes(views, proj_matrices, hypotheses, first_row, view_weights)
     implementation = choose_implementation(hypotheses.device.type, implementation)
+    if implementation == "triton" and view_weights is not None:
+        implementation = "streamed"
     kernel_dtype = dtype if dtype in _KERNEL_DTYPES else torch.float32
     with torch.autocast(hypotheses.device.type, enabled=False):
         hypotheses = hypotheses.detach().float()
         transforms = source_transforms(proj_matrices)
+        view_weights = None if view_weights is None else view_weights.float()
         reference, *sources = (view.float() for view in views)
         reference = reference[..., first_row : first_row + hypotheses.shape[-2], :]
         if implementation == "plain":
-            return variance_volume_plain(reference, sources, transforms, hypotheses, first_row).to(dtype)
+            inputs = (reference, sources, transforms, hypotheses, first_row, view_weights)
+            return variance_volume_plain(*inputs).to(dtype)
         if implementation == "streamed":
-            return _StreamedVariance.apply(torch.stack(transforms), hypotheses, first_row, reference, *sources).to(
-                dtype
-            )
-        geometry = (*_rays_and_offsets(transforms, hypotheses, first_row), hypotheses)
+            inputs = (torch.stack(transforms), hypotheses, first_row, view_weights, reference, *sources)
+            return _StreamedVariance.apply(*inputs).to(dtype)
+        geometry = (*rays_and_offsets(transforms, hypotheses, first_row), hypotheses)
         if implementation == "numba":
             from models.plane_sweep.numba_cpu import NumbaVariance
 
-            return NumbaVariance.apply(kernel_dtype, *geometry, reference, *sources).to(dtype)
+            return NumbaVariance.apply(kernel_dtype, *geometry, view_weights, reference, *sources).to(dtype)
         from models.plane_sweep.triton_gpu import TritonVariance
 
         return TritonVariance.apply(kernel_dtype, *geometry, reference, *sources).to(dtype)
 
 
-def _check_shapes(views: Sequence[Tensor], proj_matrices: Tensor, hypotheses: Tensor, first_row: int) -> None:
+def check_shapes(
+    views: Sequence[Tensor],
+    proj_matrices: Tensor,
+    hypotheses: Tensor,
+    first_row: int,
+    view_weights: Tensor | None = None,
+) -> None:
     """Raise ValueError for shapes that do not go together; kernels read memory by them."""
     batch, _, height, width = hypotheses.shape
     shapes = {tuple(view.shape) for view in views}
@@ -226,10 +283,15 @@ def _check_shapes(views: Sequence[Tensor], proj_matrices: Tensor, hypotheses: Te
             f"hypotheses {tuple(hypotheses.shape)} do not go together; "
             "wanted at least two views [B, C, H, W], [B, N, 2, 4, 4] and [B, D, H, W]"
         )
+    if view_weights is not None and tuple(view_weights.shape) != (batch, len(views) - 1, height, width):
+        raise ValueError(
+            f"plane sweep: view_weights {tuple(view_weights.shape)} do not go together with {len(views)} views and "
+            f"hypotheses {tuple(hypotheses.shape)}; wanted [B, N-1, H, W]"
+        )
 
 
 @torch.no_grad()
-def _rays_and_offsets(transforms: Sequence[Tensor], hypotheses: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
+def rays_and_offsets(transforms: Sequence[Tensor], hypotheses: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
     """`pixel_rays` [B, N-1, 3, H, W] and offsets [B, N-1, 3] of all sources."""
     size = hypotheses.shape[-2:]
     rays = torch.stack([pixel_rays(src_T_ref, *size, first_row) for src_T_ref in transforms], dim=1)

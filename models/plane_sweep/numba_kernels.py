@@ -1,4 +1,4 @@
-"""Compiled kernels of the plane sweep for CPUs: rows of the cost volume, and of its gradient.
+"""Compiled kernels of the plane sweep for CPUs: rows of the cost volume and of the similarity, and their gradients.
 
 Maps lie channel-last in memory, so the C features of a pixel are one SIMD vector (`Vector`), and a kernel keeps the
 sums over the views of one point in registers. Kernels take the addresses of tensors, as a GPU's do: the caller keeps
@@ -9,7 +9,8 @@ The kernels stay in one file: numba's cache notices changes of a kernel's own fi
 
 import numpy as np
 
-from models.cpu.simd import FLOAT_BYTES, load, store, store_bfloat16
+from models.cpu.simd import FLOAT_BYTES, load, store, store_bfloat16, total, totals
+from models.plane_sweep import LEAST_NORM
 from numba_cache import cached_njit
 
 # Points of a row that are located together: their positions stay in the first-level cache until they are sampled.
@@ -17,6 +18,8 @@ _TILE = 128
 _CORNERS, _WEIGHTS = 3, 4
 _FAR_OUTSIDE = np.float32(4.0)
 _MIN_DEPTH = np.float32(1e-6)
+_LEAST_NORM = np.float32(LEAST_NORM)
+_TWO = np.float32(2)
 
 kernel = cached_njit(nogil=True, error_model="numpy")
 
@@ -93,7 +96,33 @@ def _sample(image, pixel_bytes, corners, weights, s, i, lanes):
     return upper + load(c, lanes) * weights[s, 2 * _TILE + i] + load(d, lanes) * weights[s, 3 * _TILE + i]
 
 
-# ---------------------------------------------------------------- kernels
+# ---------------------------------------------------------------- the views' weights
+
+
+@kernel
+def _shares(view_weights, sources, y, width):
+    """One over the sum of the views' weights at row y's pixels; the reference's is 1, and without any all are."""
+    if view_weights is None:
+        return np.full(width, np.float32(1) / np.float32(sources + 1))
+    shares = np.ones(width, np.float32)
+    for s in range(sources):
+        weights = view_weights[s, y]
+        for x in range(width):
+            shares[x] += weights[x]
+    for x in range(width):
+        shares[x] = np.float32(1) / shares[x]
+    return shares
+
+
+@kernel
+def _weighed(sample, view_weights, s, y, x):
+    """A source's sample times its weight at the pixel."""
+    if view_weights is None:
+        return sample
+    return sample * view_weights[s, y, x]
+
+
+# ---------------------------------------------------------------- the cost volume
 
 
 @kernel
@@ -105,32 +134,35 @@ def _tile_buffers(sources):
 
 
 @kernel
-def variance_rows(first, last, images, size, rays, offsets, depths, volume, bfloat16, lanes):
+def variance_rows(first, last, images, size, rays, offsets, depths, view_weights, volume, bfloat16, lanes):
     """Write rows first..last of a cost volume, counted depth first (row = y * D + d).
 
     images [N] addresses of the views' maps: of the reference [H, W, C], which may be rows of a larger one, and of the
     sources, whose size is (height, width); rays [N-1, 3, H, W], offsets [N-1, 3] and depths [D, H, W] as in
-    `definition.project_pixels`; volume: address of [D, H, W, C], float32 or bfloat16; lanes: tuple of C items.
+    `definition.project_pixels`; view_weights [N-1, H, W], or None where all are 1; volume: address of [D, H, W, C],
+    float32 or bfloat16; lanes: tuple of C items.
     """
     sources = len(images) - 1
     hypotheses, height, width = depths.shape
     pixel_bytes = len(lanes) * FLOAT_BYTES
     out_bytes = pixel_bytes // 2 if bfloat16 else pixel_bytes
-    share = np.float32(1) / np.float32(sources + 1)
     positions, corners, weights = _tile_buffers(sources)
     for row in range(first, last):
         y, d = row // hypotheses, row % hypotheses
+        shares = _shares(view_weights, sources, y, width)
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
             for i in range(stop - start):
-                total = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
-                squares = total * total
+                sum_ = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
+                squares = sum_ * sum_
                 for s in range(sources):
                     sample = _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
-                    total = total + sample
-                    squares = squares + sample * sample
-                mean = total * share
+                    weighed = _weighed(sample, view_weights, s, y, start + i)
+                    sum_ = sum_ + weighed
+                    squares = squares + weighed * sample
+                share = shares[start + i]
+                mean = sum_ * share
                 variance = squares * share - mean * mean
                 target = volume + ((d * height + y) * width + start + i) * out_bytes
                 if bfloat16:
@@ -140,20 +172,22 @@ def variance_rows(first, last, images, size, rays, offsets, depths, volume, bflo
 
 
 @kernel
-def mean_rows(first, last, origin, images, size, rays, offsets, depths, grads, means, grad_reference, lanes):
+def mean_rows(
+    first, last, origin, images, size, rays, offsets, depths, view_weights, grads, means, grad_reference, common, lanes
+):
     """First half of the gradient for the image rows first..last of a block that begins at row `origin`.
 
     Writes the views' mean of every point to `means` and adds to the reference's gradient. grads: address of the
-    volume's gradient [D, H, W, C]; means: of [rows of the block, D, W, C]; grad_reference: of [H, W, C]; others:
-    `variance_rows`.
+    volume's gradient [D, H, W, C]; means: of [rows of the block, D, W, C]; grad_reference: of [H, W, C]; common [H, W]:
+    where there are weights, the sums of gradient times variance are added to it; others: `variance_rows`.
     """
     sources = len(images) - 1
     hypotheses, height, width = depths.shape
     pixel_bytes = len(lanes) * FLOAT_BYTES
-    share = np.float32(1) / np.float32(sources + 1)
     positions, corners, weights = _tile_buffers(sources)
     for row in range(first * hypotheses, last * hypotheses):
         y, d = row // hypotheses, row % hypotheses
+        shares = _shares(view_weights, sources, y, width)
         for start in range(0, width, _TILE):
             stop = min(start + _TILE, width)
             _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
@@ -162,22 +196,33 @@ def mean_rows(first, last, origin, images, size, rays, offsets, depths, grads, m
                 point = ((d * height + y) * width + start + i) * pixel_bytes
                 mean_place = ((row - origin * hypotheses) * width + start + i) * pixel_bytes
                 reference = load(images[0] + pixel, lanes)
-                total = reference
+                sum_ = reference
+                squares = reference * reference
                 for s in range(sources):
-                    total = total + _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
-                mean = total * share
+                    sample = _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
+                    weighed = _weighed(sample, view_weights, s, y, start + i)
+                    sum_ = sum_ + weighed
+                    squares = squares + weighed * sample
+                share = shares[start + i]
+                mean = sum_ * share
                 store(means + mean_place, mean)
-                gradient = (reference - mean) * load(grads + point, lanes) * (2 * share)
-                store(grad_reference + pixel, load(grad_reference + pixel, lanes) + gradient)
+                grad = load(grads + point, lanes)
+                gradient = (reference - mean) * grad * (_TWO * share)
+                _add_to(grad_reference + pixel, gradient, lanes)
+                if view_weights is not None:
+                    common[y, start + i] += total((squares * share - mean * mean) * grad)
 
 
 @kernel
-def scatter_rows(first, last, image, size, channels, factor, rays, offsets, depths, grads, means, grad_image, lanes):
+def scatter_rows(
+    first, last, image, size, channels, rays, offsets, depths, factors, grads, means, grad_image, differences, lanes
+):
     """Second half of the gradient for the image rows first..last, a whole block: add to one source's gradient.
 
-    image and grad_image: addresses of the source's map [*size, channels] and its gradient; factor: 2/N; rays
-    [1, 3, H, W] and offsets [1, 3] of the source; others: `mean_rows`. With fewer lanes than channels, addresses are of
-    the first one meant.
+    image and grad_image: addresses of the source's map [*size, channels] and its gradient; rays [1, 3, H, W] and
+    offsets [1, 3] of the source; factors [H, W]: twice its share of the views' weights; differences [H, W]: the sums
+    of gradient times squared difference from the mean are added to it, None where there are no weights; others:
+    `mean_rows`. With fewer lanes than channels, addresses are of the first one meant.
     """
     hypotheses, height, width = depths.shape
     pixel_bytes = channels * FLOAT_BYTES
@@ -191,15 +236,87 @@ def scatter_rows(first, last, image, size, channels, factor, rays, offsets, dept
                 point = ((d * height + y) * width + start + i) * pixel_bytes
                 mean_place = ((row - first * hypotheses) * width + start + i) * pixel_bytes
                 sample = _sample(image, pixel_bytes, corners, weights, 0, i, lanes)
-                gradient = (sample - load(means + mean_place, lanes)) * load(grads + point, lanes) * factor
-                a, b, c, d_ = _pixel_addresses(grad_image, pixel_bytes, corners, 0, i)
-                _add_to(a, gradient * weights[0, i], lanes)
-                _add_to(b, gradient * weights[0, _TILE + i], lanes)
-                _add_to(c, gradient * weights[0, 2 * _TILE + i], lanes)
-                _add_to(d_, gradient * weights[0, 3 * _TILE + i], lanes)
+                difference = sample - load(means + mean_place, lanes)
+                gradient = difference * load(grads + point, lanes)
+                if differences is not None:
+                    differences[y, start + i] += total(difference * gradient)
+                gradient = gradient * factors[y, start + i]
+                _scatter(gradient, grad_image, pixel_bytes, corners, weights, i, lanes)
+
+
+@kernel
+def _scatter(gradient, grad_image, pixel_bytes, corners, weights, i, lanes):
+    """Add the gradient to point i's sample to those of the four pixels around it, of the one source located."""
+    a, b, c, d = _pixel_addresses(grad_image, pixel_bytes, corners, 0, i)
+    _add_to(a, gradient * weights[0, i], lanes)
+    _add_to(b, gradient * weights[0, _TILE + i], lanes)
+    _add_to(c, gradient * weights[0, 2 * _TILE + i], lanes)
+    _add_to(d, gradient * weights[0, 3 * _TILE + i], lanes)
 
 
 @kernel
 def _add_to(address, vector, lanes):
     """Add a vector to the one at an address."""
     store(address, load(address, lanes) + vector)
+
+
+# ---------------------------------------------------------------- the similarity
+
+
+@kernel
+def similarity_rows(first, last, images, size, rays, offsets, depths, similarity, lanes, parts):
+    """Write rows first..last (row = y * D + d) of the sources' similarity to the reference, and of their coverage.
+
+    similarity [N-1, G + 1, D, H, W] for G groups of channels: `similarity.similarity_volume_plain`; parts: tuple of G
+    items; others: `variance_rows`.
+    """
+    sources, groups = len(images) - 1, len(parts)
+    hypotheses, _, width = depths.shape
+    pixel_bytes = len(lanes) * FLOAT_BYTES
+    positions, corners, weights = _tile_buffers(sources)
+    for row in range(first, last):
+        y, d = row // hypotheses, row % hypotheses
+        for start in range(0, width, _TILE):
+            stop = min(start + _TILE, width)
+            _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
+            for s in range(sources):
+                for i in range(stop - start):
+                    reference = load(images[0] + (y * width + start + i) * pixel_bytes, lanes)
+                    sample = _sample(images[s + 1], pixel_bytes, corners, weights, s, i, lanes)
+                    products = totals(reference * sample, parts)
+                    norms = totals(reference * reference + sample * sample, parts)
+                    for g in range(groups):
+                        similarity[s, g, d, y, start + i] = _TWO * products[g] / (norms[g] + _LEAST_NORM)
+                line = similarity[s, groups, d, y]
+                for i in range(stop - start):
+                    upper = weights[s, i] + weights[s, _TILE + i]
+                    line[start + i] = upper + weights[s, 2 * _TILE + i] + weights[s, 3 * _TILE + i]
+
+
+@kernel
+def similarity_gradient_rows(
+    first, last, reference, image, size, channels, rays, offsets, depths, grads, grad_reference, grad_image, lanes
+):
+    """Gradient for the image rows first..last: add to the reference's and to one source's, in one group of channels.
+
+    Addresses of maps with `channels` channels, of the group's first one: reference and grad_reference [H, W, C], image
+    and grad_image [*size, C]; rays [1, 3, H, W] and offsets [1, 3] of the source; grads [D, H, W]; lanes: tuple of as
+    many items as the group has.
+    """
+    hypotheses, _, width = depths.shape
+    pixel_bytes = channels * FLOAT_BYTES
+    positions, corners, weights = _tile_buffers(1)
+    for row in range(first * hypotheses, last * hypotheses):
+        y, d = row // hypotheses, row % hypotheses
+        for start in range(0, width, _TILE):
+            stop = min(start + _TILE, width)
+            _locate_sources(rays, offsets, depths, size, d, y, start, stop, positions, corners, weights)
+            for i in range(stop - start):
+                pixel = (y * width + start + i) * pixel_bytes
+                own = load(reference + pixel, lanes)
+                sample = _sample(image, pixel_bytes, corners, weights, 0, i, lanes)
+                norm = total(own * own + sample * sample) + _LEAST_NORM
+                value = _TWO * total(own * sample) / norm
+                factor = _TWO * grads[d, y, start + i] / norm
+                _add_to(grad_reference + pixel, (sample - own * value) * factor, lanes)
+                _scatter((own - sample * value) * factor, grad_image, pixel_bytes, corners, weights, i, lanes)

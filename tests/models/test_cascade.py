@@ -196,6 +196,7 @@ def test_grad_method_links_the_stages(grad_method, reaches):
         ({"cr_base_chs": (8, 8, 8, 8)}, "three numbers each"),
         ({"grad_method": "both"}, "grad_method 'both'"),
         ({"read_out": "mode"}, "is none of official, local, median"),
+        ({"view_weights": "best"}, "is none of equal, learned"),
         ({"share_cr": True, "cr_base_chs": (8, 8, 4)}, "same cr_base_chs"),
     ],
 )

@@ -52,6 +52,21 @@ def test_other_regularisation(tmp_path, settings):
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in expected.parameters())
 
 
+def test_weights_of_the_views_are_told_by_the_keys(tmp_path):
+    """A file of a weighed network is loaded as one, another as none, whatever its record says."""
+    for view_weights in ("equal", "learned"):
+        path = write_checkpoint(tmp_path / "model.ckpt", view_weights=view_weights)
+        assert load_model(path).settings.view_weights == view_weights
+        content = torch.load(path, weights_only=True)
+        assert content["network"]["view_weights"] == view_weights
+        del content["network"]
+        torch.save(content, path)
+        assert load_model(path).settings.view_weights == view_weights
+        other = {"equal": "learned", "learned": "equal"}[view_weights]
+        with pytest.raises(CheckpointError, match=r"is of another network: (lacks|has) visibility\."):
+            load_model(path, view_weights=other)
+
+
 def test_a_checkpoint_knows_its_network(tmp_path):
     """What the weights do not tell is stored, and taken unless something else is asked for."""
     settings = {"ndepths": (16, 8, 8), "depth_interval_ratios": (3, 1, 0.25), "spacing": "inverse", "share_cr": True}

@@ -154,6 +154,22 @@ def test_per_pixel_smoothness_does_not_depend_on_the_unit(scene):
     assert terms[1] == pytest.approx(terms[0], rel=1e-3)
 
 
+def test_per_pixel_smoothness_follows_the_spacing(scene):
+    """Where hypotheses are even in inverse depth, a step from one to the next costs as much far away as nearby."""
+    hypotheses = 1 / torch.linspace(1 / 400, 1 / 4000, 48)
+    terms = []
+    for k in (2, 40):
+        steps = {stage: torch.full_like(depth, float(hypotheses[k])) for stage, depth in scene["depth"].items()}
+        for depth in steps.values():
+            depth[..., ::2] = float(hypotheses[k + 1])
+        outputs = teacher_outputs(steps, views=4, noise=0.0)
+        for stage in STAGES:
+            outputs[stage]["depth_values"] = hypotheses[None, :, None, None].expand(1, -1, *steps[stage].shape[1:])
+        arguments = (outputs, scene["imgs"], scene["proj_matrices"], WEIGHTS)
+        terms.append(float(UnsupervisedLoss("per_pixel")(*arguments)["smooth"]))
+    assert terms[1] == pytest.approx(terms[0], rel=0.05)
+
+
 def test_smooth_weight(scene):
     """The flag scales the smoothness term and nothing else."""
     outputs = teacher_outputs(scene["depth"], views=4)
@@ -328,6 +344,20 @@ def test_paper_kl_vanishes_at_the_label():
     assert float(DistillationLoss("paper")(student_outputs(logits), *arguments)["total"]) == pytest.approx(0, abs=1e-3)
     other = {stage: values.roll(1, dims=1) for stage, values in logits.items()}
     assert DistillationLoss("paper")(student_outputs(other), *arguments)["total"] > 0.1
+
+
+def test_paper_kl_of_unevenly_spaced_hypotheses():
+    """The label's share of a hypothesis is the Gaussian's integral over the depths that are closest to it."""
+    mu, sigma = 1200.0, 250.0
+    hypotheses = 1 / torch.linspace(1 / 450, 1 / 4500, 65)
+    borders = 0.5 * (hypotheses[1:] + hypotheses[:-1])
+    below = torch.cat([torch.zeros(1), torch.special.ndtr((borders - mu) / sigma), torch.ones(1)])
+    outputs = student_outputs(random_logits(depths=65))
+    for output in outputs.values():
+        output["depth_values"] = hypotheses[None, :, None, None].expand_as(output["prob_volume"])
+        output["prob_volume"] = below.diff()[None, :, None, None].expand_as(output["prob_volume"])
+    arguments = (everywhere(mu), everywhere(sigma), everywhere(1.0), WEIGHTS)
+    assert float(DistillationLoss("paper")(outputs, *arguments)["total"]) == pytest.approx(0, abs=1e-2)
 
 
 @pytest.mark.parametrize("outside", [440.0, 860.0])

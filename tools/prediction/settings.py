@@ -44,6 +44,7 @@ class NetworkOverrides:
     share_cr: bool | None = None
     read_out: str | None = None
     cr_base_chs: tuple[int, ...] | None = None
+    view_weights: str | None = None
 
     def __post_init__(self) -> None:
         check_network(self.ndepths, self.depth_interval_ratios, self.cr_base_chs)

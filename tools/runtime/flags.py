@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets.layouts import LAYOUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
-from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS
+from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS, VIEW_WEIGHTS
 from tools.runtime.limits import MOST_WORKERS
 from tools.runtime.program import float_list, int_list, positive_int, whole_number
 
@@ -48,6 +48,11 @@ def add_network_flags(parser: argparse.ArgumentParser, ratios: str) -> None:
         "neighbours, median: the one with half of the probability before it",
     )
     group.add_argument(
+        "--view_weights",
+        choices=VIEW_WEIGHTS,
+        help="how much the source views count: equal (official), or learned: per pixel, by how well they agree",
+    )
+    group.add_argument(
         "--share_cr", action="store_true", default=None, help="share the cost regularisation between the stages"
     )
     group.add_argument("--cr_base_chs", type=int_list, help="base channels of each 3D U-Net (official: 8,8,8)")
@@ -62,6 +67,7 @@ def network_settings(args: argparse.Namespace) -> dict[str, Any]:
         "share_cr": args.share_cr,
         "read_out": args.read_out,
         "cr_base_chs": args.cr_base_chs,
+        "view_weights": args.view_weights,
     }
 
 

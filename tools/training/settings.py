@@ -79,6 +79,7 @@ class NetworkChoices:
     share_cr: bool | None = None
     read_out: str | None = None
     cr_base_chs: tuple[int, ...] | None = None
+    view_weights: str | None = None
     grad_method: str = "detach"
     checkpoint_stages: bool = False
 

@@ -1,11 +1,10 @@
 """The plane sweep: the official samples, and geometry that can be checked by hand."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
 from helpers import GOLDEN, run_process, succeed
+from plane_sweep_inputs import HEIGHT, WIDTH, Inputs, random_inputs
 
 from models.plane_sweep import numba_cpu
 from models.plane_sweep.definition import (
@@ -18,7 +17,6 @@ from models.plane_sweep.definition import (
     warp_to_hypotheses,
 )
 
-HEIGHT, WIDTH = 12, 20
 FOCAL = 64.0
 
 
@@ -154,52 +152,6 @@ def fused(request) -> str:
     if request.param == "triton":
         pytest.importorskip("triton")
     return request.param
-
-
-class Inputs(NamedTuple):
-    """Arguments of variance_volume."""
-
-    features: torch.Tensor
-    proj_matrices: torch.Tensor
-    hypotheses: torch.Tensor
-
-    def volume(self, implementation: str, **options) -> torch.Tensor:
-        """The volume on the CPU, computed where the implementation runs."""
-        device = "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
-        inputs = (tensor.to(device) for tensor in self)
-        return variance_volume(*inputs, implementation=implementation, **options).cpu()
-
-    def volume_and_gradient(self, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The volume, and the gradient to the features of its sum with fixed weights."""
-        features = self.features.detach().requires_grad_()
-        volume = self._replace(features=features).volume(implementation)
-        weights = torch.randn(volume.shape, generator=torch.Generator().manual_seed(4))
-        return volume.detach(), torch.autograd.grad((weights * volume).sum(), features)[0]
-
-
-def random_inputs(
-    batch: int = 2,
-    views: int = 3,
-    channels: int = 4,
-    depths: int = 6,
-    size: tuple[int, int] = (HEIGHT, WIDTH),
-    seed: int = 3,
-) -> Inputs:
-    """Cameras that look about in all directions, so that points lie outside the sources and behind them, too."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    proj_matrices = torch.zeros(batch, views, 2, 4, 4)
-    spread = torch.linspace(0, 1, views)[:, None, None]  # from the reference's pose to any
-    skew = normal(batch, views, 3, 3)
-    proj_matrices[:, :, 0, :3, :3] = torch.linalg.matrix_exp(spread * 0.7 * (skew - skew.mT))
-    proj_matrices[:, :, 0, :3, 3] = 8 * spread[..., 0] * normal(batch, views, 3)
-    proj_matrices[:, :, 0, 3, 3] = 1
-    proj_matrices[:, :, 1, :3, :3] = torch.tensor([[20.0, 0, size[1] / 2], [0, 20.0, size[0] / 2], [0, 0, 1]])
-    hypotheses = 20 + 40 * torch.rand(batch, depths, *size, generator=generator)
-    return Inputs(normal(batch, views, channels, *size), proj_matrices, hypotheses)
 
 
 def assert_same_as_plain(inputs: Inputs, implementation: str) -> None:
