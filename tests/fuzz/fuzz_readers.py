@@ -56,6 +56,7 @@ from datasets.photos.posed import Lens, PosedPhotos, without_tracks
 from datasets.photos.remarks import Remarks
 from models.checkpoint import checkpoint_bytes, load_weights, read_checkpoint
 from models.errors import CheckpointError
+from models.settings import NetworkSettings
 from tools.evaluation.dtu import read_observed_space
 from tools.training.log import TrainingLog
 
@@ -477,6 +478,7 @@ def with_pickle(archive: bytes, compression: int = zipfile.ZIP_STORED) -> Callab
 
 def _checkpoint_seeds() -> list[Seed]:
     network = _network()
+    network.settings = NetworkSettings()
     optimizer = torch.optim.Adam(network.parameters())
     archive = checkpoint_bytes(network, optimizer, 3, step=7)
     legacy = io.BytesIO()
