@@ -17,7 +17,7 @@ PROGRAM = re.compile(r"(?<![\w/.-])([a-z]\w*\.(?:py|sh))\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 # Files of the official release, which the documents compare with, and of other projects.
-FOREIGN = {"infer.py"}
+FOREIGN = {"infer.py", "normal_check_prob_enc.py"}
 
 
 def prose(path: Path) -> str:
