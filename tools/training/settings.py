@@ -26,7 +26,7 @@ from tools.training.schedule import parse_milestones
 TEACHER_LOSSES = ("official", "per_pixel")
 STUDENT_LOSSES = ("official", "paper", "hard")
 
-_LARGEST_RATE, _LARGEST_WEIGHT = 1e3, 1e6  # of learning and decay; of a loss
+_LARGEST_RATE, _LARGEST_WEIGHT = 1e30, 1e6  # of learning and decay, which float32 holds; of a loss
 _LONGEST_TRAINING = 1e7  # minutes
 
 
