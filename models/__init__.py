@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 _HOMES = {"CascadeMVSNet": "models.cascade", "build_model": "models.cascade", "NetworkSettings": "models.settings"}
-__all__ = ["CascadeMVSNet", "NetworkSettings", "build_model"]  # noqa: F822
+__all__ = ["CascadeMVSNet", "NetworkSettings", "build_model"]
 
 
 def __getattr__(name: str) -> Any:
