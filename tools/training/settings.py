@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from datasets.files import DataError, PathLike
 from models.settings import NetworkSettings
+from tools.prediction.settings import NetworkOverrides
 from tools.runtime.flags import default_workers
 from tools.runtime.limits import (
     MOST_SAMPLES,
     MOST_WORKERS,
     check_between,
     check_depth_range,
-    check_network,
     check_size,
     check_views,
 )
@@ -70,21 +70,14 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkChoices:
+class NetworkChoices(NetworkOverrides):
     """Fields of NetworkSettings; None is what the checkpoint tells that the training starts from, or official."""
 
-    ndepths: tuple[int, ...] | None = None
-    depth_interval_ratios: tuple[float, ...] | None = None
-    spacing: str | None = None
-    share_cr: bool | None = None
-    read_out: str | None = None
-    cr_base_chs: tuple[int, ...] | None = None
-    view_weights: str | None = None
     grad_method: str = "detach"
     checkpoint_stages: bool = False
 
     def __post_init__(self) -> None:
-        check_network(self.ndepths, self.depth_interval_ratios, self.cr_base_chs)
+        super().__post_init__()
         channels = self.cr_base_chs or NetworkSettings().cr_base_chs
         if self.share_cr and len(set(channels)) > 1:
             raise DataError("--share_cr needs the same number of --cr_base_chs at every stage")
