@@ -32,7 +32,7 @@ from tools.prediction.origins import Origin, Origins, check_outdir, is_finished,
 from tools.prediction.settings import PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
-from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
+from tools.runtime.devices import AMP_TYPES, Arriving, move_to, resolved_amp, sent_to
 from tools.runtime.program import KEPT_TENSOR, Progress, keep_freed_memory, return_freed_memory
 
 
@@ -152,6 +152,9 @@ def predicted_views(
     """
     batches = [[index] for index in range(len(dataset))] if batches is None else batches
     extract = partial(_extract, model, device)
+    # A GPU is given the next batch before the last one's maps are waited for; a CPU would only hold them longer.
+    behind = 1 if device.type == "cuda" else 0
+    launched: deque[tuple[list[tuple[int, np.ndarray, Camera]], Arriving]] = deque()
     with ThreadPoolExecutor(threads) as readers:
         views = ViewFeatures(dataset, extract, cache_gb * 1e9, readers)
         keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
@@ -159,10 +162,21 @@ def predicted_views(
             views.expect(chain(*keys, *following))
             samples = [[views.get(key) for key in sample] for sample in keys]
             depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
-            depths, confidences = _run(model, samples, depth_values, device)
-            for i, index in enumerate(batch):
-                stages = [confidence[i].numpy() for confidence in confidences]
-                yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
+            references = [
+                (index, sample[0].image, sample[0].camera) for index, sample in zip(batch, samples, strict=True)
+            ]
+            launched.append((references, _run(model, samples, depth_values, device)))
+            while len(launched) > behind:
+                yield from _arrived(*launched.popleft())
+        while launched:
+            yield from _arrived(*launched.popleft())
+
+
+def _arrived(references: list[tuple[int, np.ndarray, Camera]], maps: Arriving) -> Iterator[PredictedView]:
+    """The views of a batch, given by index, image and camera, with their depths and confidences."""
+    depths, *confidences = maps.get()
+    for i, reference in enumerate(references):
+        yield PredictedView(*reference, depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
 
 
 def predicted_view(
@@ -177,9 +191,9 @@ def predicted_view(
         SeenView(view.image, view.camera, _extract(model, device, image))
         for view, image in zip(views, images, strict=True)
     ]
-    depths, confidences = _run(model, [seen], [depth_values], device)
     image = (views[0].image * 255).astype(np.uint8)
-    return PredictedView(0, image, views[0].camera, depths[0].numpy(), [values[0].numpy() for values in confidences])
+    (found,) = _arrived([(0, image, views[0].camera)], _run(model, [seen], [depth_values], device))
+    return found
 
 
 def prediction_record(
@@ -238,14 +252,14 @@ def _neighbours_together(
 @torch.inference_mode()
 def _extract(model: CascadeMVSNet, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:
     """Features of one image [1, 3, H, W] in 0..1."""
-    return model.feature(image.to(device, memory_format=torch.channels_last))
+    return model.feature(sent_to(device, image).contiguous(memory_format=torch.channels_last))
 
 
 @torch.inference_mode()
 def _run(
     model: CascadeMVSNet, samples: list[list[SeenView]], depth_values: list[np.ndarray], device: torch.device
-) -> tuple[Tensor, list[Tensor]]:
-    """Depth [B, H, W] and the stages' confidences of samples of equal size, on the CPU."""
+) -> Arriving:
+    """Depth [B, H, W] and the stages' confidences of samples of equal size, on their way to the CPU."""
     views = list(zip(*samples, strict=True))  # for each of a sample's views, that of every sample
     features = [
         [
@@ -258,7 +272,7 @@ def _run(
     depth, confidences = model.depth_of_features(
         features, move_to(projections, device), torch.from_numpy(np.stack(depth_values)).to(device)
     )
-    return depth.cpu(), [confidence.cpu() for confidence in confidences]
+    return Arriving([depth, *confidences])
 
 
 def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:
