@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("place", "where and in which precision the numerical tests compute (tests/places.py)")
     group.addoption("--device", choices=PLACES, default="cpu", help="fake: a GPU that is none, without values")
     group.addoption("--dtype", choices=DTYPES, default="float32", help="what networks compute in")
-    group.addoption("--tf32", action="store_true", help="on cuda: float32 factors may be rounded to TF32")
+    group.addoption("--tf32", action="store_true", help="on cuda: convolutions round float32 to TF32")
 
 
 def pytest_configure(config: pytest.Config) -> None:

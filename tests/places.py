@@ -3,8 +3,8 @@
     pytest --device cuda                     float32 on a GPU, its factors not rounded to TF32
     pytest --device cuda --tf32              the same, rounded
     pytest --device cuda --dtype bfloat16    networks in half precision
-    pytest --device fake                     a GPU that is none: torch's fake tensors, which have a device and a shape, and
-                                             no values; a tensor on the wrong device is an error there as on a GPU
+    pytest --device fake                     a GPU that is none: torch's fake tensors, which have a device and a shape
+                                             but no values; a tensor on the wrong device is an error there, too
 
 On every other place than the default one, the CPU in float32, only the tests run that take `place`.
 """
@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
+    FakeCopyMode,
     FakeTensorMode,
 )
 
@@ -39,7 +40,7 @@ class Place:
     device: torch.device
     dtype: torch.dtype = torch.float32
     tf32: bool = False
-    fake: bool = False
+    fake: FakeTensorMode | None = None
     measured: Callable[[str, str], None] = lambda name, value: None
 
     @property
@@ -53,12 +54,16 @@ class Place:
         if isinstance(value, Tensor):
             return value.to(self.device)
         if isinstance(value, nn.Module):
-            return value if self.device.type == "cpu" else copy.deepcopy(value).to(self.device)
+            return value if self.device.type == "cpu" else self._copied(value).to(self.device)
         if isinstance(value, dict):
             return {key: self.put(item) for key, item in value.items()}
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return type(value)(*map(self.put, value))
         return type(value)(map(self.put, value)) if isinstance(value, (list, tuple)) else value
+
+    def _copied(self, network: nn.Module) -> nn.Module:
+        with FakeCopyMode(self.fake) if self.fake else nullcontext():
+            return copy.deepcopy(network)
 
     def autocast(self) -> torch.autocast:
         """What networks in training compute in this precision with."""
@@ -104,8 +109,7 @@ def fake_gpu(device_type: str = "cuda") -> Iterator[Place]:
         patch.setattr(F, "grid_sample", _grid_sample)
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        yield Place(torch.device(device_type), fake=True)
+        yield Place(torch.device(device_type), fake=stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True)))
 
 
 def _grid_sample(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
@@ -124,16 +128,14 @@ def open_place(stack: ExitStack, name: str, dtype: str, tf32: bool, measured: Ca
 
 @contextmanager
 def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
-    """Whether the factors of convolutions and matrix products are rounded to TF32."""
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
-    for backend in backends:
-        backend.allow_tf32 = allowed
+    """Whether convolutions round their factors to TF32, as torch lets them; in matrix products, of which the geometry
+    consists, it does not."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.allow_tf32 = value
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def what_fake_tensors_lack(error: BaseException) -> str:

@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,9 @@ from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reus
 from tools.runtime import distributed
 from tools.runtime.devices import AMP_TYPES, Arriving, move_to, resolved_amp, sent_to
 from tools.runtime.program import KEPT_TENSOR, Progress, keep_freed_memory, return_freed_memory
+
+Item = TypeVar("Item")
+Reference = tuple[int, np.ndarray, Camera]  # a view's index in the dataset, its image uint8 [H, W, 3] and camera
 
 
 def sample_settings(settings: PredictionSettings | SweepSettings) -> Settings:
@@ -151,29 +154,44 @@ def predicted_views(
     Without `batches` every reference view of the dataset, one after the other.
     """
     batches = [[index] for index in range(len(dataset))] if batches is None else batches
-    extract = partial(_extract, model, device)
-    # A GPU is given the next batch before the last one's maps are waited for; a CPU would only hold them longer.
-    behind = 1 if device.type == "cuda" else 0
-    launched: deque[tuple[list[tuple[int, np.ndarray, Camera]], Arriving]] = deque()
     with ThreadPoolExecutor(threads) as readers:
-        views = ViewFeatures(dataset, extract, cache_gb * 1e9, readers)
-        keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
-        for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
-            views.expect(chain(*keys, *following))
-            samples = [[views.get(key) for key in sample] for sample in keys]
-            depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
-            references = [
-                (index, sample[0].image, sample[0].camera) for index, sample in zip(batch, samples, strict=True)
-            ]
-            launched.append((references, _run(model, samples, depth_values, device)))
-            while len(launched) > behind:
-                yield from _arrived(*launched.popleft())
-        while launched:
-            yield from _arrived(*launched.popleft())
+        launched = _launched(model, dataset, device, batches, cache_gb, readers)
+        # A GPU is given the next batch before the last one's maps are waited for; a CPU would only hold them longer.
+        for references, maps in delayed(launched, 1 if device.type == "cuda" else 0):
+            yield from _arrived(references, maps)
 
 
-def _arrived(references: list[tuple[int, np.ndarray, Camera]], maps: Arriving) -> Iterator[PredictedView]:
-    """The views of a batch, given by index, image and camera, with their depths and confidences."""
+def delayed(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """The items in their order, each only when `count` more have been made."""
+    made: deque[Item] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) > count:
+            yield made.popleft()
+    yield from made
+
+
+def _launched(
+    model: CascadeMVSNet,
+    dataset: MVSDataset,
+    device: torch.device,
+    batches: list[list[int]],
+    cache_gb: float,
+    readers: ThreadPoolExecutor,
+) -> Iterator[tuple[list[Reference], Arriving]]:
+    """Of every batch the reference views and their maps, which a device may still be computing."""
+    views = ViewFeatures(dataset, partial(_extract, model, device), cache_gb * 1e9, readers)
+    keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
+    for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
+        views.expect(chain(*keys, *following))
+        samples = [[views.get(key) for key in sample] for sample in keys]
+        depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
+        references = [(i, sample[0].image, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
+        yield references, _run(model, samples, depth_values, device)
+
+
+def _arrived(references: list[Reference], maps: Arriving) -> Iterator[PredictedView]:
+    """The views of a batch, with their depths and confidences."""
     depths, *confidences = maps.get()
     for i, reference in enumerate(references):
         yield PredictedView(*reference, depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])

@@ -199,16 +199,18 @@ def test_same_as_plain_for_any_size(assert_same_as_plain, size):
 
 @pytest.mark.parametrize(("first_row", "last_row"), [(0, 1), (2, 5), (HEIGHT - 3, HEIGHT)])
 def test_rows_of_a_volume_are_the_whole_ones(place, any_implementation, first_row, last_row):
-    """Volumes can be made in slabs: bit by bit the rows of the whole, and the same gradient of what depends on them."""
+    """Volumes can be made in slabs: on CPUs bit by bit the rows of the whole, and the same gradient of what depends on
+    them. A GPU may compute the rays of fewer pixels in another order."""
     inputs = place.put(random_inputs(depths=3))
     inputs.features.requires_grad_()
     rows = slice(first_row, last_row)
     whole = inputs.volume(any_implementation)[..., rows, :]
     part = inputs._replace(hypotheses=inputs.hypotheses[..., rows, :])
     slab = part.volume(any_implementation, first_row=first_row)
-    assert torch.equal(slab, whole)
+    assert torch.equal(slab, whole) or place.device.type != "cpu"
+    place.assert_same("volume of other rays", slab, whole)
     gradients = [torch.autograd.grad((volume**2).sum(), inputs.features)[0] for volume in (slab, whole)]
-    place.assert_same("volume's gradient", *gradients)
+    place.assert_same("volume's gradient" if place.device.type == "cpu" else "gradient of other rays", *gradients)
 
 
 def test_batch_of_two_equals_two_singles(place, implementation):

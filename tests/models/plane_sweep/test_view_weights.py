@@ -127,12 +127,14 @@ def test_weights_that_are_not_finite_stay_visible(place, implementation):
 
 @pytest.mark.parametrize(("first_row", "last_row"), [(0, 1), (2, 5), (HEIGHT - 3, HEIGHT)])
 def test_rows_are_the_whole_ones(place, any_implementation, first_row, last_row):
-    """The volume can be made in slabs: bit by bit the rows of the whole."""
+    """The volume can be made in slabs, on CPUs bit by bit."""
     inputs, rows = place.put(random_inputs(depths=3)), slice(first_row, last_row)
     weights = random_weights(inputs)
     part = inputs._replace(hypotheses=inputs.hypotheses[..., rows, :])
     volume = part.volume(any_implementation, first_row=first_row, view_weights=weights[..., rows, :])
-    assert torch.equal(volume, inputs.volume(any_implementation, view_weights=weights)[..., rows, :])
+    whole = inputs.volume(any_implementation, view_weights=weights)[..., rows, :]
+    assert torch.equal(volume, whole) or place.device.type != "cpu"
+    place.assert_same("volume of other rays", volume, whole)
 
 
 def test_bfloat16_volume_is_the_rounded_one(place, implementation):
@@ -203,8 +205,10 @@ def test_rows_of_the_similarity_are_the_whole_ones(place, of_similarity, first_r
     """It can be made in slabs, too."""
     inputs, rows = place.put(random_inputs()), slice(first_row, last_row)
     part = inputs._replace(hypotheses=inputs.hypotheses[..., rows, :])
-    whole = similarity_volume(*inputs, 4, of_similarity)
-    assert torch.equal(similarity_volume(*part, 4, of_similarity, first_row), whole[..., rows, :])
+    whole = similarity_volume(*inputs, 4, of_similarity)[..., rows, :]
+    slab = similarity_volume(*part, 4, of_similarity, first_row)
+    assert torch.equal(slab, whole) or place.device.type != "cpu"
+    place.assert_same("volume of other rays", slab, whole)
 
 
 def test_similarity_of_samples_that_do_not_disturb_each_other(place, of_similarity):
