@@ -185,7 +185,7 @@ def test_same_as_plain_for_any_number_of_views(assert_same_as_plain, views):
     assert_same_as_plain(random_inputs(views=views, depths=3))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 8, 16, 32])
+@pytest.mark.parametrize("channels", [1, 3, 8, 32])
 def test_same_as_plain_for_any_number_of_channels(assert_same_as_plain, channels):
     """Also where the channels fill no SIMD register, or several."""
     assert_same_as_plain(random_inputs(channels=channels, batch=1, depths=3))
@@ -373,7 +373,7 @@ from models.plane_sweep import triton_gpu as kernels
 
 sizes = ("height", "width", "plane", "depths", "channels")
 for weighed in (False, True):
-    constants = {"SOURCES": 4, "VIEWS": 8, "PIXELS": 256, "LANES": 8}
+    constants = {"SOURCES": 2, "VIEWS": 4, "PIXELS": 256, "LANES": 8}
     constants |= {} if weighed else {"view_weights": None, "differences": None}
     kinds = {"grad_sources": "*i64", "half_width": "fp32", "half_height": "fp32"}
     kinds |= dict.fromkeys(sizes, "i32") | dict.fromkeys(constants, "constexpr")

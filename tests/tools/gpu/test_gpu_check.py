@@ -1,19 +1,22 @@
 """The check of a GPU, on a machine that need not have one: its stages in miniature, and how they end."""
 
+import dataclasses
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import PATIENCE, ROOT, error_line, run_program, wait_until
+from stages_in_small import dying, failing, hanging, passing, wrong
 
-from datasets.files import DataError, read_json
+from datasets.files import read_json
+from tools.benchmarks import clouds, networks
 from tools.gpu.clouds import measure_clouds
 from tools.gpu.machine import check_machine, missing_packages
-from tools.gpu.measures import measure_curves, measure_prediction, measure_training, measure_volumes
+from tools.gpu.measures import measure_curves, measure_prediction, measure_training, measure_volumes, with_goal
 from tools.gpu.ranks import check_ranks
 from tools.gpu.runner import run_stage
 from tools.gpu.settings import CheckSettings, Found, Outcome, quick
@@ -28,38 +31,6 @@ def settings(tmp_path) -> CheckSettings:
 
 
 # ---------------------------------------------------------------- stages in processes
-
-
-def passing(settings: CheckSettings) -> Iterator[Found]:
-    """A stage that finds what its process's environment says."""
-    print("hello")
-    yield Found("table", {"variable": os.environ.get("KDMVS_TEST")})
-
-
-def failing(settings: CheckSettings) -> Iterator[Found]:
-    """A stage that breaks after it has found something."""
-    yield Found("table", {"found": 1})
-    raise DataError("no such luck\nsecond line")
-
-
-def wrong(settings: CheckSettings) -> Iterator[Found]:
-    """A stage that finds something wrong, and goes on."""
-    yield Found("table", {"found": 1}, "too slow")
-    yield Found("table", {"found": 2})
-
-
-def dying(settings: CheckSettings) -> Iterator[Found]:
-    """A stage whose process is gone."""
-    yield Found("table", {"found": 1})
-    time.sleep(0.2)
-    os._exit(7)
-
-
-def hanging(settings: CheckSettings) -> Iterator[Found]:
-    """A stage that waits for a process of its own."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    yield Found("table", {"child": child.pid})
-    child.wait()
 
 
 def run(stage, settings: CheckSettings, limit: float = 60) -> Outcome:
@@ -87,8 +58,8 @@ def test_a_stage_that_fails(settings, stage, reason):
 
 def test_a_stage_that_hangs(settings):
     """It is ended with the processes that it has started."""
-    outcome = run(hanging, settings, limit=4)
-    assert outcome.status == "stopped" and outcome.reason == "took longer than 4 s"
+    outcome = run(hanging, settings, limit=10)
+    assert outcome.status == "stopped" and outcome.reason == "took longer than 10 s"
     wait_until(lambda: has_ended(outcome.found[0].cells["child"]))
 
 
@@ -137,28 +108,65 @@ def test_cost_volumes(settings):
         assert table[0]["times as fast"] == 1 and table[2]["seconds"] > 0
 
 
-def test_prediction(settings):
+def measured(losses: list[float], **memory: float):
+    """A measurement that takes no time: half a second for the plain way, a quarter for others."""
+
+    def work(**arguments) -> tuple[list[float], dict]:
+        seconds = 0.25 if "amp" in arguments else 0.5
+        return [seconds, 2 * seconds], {"losses": losses, **memory}
+
+    return work
+
+
+def test_prediction(settings, monkeypatch):
     """A scan in every precision, with its share of the peak."""
+    monkeypatch.setattr(networks, "predict_plainly", measured([], gpu_peak_gb=2, gpu_driver_gb=3))
+    monkeypatch.setattr(networks, "predict_scan", measured([], gpu_peak_gb=0.5, gpu_driver_gb=1))
     (table,) = rows(measure_prediction(settings)).values()
     assert [row["way"] for row in table] == ["plain", "float32", "bf16"]
-    assert all(row["per second"] > 0 and row["share of peak"].endswith("%") for row in table)
+    assert [(row["per second"], row["times as fast"], row["share of memory"]) for row in table] == [
+        (2, 1, 1),
+        (4, 2, 0.25),
+        (4, 2, 0.25),
+    ]
+    assert all(row["share of peak"].endswith("%") for row in table)
 
 
-def test_training(settings):
-    """Teacher and student."""
-    tables = rows(measure_training(settings))
-    assert [name.split(", ")[1] for name in tables] == ["teacher", "student"]
+def test_too_little_memory(settings, monkeypatch):
+    """One way that does not fit is a note, and the others are measured."""
+
+    def greedy(**arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(networks, "train_plainly", greedy)
+    monkeypatch.setattr(networks, "train", measured([]))
+    for kind, table in rows(measure_training(settings)).items():
+        assert kind.split(", ")[1] in ("teacher", "student")
+        assert table[0] == {"way": "plain", "note": "out of memory"} and table[1]["seconds"] == 0.25
 
 
-def test_curves(settings):
-    """Ten means of losses that fall."""
-    for table in rows(measure_curves(settings)).values():
-        assert [row["way"] for row in table] == ["float32", "bf16"]
-        assert all(len(row["losses"]) == 10 for row in table)
+def test_the_goal(settings, monkeypatch):
+    """Twice as fast at half of the memory, of float32 at one size, on GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for speed, memory, misses in ((2.0, 0.5, False), (1.9, 0.4, True), (3.0, 0.6, True)):
+        found = Found("1152x864", {"way": "float32", "times as fast": speed, "share of memory": memory})
+        assert bool(with_goal(found, (1152, 864)).wrong) == misses
+        assert not with_goal(found, (640, 512)).wrong
 
 
-def test_clouds(settings):
+def test_curves(settings, monkeypatch):
+    """Ten means of losses, which must fall where there were steps enough."""
+    losses = [3.0, 2.0]
+    monkeypatch.setattr(networks, "train", lambda *arguments: ([0.5], {"losses": losses}))
+    assert [row["losses"] for table in rows(measure_curves(settings)).values() for row in table] == [losses] * 4
+    losses.reverse()
+    found = list(measure_curves(dataclasses.replace(settings, curve_steps=300)))
+    assert found[0].wrong == "the teacher's loss does not fall in float32"
+
+
+def test_clouds(settings, monkeypatch):
     """Both implementations of the fusion find as many points."""
+    monkeypatch.setattr(clouds, "score", lambda millions: ([0.5], {"acc": 0.1}))
     tables = rows(measure_clouds(settings))
     assert [name.split(",")[0] for name in tables] == ["labels of a view", "fusion", "DTU score"]
 
