@@ -155,7 +155,7 @@ class Cloud:
 def load(checkpoint: PathLike | None = None, settings: PredictionSettings | None = None, device: str = "auto") -> Model:
     """The network of a checkpoint, a teacher's or a student's; without one the student that comes with the project.
 
-    settings: how it will predict; without them as test.py does. device: auto, cpu, cuda or cuda:N.
+    settings: how it will predict; without them as test.py does. device: auto, cpu, cuda, cuda:N, mps or xpu.
     """
     from tools.prediction.predictor import load_for_prediction
     from tools.prediction.settings import PredictionSettings

@@ -1,11 +1,15 @@
-"""Makes `tests/helpers.py` importable from every test folder: pytest puts the folder of a conftest on the path."""
+"""What all tests share: data, the place where numbers are computed (tests/places.py), and that every test folder can
+import from this one, which pytest puts on the path.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
+from places import DTYPES, PLACES, Place, open_place, what_fake_tensors_lack
 from quick_python import quick_python as start_quick_python
 from small_runs import make_data
 
@@ -13,9 +17,49 @@ from small_runs import make_data
 if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
-# Without a GPU, Triton's kernels run in its interpreter, which has to be said before they are imported.
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("place", "where and in which precision the numerical tests compute (tests/places.py)")
+    group.addoption("--device", choices=PLACES, default="cpu", help="fake: a GPU that is none, without values")
+    group.addoption("--dtype", choices=DTYPES, default="float32", help="what networks compute in")
+    group.addoption("--tf32", action="store_true", help="on cuda: convolutions round float32 to TF32")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("device")
+    if name in ("cuda", "mps", "xpu") and not getattr(torch, name).is_available():
+        raise pytest.UsageError(f"--device {name}: this machine has no such device; --device fake needs none")
+    if name != "cuda":  # Triton's kernels run in its interpreter, which has to be said before they are imported
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Elsewhere than on the default place the tests that do not depend on it would only say the same again."""
+    if (config.getoption("device"), config.getoption("dtype")) == ("cpu", "float32"):
+        return
+    others = [item for item in items if "place" not in item.fixturenames]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if "place" in item.fixturenames]
+
+
+@pytest.fixture
+def place(request) -> Iterator[Place]:
+    """Where a numerical test computes. What its comparisons find is kept with its result (--junitxml)."""
+    flags = (request.config.getoption(name) for name in ("device", "dtype", "tf32"))
+    with ExitStack() as stack:
+        yield open_place(stack, *flags, lambda name, value: request.node.user_properties.append((name, value)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test with fake tensors goes as far as it can."""
+    try:
+        return (yield)
+    except Exception as error:
+        here = pyfuncitem.funcargs.get("place")
+        if here is not None and here.fake and (reason := what_fake_tensors_lack(error)):
+            pytest.skip(reason)
+        raise
 
 
 @pytest.fixture(scope="session")

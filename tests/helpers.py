@@ -91,41 +91,6 @@ def write_exact_labels(root: Path, scan: str, views: int) -> None:
         write_pfm(root / "labels" / scan / "fused_sigma" / f"{view:08d}.pfm", np.ones_like(depth))
 
 
-# ---------------------------------------------------------------- tolerances
-
-# Processors add in different orders, so the same float32 code ends elsewhere on each. How far was measured against the
-# golden files: with oneDNN, MKL and torch held to instruction sets from SSE4 to AVX-512, with one and two threads, and
-# in float64, which is no nearer than any processor. Depths in mm, where hypotheses lie 1 to 10 mm apart:
-#   predicted depth       99.5 % within 7e-4, all of the teacher's within 1.4e-3
-#   depth in training     all of the teacher's within 4.4e-3, as BatchNorm's statistics are rounded too
-#   confidence, variance  all within 6e-5
-#   losses                5e-6 of their value
-#   gradient norms        each within 0.9 % of its value; on an AMD EPYC 5 of 133 up to 1.9 %. With layers that compute
-#                         in float64 each within 0.8 %, 95 % of them within 0.25 %, 0.3 % between processors
-DEPTH, DEPTH_OF_ALL = 1e-3, 1e-2
-CONFIDENCE = 1e-4
-LOSS = 1e-4
-# Of a gradient norm: for each, and for the share of them that has to lie within the second.
-GRADIENT = {torch.float32: (0.04, 0.01, 0.9), torch.float64: (0.015, 0.005, 0.95)}
-MOST = 0.995
-
-
-def share_within(actual, expected, tolerance: float) -> float:
-    """Share of the values that differ from the expected ones by less than the tolerance."""
-    return float((np.abs(np.asarray(actual) - np.asarray(expected)) < tolerance).mean())
-
-
-def assert_same_depth(actual, expected, may_flip: bool, what: str = "depth") -> None:
-    """Depth maps within rounding. A student's most probable hypothesis may flip on a near tie, at a few pixels."""
-    assert share_within(actual, expected, DEPTH) >= MOST, what
-    assert may_flip or share_within(actual, expected, DEPTH_OF_ALL) == 1, what
-
-
-def assert_same_confidence(actual, expected, may_flip: bool, what: str = "confidence") -> None:
-    """Probabilities, or log-variances, within rounding; after a flip they are those of other hypotheses."""
-    assert share_within(actual, expected, CONFIDENCE) >= (MOST if may_flip else 1), what
-
-
 # ---------------------------------------------------------------- samples
 
 

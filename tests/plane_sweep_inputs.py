@@ -2,11 +2,28 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
+from places import Place
 
 from models.plane_sweep.definition import variance_volume
 
 HEIGHT, WIDTH = 12, 20
+FUSED = ("numba", "triton")  # the implementations with kernels of their own
+
+
+def here(implementation: str, place: Place) -> str:
+    """The implementation, where it runs at the place; else the test is skipped."""
+    place.needs(dtype=torch.float32)  # what volumes are computed in, whatever the networks are
+    if implementation in FUSED and place.fake:
+        pytest.skip("fused kernels read memory, which fake tensors have none of")
+    if implementation == "numba":
+        place.needs(device="cpu")
+    if implementation == "triton":
+        pytest.importorskip("triton")
+        if place.device.type not in ("cpu", "cuda"):
+            pytest.skip("Triton's kernels run on cuda, and in its interpreter on a CPU")
+    return implementation
 
 
 class Inputs(NamedTuple):
@@ -17,17 +34,19 @@ class Inputs(NamedTuple):
     hypotheses: torch.Tensor
 
     def volume(self, implementation: str, **options) -> torch.Tensor:
-        """The volume on the CPU, computed where the implementation runs."""
-        device = "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
-        inputs = (tensor.to(device) for tensor in self)
-        return variance_volume(*inputs, implementation=implementation, **options).cpu()
+        """The volume, where the inputs are."""
+        return variance_volume(*self, implementation=implementation, **options)
 
-    def volume_and_gradient(self, implementation: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def volume_and_gradient(self, implementation: str, **options) -> tuple[torch.Tensor, torch.Tensor]:
         """The volume, and the gradient to the features of its sum with fixed weights."""
         features = self.features.detach().requires_grad_()
-        volume = self._replace(features=features).volume(implementation)
-        weights = torch.randn(volume.shape, generator=torch.Generator().manual_seed(4))
-        return volume.detach(), torch.autograd.grad((weights * volume).sum(), features)[0]
+        volume = self._replace(features=features).volume(implementation, **options)
+        return volume.detach(), torch.autograd.grad((fixed_weights(volume) * volume).sum(), features)[0]
+
+
+def fixed_weights(values: torch.Tensor) -> torch.Tensor:
+    """Random numbers of a tensor's shape, where it is; always the same ones."""
+    return torch.randn(values.shape, generator=torch.Generator().manual_seed(4)).to(values.device)
 
 
 def random_inputs(

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
+from models.plane_sweep.weights import weights_gradient
 
 # Sampling positions are kept within a few image widths: far outside is zero in any case, and F.grid_sample wants
 # finite, bounded positions on the CPU.
@@ -37,7 +38,9 @@ def relative_projection(src_projection: Tensor, ref_projection: Tensor) -> Tenso
 
     Float32 like the official code: its depths are matched to 1e-3 mm, float64 here would move them by more.
     """
-    return src_projection @ torch.linalg.inv(ref_projection)
+    # To see whether it has an inverse, a GPU would have to be waited for, twelve times a depth map.
+    inverse, _ = torch.linalg.inv_ex(ref_projection, check_errors=ref_projection.device.type == "cpu")
+    return src_projection @ inverse
 
 
 def pixel_rays(src_T_ref: Tensor, height: int, width: int, first_row: int = 0) -> Tensor:
@@ -180,20 +183,8 @@ class _StreamedVariance(torch.autograd.Function):
             gradients.append(
                 torch.ops.aten.grid_sampler_2d_backward(grad_warped, feature, grid, 0, 0, True, [True, False])[0]
             )
-        grad_weights = None if view_weights is None else _weights_gradient(view_weights, squares)
+        grad_weights = None if view_weights is None else weights_gradient(view_weights, torch.stack(squares, dim=1))
         return None, None, None, grad_weights, *gradients
-
-
-def _weights_gradient(view_weights: Tensor, squares: Sequence[Tensor]) -> Tensor:
-    """Gradient to the sources' weights [B, N-1, H, W], from each view's sum [B, H, W] of the volume's gradient times
-    squared difference from the mean, times two over the weights' sum.
-
-    The variance V is the weighed mean of the squared differences, so dV/dw is (squared difference - V) / sum.
-    """
-    own, *of_sources = squares
-    of_sources = torch.stack(of_sources, dim=1)
-    weighed = own + (view_weights * of_sources).sum(dim=1)
-    return 0.5 * (of_sources - (weighed / (1 + view_weights.sum(dim=1)))[:, None])
 
 
 def choose_implementation(device_type: str, name: str | None = None) -> str:
@@ -232,16 +223,14 @@ def variance_volume(
     features [B, N, C, H, W], or N views [B, C, H, W] (view 0 is the reference); proj_matrices [B, N, 2, 4, 4];
     hypotheses [B, D, H, W], or [B, D, h, W] for the h rows of the volume from `first_row` on. Computed in float32,
     under autocast too: geometry in half precision would be off by pixels. view_weights [B, N-1, h, W]: how much each
-    source counts at a pixel; the reference counts 1, and without them all do. Triton's kernels know no weights: with
-    them the views are streamed. The gradient goes to the features and the weights only.
+    source counts at a pixel; the reference counts 1, and without them all do. The gradient goes to the features and
+    the weights only.
     Features whose channels lie side by side in memory spare the fused kernels a copy; numba's volume does
     (torch.channels_last_3d), the others' are contiguous. `implementation`: as in `choose_implementation`.
     """
     views = features.unbind(1) if isinstance(features, Tensor) else tuple(features)
     check_shapes(views, proj_matrices, hypotheses, first_row, view_weights)
     implementation = choose_implementation(hypotheses.device.type, implementation)
-    if implementation == "triton" and view_weights is not None:
-        implementation = "streamed"
     kernel_dtype = dtype if dtype in _KERNEL_DTYPES else torch.float32
     with torch.autocast(hypotheses.device.type, enabled=False):
         hypotheses = hypotheses.detach().float()
@@ -257,12 +246,10 @@ def variance_volume(
             return _StreamedVariance.apply(*inputs).to(dtype)
         geometry = (*rays_and_offsets(transforms, hypotheses, first_row), hypotheses)
         if implementation == "numba":
-            from models.plane_sweep.numba_cpu import NumbaVariance
-
-            return NumbaVariance.apply(kernel_dtype, *geometry, view_weights, reference, *sources).to(dtype)
-        from models.plane_sweep.triton_gpu import TritonVariance
-
-        return TritonVariance.apply(kernel_dtype, *geometry, reference, *sources).to(dtype)
+            from models.plane_sweep.numba_cpu import NumbaVariance as Variance
+        else:
+            from models.plane_sweep.triton_gpu import TritonVariance as Variance
+        return Variance.apply(kernel_dtype, *geometry, view_weights, reference, *sources).to(dtype)
 
 
 def check_shapes(

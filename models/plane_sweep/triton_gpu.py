@@ -11,6 +11,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.plane_sweep.weights import weights_gradient
+
 FAR_OUTSIDE = tl.constexpr(4.0)
 MIN_DEPTH = tl.constexpr(1e-6)
 
@@ -73,8 +75,19 @@ def _sample(image, corners, weights, channel, inside, channels):
 
 
 @triton.jit
+def _weight(view_weights, source, plane, pixel, inside):
+    """How much a source counts at pixels [P]; 1 without weights, by which the compiler multiplies nothing."""
+    if view_weights is None:
+        weight = tl.full(pixel.shape, 1.0, tl.float32)
+    else:
+        weight = tl.load(view_weights + source * plane + pixel, inside, 0.0)
+    return weight
+
+
+@triton.jit
 def _variance_kernel(
-    reference, sources, rays, offsets, hypotheses, volume, half_width, half_height, height, width, plane, depths,
+    reference, sources, rays, offsets, hypotheses, view_weights, volume,
+    half_width, half_height, height, width, plane, depths,
     channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Variance of a tile of the reference's `plane` pixels at one hypothesis; the grid is (tiles, D, B)."""
@@ -87,6 +100,7 @@ def _variance_kernel(
     depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
     total = tl.load(reference + pixel[:, None] * channels + channel, inside_tile, 0.0)
     squares = total * total
+    weights_sum = tl.full(pixel.shape, 1.0, tl.float32)
     for s in tl.static_range(SOURCES):
         source = sample_index * SOURCES + s
         corners, weights = _locate(
@@ -103,21 +117,34 @@ def _variance_kernel(
         )
         image = sources + source * height * width * channels
         sample = _sample(image, corners, weights, channel, inside_tile, channels)
-        total += sample
-        squares += sample * sample
-    mean = total / (SOURCES + 1)
-    variance = squares / (SOURCES + 1) - mean * mean
+        weight = _weight(view_weights, source, plane, pixel, inside)
+        weights_sum += weight
+        weighed = sample * weight[:, None]
+        total += weighed
+        squares += weighed * sample
+    mean = total / weights_sum[:, None]
+    variance = squares / weights_sum[:, None] - mean * mean
     target = volume + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None]
     tl.store(target, variance.to(volume.dtype.element_ty), inside_tile)
 
 
 @triton.jit
+def _column(columns, index, values):
+    """Sums [P, 1] of values [P, C] in one of the columns [1, V], zero in the others."""
+    return tl.where(columns == index, tl.sum(values, axis=1)[:, None], 0.0)
+
+
+@triton.jit
 def _gradient_kernel(
-    reference, sources, rays, offsets, hypotheses, grads, scale, grad_reference, grad_sources,
-    half_width, half_height, height, width, plane, depths,
-    channels, SOURCES: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
+    reference, sources, rays, offsets, hypotheses, view_weights, grads, scale, grad_reference, grad_sources,
+    differences, half_width, half_height, height, width, plane, depths,
+    channels, SOURCES: tl.constexpr, VIEWS: tl.constexpr, PIXELS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """Gradient from a tile of pixels at all hypotheses; the grid is (tiles, B). Sources: integers, times `scale`."""
+    """Gradient from a tile of pixels at all hypotheses; the grid is (tiles, B). Sources: integers, times `scale`.
+
+    With weights, `differences` [B, N, plane] takes what their gradient follows from (models.plane_sweep.weights). VIEWS
+    is the power of two from N on.
+    """
     sample_index = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     channel = tl.arange(0, LANES)[None, :]
@@ -128,6 +155,12 @@ def _gradient_kernel(
     scale = tl.load(scale)
     own = tl.load(reference + pixel[:, None] * channels + channel, inside_tile, 0.0)
     gradient_sum = tl.zeros_like(own)
+    weights_sum = tl.full(pixel.shape, 1.0, tl.float32)
+    for s in tl.static_range(SOURCES):
+        weights_sum += _weight(view_weights, sample_index * SOURCES + s, plane, pixel, inside)
+    share = 2.0 / weights_sum
+    view = tl.arange(0, VIEWS)[None, :]
+    squares = tl.zeros((PIXELS, VIEWS), tl.float32)
     for d in range(depths):
         depth = tl.load(hypotheses + (sample_index * depths + d) * plane + pixel, inside, 0.0)
         total = own
@@ -137,12 +170,16 @@ def _gradient_kernel(
                 rays + source * 3 * plane, offsets + source * 3, depth, pixel, plane, inside,
                 half_width, half_height, height, width,
             )  # fmt: skip
-            total += _sample(sources + source * map_values, corners, weights, channel, inside_tile, channels)
-        mean = total / (SOURCES + 1)
+            sample = _sample(sources + source * map_values, corners, weights, channel, inside_tile, channels)
+            total += sample * _weight(view_weights, source, plane, pixel, inside)[:, None]
+        mean = total / weights_sum[:, None]
         grad = tl.load(
             grads + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None], inside_tile, 0.0
-        ) * (2.0 / (SOURCES + 1))
+        )
+        grad *= share[:, None]
         gradient_sum += (own - mean) * grad
+        if view_weights is not None:
+            squares += _column(view, 0, (own - mean) * (own - mean) * grad)
         for s in tl.static_range(SOURCES):
             source = sample_index * SOURCES + s
             corners, weights = _locate(
@@ -150,30 +187,44 @@ def _gradient_kernel(
                 half_width, half_height, height, width,
             )  # fmt: skip
             sample = _sample(sources + source * map_values, corners, weights, channel, inside_tile, channels)
-            gradient = (sample - mean) * grad * scale
+            if view_weights is not None:
+                squares += _column(view, s + 1, (sample - mean) * (sample - mean) * grad)
+            weight = _weight(view_weights, source, plane, pixel, inside)
+            gradient = (sample - mean) * grad * weight[:, None] * scale
             for k in tl.static_range(4):
                 target = grad_sources + source * map_values + corners[k][:, None] * channels + channel
                 value = (gradient * weights[k][:, None]).to(tl.int64)
                 tl.atomic_add(target, value, inside_tile & (weights[k][:, None] != 0), sem="relaxed")
     target = grad_reference + (sample_index * plane + pixel[:, None]) * channels + channel
     tl.store(target, gradient_sum, inside_tile)
+    if view_weights is not None:
+        target = differences + (sample_index * (SOURCES + 1) + view) * plane + pixel[:, None]
+        tl.store(target, squares, inside[:, None] & (view <= SOURCES))
 
 
 class TritonVariance(torch.autograd.Function):
     """variance [B, C, D, h, W] of `dtype`; from float32 features, h rows of the reference [B, C, h, W] and the sources
     [B, C, H, W].
 
-    rays [B, N-1, 3, h, W], offsets [B, N-1, 3] and hypotheses [B, D, h, W], float32: `plane_sweep.definition`. The
-    gradient goes to the features only.
+    rays [B, N-1, 3, h, W], offsets [B, N-1, 3], hypotheses [B, D, h, W] and view_weights [B, N-1, h, W] (or None, all
+    1), float32: `plane_sweep.definition`. The gradient goes to the weights and the views.
     """
 
     @staticmethod
     def forward(
-        ctx, dtype: torch.dtype, rays: Tensor, offsets: Tensor, hypotheses: Tensor, reference: Tensor, *views: Tensor
+        ctx,
+        dtype: torch.dtype,
+        rays: Tensor,
+        offsets: Tensor,
+        hypotheses: Tensor,
+        view_weights: Tensor | None,
+        reference: Tensor,
+        *views: Tensor,
     ) -> Tensor:
         reference = reference.permute(0, 2, 3, 1).contiguous()
         sources = torch.stack([view.permute(0, 2, 3, 1) for view in views], dim=1)
-        inputs = (reference, sources, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous())
+        view_weights = None if view_weights is None else view_weights.contiguous()
+        inputs = (reference, sources, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous(), view_weights)
         ctx.save_for_backward(*inputs)
         batch, height, width, channels = reference.shape
         volume = reference.new_empty((batch, channels, hypotheses.shape[1], height, width), dtype=dtype)
@@ -185,18 +236,26 @@ class TritonVariance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        reference, sources, rays, offsets, hypotheses = ctx.saved_tensors
+        reference, sources, *geometry, view_weights = ctx.saved_tensors
         grad = grad.float().contiguous()
-        scale = _integer_scale(torch.maximum(reference.abs().amax(), sources.abs().amax()), grad)
+        largest = torch.maximum(reference.abs().amax(), sources.abs().amax())
+        differences = None
+        if view_weights is not None:
+            largest = largest * view_weights.abs().amax().clamp(min=1)
+            views, size = view_weights.shape[1] + 1, view_weights.shape[2:]
+            differences = view_weights.new_empty((len(view_weights), views, *size))
+        scale = _integer_scale(largest, grad)
         grad_reference = torch.empty_like(reference)
         grad_sources = torch.zeros_like(sources, dtype=torch.int64)
-        tiles, settings = _launch(sources, hypotheses)
+        tiles, settings = _launch(sources, geometry[-1])
         _gradient_kernel[(tiles, len(reference))](
-            reference, sources, rays, offsets, hypotheses, grad, scale, grad_reference, grad_sources,
-            **settings, enable_fp_fusion=False,
+            reference, sources, *geometry, view_weights, grad, scale, grad_reference, grad_sources, differences,
+            **settings, VIEWS=triton.next_power_of_2(sources.shape[1] + 1), enable_fp_fusion=False,
         )  # fmt: skip
+        grad_weights = None if view_weights is None else weights_gradient(view_weights, differences)
         of_sources = (grad_sources.double() / scale).float().unbind(1)
-        return None, None, None, None, *(gradient.permute(0, 3, 1, 2) for gradient in (grad_reference, *of_sources))
+        grad_views = (gradient.permute(0, 3, 1, 2) for gradient in (grad_reference, *of_sources))
+        return None, None, None, None, grad_weights, *grad_views
 
 
 def _launch(sources: Tensor, hypotheses: Tensor) -> tuple[int, dict[str, float]]:

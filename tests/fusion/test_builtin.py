@@ -1,6 +1,6 @@
 """The built-in fuser: the golden clouds of the CUDA program's kernel, known geometry, and defined edge cases.
 
-Every test of the fusion itself runs with both implementations: numba, and torch (on its CPU device).
+Every test of the fusion itself runs with both implementations: numba, and torch (by default on its CPU device).
 """
 
 import dataclasses
@@ -33,10 +33,20 @@ def grey(count: int, value: int = 100) -> np.ndarray:
     return np.full((count, *SIZE, 3), value, np.uint8)
 
 
-@pytest.fixture(params=[None, torch.device("cpu")], ids=["numba", "torch"])
-def device(request) -> torch.device | None:
+@pytest.fixture
+def torch_device(place) -> torch.device:
+    """Where torch fuses."""
+    place.needs(values=True, float64=True, dtype=torch.float32)
+    return place.device
+
+
+@pytest.fixture(params=["numba", "torch"])
+def device(request, place, torch_device) -> torch.device | None:
     """What chooses the implementation."""
-    return request.param
+    if request.param == "torch":
+        return torch_device
+    place.needs(device="cpu")
+    return None
 
 
 @pytest.fixture
@@ -260,11 +270,11 @@ def random_scene(seed: int) -> tuple[np.ndarray, np.ndarray, list]:
 @pytest.mark.parametrize("gpu_fractions", [False, True])
 @pytest.mark.parametrize("num_consistent", [0, 2])
 @pytest.mark.parametrize("seed", range(4))
-def test_torch_gives_what_numba_gives(seed, num_consistent, gpu_fractions):
+def test_torch_gives_what_numba_gives(torch_device, seed, num_consistent, gpu_fractions):
     """All but the points where the two roundings of one number lie on either side of a threshold."""
     arguments = (*random_scene(seed), 0.7, num_consistent, gpu_fractions)
     points = 0
-    for ours, expected in zip(fuse_views(*arguments, device=torch.device("cpu")), fuse_views(*arguments), strict=True):
+    for ours, expected in zip(fuse_views(*arguments, device=torch_device), fuse_views(*arguments), strict=True):
         assert [values.dtype for values in ours] == [values.dtype for values in expected]
         _, i, j = np.intersect1d(ours.pix, expected.pix, return_indices=True)
         same = ours.ncons[i] == expected.ncons[j]

@@ -1,5 +1,6 @@
 """Folded convolutions: what the blocks compute in evaluation mode, in one operation."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -37,29 +38,30 @@ BLOCKS = {
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", BLOCKS)
 @torch.no_grad()
-def test_folded_block_computes_the_same(name, channels_last):
+def test_folded_block_computes_the_same(place, name, channels_last):
     """In float32 to rounding, in bf16 to its precision, from either memory layout."""
     make, shape = BLOCKS[name]
-    block = with_statistics(make)
-    x = torch.randn(shape)
+    block = place.put(with_statistics(make))
+    x = place.put(torch.randn(shape))
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
     expected = block(x)
-    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.03)):
-        folded = fold(with_statistics(make), dtype)
+    for dtype in {place.dtype, torch.bfloat16}:
+        folded = fold(place.put(with_statistics(make)), dtype)
         assert not list(folded.parameters())
-        torch.testing.assert_close(folded(x).float(), expected, rtol=tolerance, atol=tolerance * expected.abs().max())
+        scale = expected.abs().max()
+        dataclasses.replace(place, dtype=dtype).assert_same("folded block", folded(x) / scale, expected / scale)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 8, 16])
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 1, 6), (3, 2, 2), (2, 5, 3), (4, 3, 13)])
-def test_scores_of_volumes_of_any_size(channels, size):
+def test_scores_of_volumes_of_any_size(place, channels, size):
     """One channel out of one or many, borders and rows shorter than the kernel's step, several threads."""
     torch.manual_seed(1)
     convolution, x = nn.Conv3d(channels, 1, 3, padding=1, bias=False), torch.randn(1, channels, *size)
-    expected = convolution(x).detach()
+    convolution, x = place.put((convolution, x))
     scores = FoldedScoreConv(convolution, None, False, torch.float32)(x)
-    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
+    place.assert_same("scores", scores, convolution(x).detach())
 
 
 @torch.no_grad()

@@ -3,16 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    GOLDEN,
-    assert_same_confidence,
-    assert_same_depth,
-    golden_inputs,
-    golden_network,
-    share_within,
-)
+from helpers import GOLDEN, golden_inputs, golden_network
+from places import Place
 
 from models import build_model
+from models.blocks import fold
 from models.cpu import slabs
 from models.features import FeatureNet
 from models.hypotheses import first_hypotheses, refined_hypotheses
@@ -20,34 +15,49 @@ from models.settings import SPACINGS
 
 
 @pytest.fixture(scope="module", params=["student", "teacher"])
-def network(request):
+def golden(request):
     """Either network in evaluation mode, with the golden files' weights."""
     return golden_network(request.param).eval()
 
 
-@torch.no_grad()
-def run(network, imgs, proj_matrices, depth_values):
-    return network(imgs, proj_matrices, depth_values)
+@pytest.fixture
+def network(golden, place):
+    """The same, where the tests compute."""
+    return place.put(golden)
 
 
-def test_golden_outputs(network):
+@pytest.fixture
+def run(place):
+    """A function that passes a sample through a network, in the precision of the tests."""
+
+    @torch.no_grad()
+    def compute(network, imgs, proj_matrices, depth_values) -> dict:
+        with place.autocast():
+            return network(*place.put((imgs, proj_matrices, depth_values)))
+
+    return compute
+
+
+def test_golden_outputs(place, network, run):
     """Depth, confidence and log-variance of every stage as the official network gives them."""
     golden = np.load(GOLDEN / f"{network.kind}_eval.npz")
     outputs, student = run(network, *golden_inputs()), network.kind == "student"
     for stage in ("stage1", "stage2", "stage3"):
-        assert_same_depth(outputs[stage]["depth"], golden[f"{stage}_depth"], student, stage)
+        depth = "chosen depth" if student else "depth"
+        place.assert_same(depth, outputs[stage]["depth"], golden[f"{stage}_depth"], stage)
         confidence = outputs[stage]["photometric_confidence"]
-        assert_same_confidence(confidence, golden[f"{stage}_photometric_confidence"], True, stage)
+        place.assert_same("chosen confidence", confidence, golden[f"{stage}_photometric_confidence"], stage)
         if not student:
-            assert_same_confidence(outputs[stage]["var"], golden[f"{stage}_var"], False, stage)
+            place.assert_same("log-variance", outputs[stage]["var"], golden[f"{stage}_var"], stage)
     if student:
-        difference = np.abs(outputs["stage3"]["prob_volume"].numpy() - golden["stage3_prob"]).max(axis=1)
-        assert_same_confidence(difference, 0, True)
+        difference = outputs["stage3"]["prob_volume"] - place.put(torch.from_numpy(golden["stage3_prob"]))
+        difference = difference.abs().amax(dim=1)
+        place.assert_same("chosen confidence", difference, torch.zeros(difference.shape), "probability")
     assert outputs["depth"] is outputs["stage3"]["depth"]
     assert outputs["photometric_confidence"] is outputs["stage3"]["photometric_confidence"]
 
 
-def test_batch_of_two_equals_two_singles(network):
+def test_batch_of_two_equals_two_singles(place, network, run):
     """Two samples of other images, cameras and depth ranges come out as each would alone."""
     imgs, proj_matrices, depth_values = golden_inputs()
     order = [2, 0, 3, 1]
@@ -62,37 +72,37 @@ def test_batch_of_two_equals_two_singles(network):
         alone = run(network, *sample)
         for stage in ("stage1", "stage2", "stage3"):
             for name in ("depth", "photometric_confidence"):
-                tolerance = 1e-2 if name == "depth" else 1e-3
-                assert share_within(together[stage][name][i], alone[stage][name][0], tolerance) >= 0.995, (stage, name)
+                quantity = "depth in a batch" if name == "depth" else "confidence in a batch"
+                place.assert_same(quantity, together[stage][name][i], alone[stage][name][0], f"{stage} {name}")
 
 
-def test_each_sample_has_its_own_depth_range():
+def test_each_sample_has_its_own_depth_range(place):
     """Stage 1 spans each sample's range; a refined stage spans count * step about each pixel's depth."""
-    depth_values = torch.tensor([[400.0, 500.0, 600.0], [1.0, 2.0, 3.0]])
+    depth_values = place.put(torch.tensor([[400.0, 500.0, 600.0], [1.0, 2.0, 3.0]]))
     hypotheses = first_hypotheses(depth_values, 5, (2, 3))
-    torch.testing.assert_close(hypotheses[0, :, 0, 0], torch.tensor([400.0, 450.0, 500.0, 550.0, 600.0]))
-    torch.testing.assert_close(hypotheses[1, :, 1, 2], torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0]))
+    place.assert_same("hypothesis", hypotheses[0, :, 0, 0], [400.0, 450.0, 500.0, 550.0, 600.0])
+    place.assert_same("hypothesis", hypotheses[1, :, 1, 2], [1.0, 1.5, 2.0, 2.5, 3.0])
 
-    depth = torch.stack([torch.full((2, 3), 500.0), torch.full((2, 3), 2.0)])
+    depth = place.put(torch.stack([torch.full((2, 3), 500.0), torch.full((2, 3), 2.0)]))
     refined = refined_hypotheses(depth, 5, 0.12, depth_values, (8, 12), (4, 6))  # 0.12 of 200/3 and of 2/3
     assert refined.shape == (2, 5, 4, 6)
-    torch.testing.assert_close(refined[0, :, 0, 0], torch.tensor([480.0, 490.0, 500.0, 510.0, 520.0]))
-    torch.testing.assert_close(refined[1, :, 3, 5], torch.tensor([1.8, 1.9, 2.0, 2.1, 2.2]))
+    place.assert_same("hypothesis", refined[0, :, 0, 0], [480.0, 490.0, 500.0, 510.0, 520.0])
+    place.assert_same("hypothesis", refined[1, :, 3, 5], [1.8, 1.9, 2.0, 2.1, 2.2])
 
 
-def test_inverse_spacing():
+def test_inverse_spacing(place):
     """Steps are equal in inverse depth, and grow and shrink with the depth; "auto" chooses by each sample's range."""
-    depth_values = torch.tensor([[1.0, 2.0, 10.0], [400.0, 500.0, 600.0]])
+    depth_values = place.put(torch.tensor([[1.0, 2.0, 10.0], [400.0, 500.0, 600.0]]))
     linear, inverse, auto = (first_hypotheses(depth_values, 5, (1, 1), s)[:, :, 0, 0] for s in SPACINGS)
-    torch.testing.assert_close(1 / inverse[0], torch.tensor([1.0, 0.775, 0.55, 0.325, 0.1]))
-    torch.testing.assert_close(auto, torch.stack([inverse[0], linear[1]]))
+    place.assert_same("hypothesis", 1 / inverse[0], [1.0, 0.775, 0.55, 0.325, 0.1])
+    place.assert_same("hypothesis", auto, torch.stack([inverse[0], linear[1]]))
 
-    depth = torch.tensor([2.0, 500.0])[:, None, None].expand(-1, 2, 2)
+    depth = place.put(torch.tensor([2.0, 500.0])[:, None, None].expand(-1, 2, 2))
     linear, inverse, auto = (
         refined_hypotheses(depth, 3, 0.25, depth_values, (4, 4), (2, 2), spacing)[:, :, 1, 1] for spacing in SPACINGS
     )
-    torch.testing.assert_close(1 / inverse[0], torch.tensor([0.6125, 0.5, 0.3875]))  # 0.25 of 0.9 / 3, three times
-    torch.testing.assert_close(auto, torch.stack([inverse[0], linear[1]]))
+    place.assert_same("hypothesis", 1 / inverse[0], [0.6125, 0.5, 0.3875])  # 0.25 of 0.9 / 3, three times
+    place.assert_same("hypothesis", auto, torch.stack([inverse[0], linear[1]]))
     assert (inverse[:, 1:] > inverse[:, :-1]).all()
 
 
@@ -104,15 +114,16 @@ def test_inverse_spacing_stays_in_front_of_the_camera():
         assert hypotheses.isfinite().all() and (hypotheses > 0).all() and (hypotheses <= 4001).all()
 
 
-def test_spacing_changes_the_network(network):
+def test_spacing_changes_the_network(place, network, run):
     """A network samples as its settings say; linear is the official way."""
-    inverse = golden_network(network.kind, spacing="inverse").eval()
+    inverse = place.put(golden_network(network.kind, spacing="inverse").eval())
     stage = run(inverse, *golden_inputs())["stage1"]["depth_values"][0, :, 0, 0]
-    torch.testing.assert_close((1 / stage).diff(), (1 / stage).diff().mean().expand(len(stage) - 1), rtol=1e-3, atol=0)
+    steps = (1 / stage).diff()
+    place.assert_same("inverse steps", steps, steps.mean().expand(len(steps)))
     assert network.settings.spacing == "linear"
 
 
-def test_depths_lie_within_their_hypotheses(network):
+def test_depths_lie_within_their_hypotheses(place, network, run):
     """The student picks one of the hypotheses, the teacher a mean of them; probabilities sum to 1."""
     outputs = run(network, *golden_inputs())
     for stage in ("stage1", "stage2", "stage3"):
@@ -121,7 +132,7 @@ def test_depths_lie_within_their_hypotheses(network):
         assert ((depth >= hypotheses[:, 0] - 1e-3) & (depth <= hypotheses[:, -1] + 1e-3)).all()
         if network.kind == "student":
             assert ((hypotheses - depth[:, None]).abs().amin(dim=1) == 0).all()
-        torch.testing.assert_close(output["prob_volume"].sum(dim=1), torch.ones_like(depth))
+        place.assert_same("hypothesis", output["prob_volume"].sum(dim=1), torch.ones_like(depth))
 
 
 @pytest.mark.parametrize("amp", [False, True])
@@ -145,15 +156,17 @@ def test_training_without_gradients_is_training(monkeypatch, kind, amp):
     assert statistics["cost_regularization.0.conv1.bn.num_batches_tracked"] == 1
 
 
-def test_evaluation_with_gradients(network):
-    """In evaluation mode a gradient can be asked for, and the depth is that of prediction to rounding."""
-    imgs, *others = golden_inputs()
+def test_evaluation_with_gradients(place, network, run):
+    """In evaluation mode a gradient can be asked for, and the confidence is that of prediction to rounding."""
+    imgs, *others = place.put(golden_inputs())
     imgs.requires_grad_()
-    depth = network(imgs, *others)["stage1"]["photometric_confidence"]
-    depth.sum().backward()
+    with place.autocast():
+        confidence = network(imgs, *others)["stage1"]["photometric_confidence"]
+    place.assert_same(
+        "chosen confidence", confidence, run(network, *golden_inputs())["stage1"]["photometric_confidence"]
+    )
+    confidence.sum().backward()
     assert imgs.grad.isfinite().all() and imgs.grad.abs().max() > 0
-    expected = run(network, *golden_inputs())["stage1"]["photometric_confidence"]
-    assert share_within(depth.detach(), expected, 1e-4) >= 0.995
 
 
 @pytest.mark.parametrize("kind", ["student", "teacher"])
@@ -175,11 +188,10 @@ def test_share_cr_shares_the_regularisation(kind):
 
 
 @pytest.mark.parametrize(("grad_method", "reaches"), [("detach", False), ("undetach", True)])
-def test_grad_method_links_the_stages(grad_method, reaches):
+def test_grad_method_links_the_stages(place, grad_method, reaches):
     """The last stage's depth has a gradient to the first stage's regularisation only with undetach."""
-    torch.manual_seed(1)
-    imgs, proj_matrices, depth_values = golden_inputs()
-    network = golden_network("teacher", grad_method=grad_method).eval()
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
+    network = place.put(golden_network("teacher", grad_method=grad_method).eval())
     network(imgs[:, :2], {k: v[:, :2] for k, v in proj_matrices.items()}, depth_values)["depth"].sum().backward()
     assert (network.cost_regularization[0].prob.weight.grad is not None) == reaches
     assert network.cost_regularization[2].prob.weight.grad.abs().sum() > 0
@@ -206,17 +218,17 @@ def test_bad_settings_are_refused(settings, message):
         build_model(**{"kind": "student", **settings})
 
 
-def test_views_together_are_views_alone():
+def test_views_together_are_views_alone(place):
     """Mixed precision passes all views at once: features and running statistics as of one view after another."""
     torch.manual_seed(1)
     together, alone = FeatureNet().train(), FeatureNet().train()
     alone.load_state_dict(together.state_dict())
-    imgs = torch.rand(2, 3, 3, 32, 64)
+    together, alone, imgs = place.put((together, alone, torch.rand(2, 3, 3, 32, 64)))
     expected = [torch.stack(levels, dim=1) for levels in zip(*map(alone, imgs.unbind(1)), strict=True)]
     for ours, theirs in zip(together(imgs), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        place.assert_same("features", ours, theirs)
     for (name, ours), theirs in zip(together.state_dict().items(), alone.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=name)
+        place.assert_same("statistics", ours, theirs, name)
 
 
 @pytest.mark.parametrize("kind", ["student", "teacher"])
@@ -239,28 +251,28 @@ def test_checkpointed_stages_train_alike(kind):
 
 @pytest.mark.parametrize("kind", ["student", "teacher"])
 @torch.no_grad()
-def test_volumes_in_slabs_give_the_same_depth(kind, monkeypatch):
+def test_volumes_in_slabs_give_the_same_depth(place, kind, monkeypatch):
     """Slabs of a few rows, of which each needs its neighbours: depth and confidences of the whole volume."""
-    network = golden_network(kind).eval()
-    imgs, proj_matrices, depth_values = golden_inputs()
+    network = fold(place.put(golden_network(kind).eval()), place.dtype)
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
     features = [stage.unbind(1) for stage in network.extract_features(imgs)]
     depth, confidences = network.depth_of_features(features, proj_matrices, depth_values)
     monkeypatch.setattr(slabs, "SLAB_BYTES", 64 << 10)
     in_slabs, in_slabs_confidences = network.depth_of_features(features, proj_matrices, depth_values)
-    assert_same_depth(in_slabs, depth, kind == "student")
+    place.assert_same("chosen depth" if kind == "student" else "depth", in_slabs, depth)
     for ours, whole in zip(in_slabs_confidences, confidences, strict=True):
-        assert_same_confidence(ours, whole, kind == "student")
+        place.assert_same("chosen confidence" if kind == "student" else "confidence", ours, whole)
 
 
 # ---------------------------------------------------------------- the student's read-out
 
 
-def read_out(kind: str, probability: list[float]) -> float:
+def read_out(kind: str, probability: list[float], place: Place) -> float:
     """Depth that a student reads out of a distribution over the depths 10, 20, ... of one pixel."""
     network = build_model("student", read_out=kind)
     volume = torch.tensor(probability)[None, :, None, None]
     hypotheses = 10.0 * torch.arange(1, len(probability) + 1)[None, :, None, None]
-    return float(network._read_out(volume, hypotheses)[0])
+    return float(network._read_out(*place.put((volume, hypotheses)))[0])
 
 
 @pytest.mark.parametrize(
@@ -274,14 +286,14 @@ def read_out(kind: str, probability: list[float]) -> float:
         ([0.4, 0, 0, 0, 0.6], 50, 50, 50 - 10 * (0.5 / 0.6 - 0.5)),  # two modes are not mixed
     ],
 )
-def test_read_outs(probability, official, local, median):
+def test_read_outs(place, probability, official, local, median):
     """Depths of known distributions."""
-    assert read_out("official", probability) == official
-    assert read_out("local", probability) == pytest.approx(local)
-    assert read_out("median", probability) == pytest.approx(median)
+    assert read_out("official", probability, place) == official
+    assert read_out("local", probability, place) == pytest.approx(local)
+    assert read_out("median", probability, place) == pytest.approx(median)
 
 
-def test_the_median_has_the_least_expected_absolute_error():
+def test_the_median_has_the_least_expected_absolute_error(place):
     """No other hypothesis is expected to be nearer, for random distributions."""
     generator = torch.Generator().manual_seed(0)
     depths = 10.0 * torch.arange(1, 9)
@@ -289,7 +301,7 @@ def test_the_median_has_the_least_expected_absolute_error():
         probability = torch.rand(8, generator=generator).pow(4)
         probability /= probability.sum()
         errors = [float((probability * (depths - depth).abs()).sum()) for depth in depths]
-        found = read_out("median", probability.tolist())
+        found = read_out("median", probability.tolist(), place)
         assert (
             float((probability * (depths - found).abs()).sum()) <= min(errors) + 2.5
         )  # half a hypothesis's own spread

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import DEPTH_OF_ALL, GOLDEN, GRADIENT, LOSS, golden_inputs, golden_network, scene_sample
+from helpers import GOLDEN, golden_inputs, golden_network, scene_sample
+from places import Place
 
 from datasets.sample import STAGE_SCALES
 from datasets.synthetic.scans import render_scene
@@ -21,21 +22,22 @@ def stage_labels(full: torch.Tensor) -> dict[str, torch.Tensor]:
     return {stage: full[:, ::scale, ::scale] for stage, scale in STAGE_SCALES.items()}
 
 
-def assert_gradients(network: torch.nn.Module, golden) -> None:
-    """Norms of all parameters' gradients, within what rounding in the network's type changes, or 1e-6."""
+def assert_gradients(place: Place, network: torch.nn.Module, golden) -> None:
+    """Norms of all parameters' gradients, relative to the expected ones; differences below 1e-6 are none."""
     norms = {name: 0.0 if p.grad is None else float(p.grad.norm()) for name, p in network.named_parameters()}
     assert norms.keys() == set(golden["grad_names"])
-    each, most, share = GRADIENT[next(network.parameters()).dtype]
-    close = []
-    for name, expected in zip(golden["grad_names"], golden["grad_norms"], strict=True):
-        assert norms[name] == pytest.approx(expected, rel=each, abs=1e-6), name
-        close.append(norms[name] == pytest.approx(expected, rel=most, abs=1e-6))
-    assert np.mean(close) >= share
+    found, expected = np.array([norms[name] for name in golden["grad_names"]]), golden["grad_norms"].astype(float)
+    found = np.where(np.abs(found - expected) <= 1e-6, expected, found)
+    in_float64 = next(network.parameters()).dtype == torch.float64
+    quantity = "gradient norms in float64" if in_float64 else "gradient norms"
+    place.assert_same(quantity, found / np.maximum(expected, 1e-12), np.ones(len(found)))
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
-def dtype(request) -> torch.dtype:
+def dtype(request, place) -> torch.dtype:
     """What a network's layers compute in: as in use, and with so little rounding that smaller mistakes show."""
+    if request.param == torch.float64:
+        place.needs(float64=True, dtype=torch.float32)
     return request.param
 
 
@@ -43,46 +45,54 @@ def dtype(request) -> torch.dtype:
 
 
 @pytest.fixture(scope="module")
-def scene() -> dict:
+def rendered() -> dict:
     """A procedural scene: images and cameras of 4 views, and the exact depth of the first per stage."""
     return scene_sample(render_scene(seed=3, width=160, height=128, views=4))
 
 
+@pytest.fixture
+def scene(rendered, place) -> dict:
+    """The same, where the tests compute."""
+    return place.put({name: rendered[name] for name in ("imgs", "proj_matrices", "depth")})
+
+
 def teacher_outputs(depths: dict[str, torch.Tensor], views: int, noise: float = 1.0, seed: int = 0) -> dict:
-    """Hand-made outputs of a teacher: depths [B, h, w] per stage with features and log-variances of given noise."""
+    """Hand-made outputs of a teacher: depths [B, h, w] per stage with features and log-variances of given noise, where
+    the depths are."""
     generator = torch.Generator().manual_seed(seed)
     outputs = {}
     for stage, channels in zip(STAGES, (32, 16, 8), strict=True):
         depth = depths[stage]
         batch, height, width = depth.shape
-        offsets = torch.linspace(-10, 10, 8)[None, :, None, None]
+        offsets = torch.linspace(-10, 10, 8).to(depth.device)[None, :, None, None]
+        features = noise * torch.randn(batch, views, channels, height, width, generator=generator)
         outputs[stage] = {
             "depth": depth,
-            "var": noise * torch.randn(batch, height, width, generator=generator),
-            "features": noise * torch.randn(batch, views, channels, height, width, generator=generator),
+            "var": noise * torch.randn(batch, height, width, generator=generator).to(depth.device),
+            "features": features.to(depth.device),
             "depth_values": depth.detach()[:, None] + offsets,
         }
     return outputs
 
 
-def test_golden_unsupervised_loss(dtype):
+def test_golden_unsupervised_loss(place, dtype):
     """The official loss of the teacher in training mode: depths, every term, and the norm of every gradient."""
     golden = np.load(GOLDEN / "unsup_loss.npz")
-    network = golden_network("teacher").to(dtype).train()
-    imgs, proj_matrices, depth_values = golden_inputs()
-    outputs = network(imgs.to(dtype), proj_matrices, depth_values)
+    network = place.put(golden_network("teacher").to(dtype).train())
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
+    with place.autocast():
+        outputs = network(imgs.to(dtype), proj_matrices, depth_values)
     for stage in STAGES:
-        depth = outputs[stage]["depth"].detach()
-        np.testing.assert_allclose(depth, golden[f"{stage}_depth"], rtol=0, atol=DEPTH_OF_ALL)
+        place.assert_same("depth in training", outputs[stage]["depth"], golden[f"{stage}_depth"], stage)
     losses = UnsupervisedLoss("official")(outputs, imgs, proj_matrices, golden["stage_weights"].tolist())
     for name in ("total", "recon", "ssim", "smooth", "photo", "feature"):
-        assert losses[name].item() == pytest.approx(float(golden[name]), rel=LOSS), name
+        place.assert_same("loss", losses[name], golden[name], name)
     losses["total"].backward()
-    assert_gradients(network, golden)
+    assert_gradients(place, network, golden)
 
 
 @pytest.mark.parametrize("variant", ["official", "per_pixel"])
-def test_unsupervised_loss_of_two_is_the_mean_of_singles(scene, variant):
+def test_unsupervised_loss_of_two_is_the_mean_of_singles(place, scene, variant):
     """Every term, for two samples of other images, cameras and depths, with hand-made outputs."""
     imgs = torch.cat([scene["imgs"], scene["imgs"].flip(1) ** 2])
     proj_matrices = {stage: torch.cat([P, P.flip(1)]) for stage, P in scene["proj_matrices"].items()}
@@ -95,19 +105,21 @@ def test_unsupervised_loss_of_two_is_the_mean_of_singles(scene, variant):
         sample = {stage: {name: value[i] for name, value in outputs[stage].items()} for stage in STAGES}
         singles.append(loss(sample, imgs[i], {stage: P[i] for stage, P in proj_matrices.items()}, WEIGHTS))
     for name, value in together.items():
+        place.assert_same("mean of losses", value, (singles[0][name] + singles[1][name]) / 2)
         assert not torch.isclose(singles[0][name], singles[1][name])
-        torch.testing.assert_close(value, (singles[0][name] + singles[1][name]) / 2, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_of_two_through_the_teacher():
+def test_batch_of_two_through_the_teacher(place):
     """The network in evaluation mode with its loss: gradients of a batch of two are the mean of the singles'."""
-    imgs, proj_matrices, depth_values = golden_inputs()
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
     imgs, proj_matrices = imgs[:, :2], {stage: P[:, :2] for stage, P in proj_matrices.items()}
-    network, loss = golden_network("teacher").eval(), UnsupervisedLoss("per_pixel")
+    network, loss = place.put(golden_network("teacher").eval()), UnsupervisedLoss("per_pixel")
 
     def gradient(imgs, proj_matrices, depth_values):
         network.zero_grad()
-        total = loss(network(imgs, proj_matrices, depth_values), imgs, proj_matrices, WEIGHTS)["total"]
+        with place.autocast():
+            outputs = network(imgs, proj_matrices, depth_values)
+        total = loss(outputs, imgs, proj_matrices, WEIGHTS)["total"]
         total.backward()
         return total.detach(), network.cost_regularization[0].conv1.conv.weight.grad.clone()
 
@@ -115,9 +127,9 @@ def test_batch_of_two_through_the_teacher():
     second = gradient(1 - imgs, proj_matrices, depth_values + 50)
     both = {stage: torch.cat([P, P]) for stage, P in proj_matrices.items()}
     together = gradient(torch.cat([imgs, 1 - imgs]), both, torch.cat([depth_values, depth_values + 50]))
-    torch.testing.assert_close(together[0], (first[0] + second[0]) / 2, rtol=1e-4, atol=0)
+    place.assert_same("loss", together[0], (first[0] + second[0]) / 2)
     scale = float(first[1].abs().max())
-    torch.testing.assert_close(together[1], (first[1] + second[1]) / 2, rtol=1e-2, atol=1e-3 * scale)
+    place.assert_same("mean of gradients", together[1] / scale, (first[1] + second[1]) / 2 / scale)
 
 
 @pytest.mark.parametrize("factor", [0.95, 0.98, 1.02, 1.05])
@@ -134,7 +146,7 @@ def test_per_pixel_loss_prefers_the_true_depth(scene, factor):
 
 def test_gradient_points_to_the_true_depth(scene):
     """With all depths a per cent too large, the per_pixel loss falls as they shrink."""
-    scale = torch.tensor(1.01, requires_grad=True)
+    scale = scene["imgs"].new_tensor(1.01).requires_grad_()
     outputs = teacher_outputs({stage: scale * depth for stage, depth in scene["depth"].items()}, views=4, noise=0.0)
     UnsupervisedLoss("per_pixel")(outputs, scene["imgs"], scene["proj_matrices"], WEIGHTS)["total"].backward()
     assert scale.grad > 0
@@ -156,7 +168,7 @@ def test_per_pixel_smoothness_does_not_depend_on_the_unit(scene):
 
 def test_per_pixel_smoothness_follows_the_spacing(scene):
     """Where hypotheses are even in inverse depth, a step from one to the next costs as much far away as nearby."""
-    hypotheses = 1 / torch.linspace(1 / 400, 1 / 4000, 48)
+    hypotheses = 1 / torch.linspace(1 / 400, 1 / 4000, 48).to(scene["imgs"].device)
     terms = []
     for k in (2, 40):
         steps = {stage: torch.full_like(depth, float(hypotheses[k])) for stage, depth in scene["depth"].items()}
@@ -217,57 +229,59 @@ def test_unknown_variants_are_refused():
 
 
 def student_outputs(logits: dict[str, torch.Tensor], low: float = 450.0, high: float = 850.0) -> dict:
-    """Hand-made outputs of a student from logits [B, D, h, w] over hypotheses from low to high."""
+    """Hand-made outputs of a student from logits [B, D, h, w] over hypotheses from low to high, where these are."""
     outputs = {}
     for stage, values in logits.items():
-        hypotheses = torch.linspace(low, high, values.shape[1])[None, :, None, None].expand_as(values)
+        hypotheses = torch.linspace(low, high, values.shape[1]).to(values.device)
+        hypotheses = hypotheses[None, :, None, None].expand_as(values)
         probability = values.softmax(dim=1)
         depth = hypotheses.gather(1, probability.argmax(dim=1, keepdim=True)).squeeze(1)
         outputs[stage] = {"prob_volume": probability, "depth_values": hypotheses, "depth": depth}
     return outputs
 
 
-def random_logits(batch: int = 1, depths: int = 9, seed: int = 0) -> dict[str, torch.Tensor]:
+def random_logits(place: Place, batch: int = 1, depths: int = 9) -> dict[str, torch.Tensor]:
     """Random logits per stage that record gradients."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     return {
-        stage: torch.randn(batch, depths, HEIGHT // k, WIDTH // k, generator=generator).requires_grad_()
+        stage: place.put(torch.randn(batch, depths, HEIGHT // k, WIDTH // k, generator=generator)).requires_grad_()
         for stage, k in STAGE_SCALES.items()
     }
 
 
-def random_labels(batch: int = 1, seed: int = 5) -> tuple[dict, dict, dict]:
+def random_labels(place: Place, batch: int = 1) -> tuple[dict, dict, dict]:
     """mu in 460..840, sigma in 1..20 and a mask of about 60 %, per stage."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(5)
     mu, sigma, keep = (torch.rand(batch, HEIGHT, WIDTH, generator=generator) for _ in range(3))
-    return stage_labels(460 + 380 * mu), stage_labels(1 + 19 * sigma), stage_labels(keep < 0.6)
+    return place.put((stage_labels(460 + 380 * mu), stage_labels(1 + 19 * sigma), stage_labels(keep < 0.6)))
 
 
-def everywhere(value: float) -> dict[str, torch.Tensor]:
+def everywhere(place: Place, value: float) -> dict[str, torch.Tensor]:
     """The same label at every pixel."""
-    return stage_labels(torch.full((1, HEIGHT, WIDTH), value))
+    return place.put(stage_labels(torch.full((1, HEIGHT, WIDTH), value)))
 
 
-def test_golden_distillation_loss(dtype):
+def test_golden_distillation_loss(place, dtype):
     """The official loss of the student in training mode: every term, and the norm of every gradient."""
     golden = np.load(GOLDEN / "kd_loss.npz")
-    network = golden_network("student").to(dtype).train()
-    mu, sigma = (torch.from_numpy(golden[name])[None] for name in ("mu", "sigma"))
+    network = place.put(golden_network("student").to(dtype).train())
+    mu, sigma = (place.put(torch.from_numpy(golden[name])[None]) for name in ("mu", "sigma"))
     mask = (mu > 425) & (mu < 905)
-    imgs, proj_matrices, depth_values = golden_inputs()
-    outputs = network(imgs.to(dtype), proj_matrices, depth_values)
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
+    with place.autocast():
+        outputs = network(imgs.to(dtype), proj_matrices, depth_values)
     labels = (stage_labels(mu), stage_labels(sigma), stage_labels(mask))
     losses = DistillationLoss("official")(outputs, *labels, golden["stage_weights"].tolist())
     for name in ("total", "depth_loss", "kl", "approx_kl"):
-        assert losses[name].item() == pytest.approx(float(golden[name]), rel=LOSS), name
+        place.assert_same("loss", losses[name], golden[name], name)
     losses["total"].backward()
-    assert_gradients(network, golden)
+    assert_gradients(place, network, golden)
 
 
 @pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
-def test_distillation_loss_of_two_is_the_mean_of_singles(variant):
+def test_distillation_loss_of_two_is_the_mean_of_singles(place, variant):
     """Every term and every gradient, though the two masks hold different numbers of pixels."""
-    logits, labels = random_logits(2), random_labels(2)
+    logits, labels = random_logits(place, 2), random_labels(place, 2)
     labels[2]["stage3"][1, :40] = False
     loss = DistillationLoss(variant)
     together = loss(student_outputs(logits), *labels, WEIGHTS)
@@ -277,20 +291,20 @@ def test_distillation_loss_of_two_is_the_mean_of_singles(variant):
         sample = student_outputs({stage: values[i : i + 1] for stage, values in logits.items()})
         singles.append(loss(sample, *({s: v[i : i + 1] for s, v in label.items()} for label in labels), WEIGHTS))
     for name, value in together.items():
-        torch.testing.assert_close(value, (singles[0][name] + singles[1][name]) / 2, rtol=1e-5, atol=1e-6)
+        place.assert_same("mean of losses", value, (singles[0][name] + singles[1][name]) / 2)
     expected = torch.autograd.grad((singles[0]["total"] + singles[1]["total"]) / 2, list(logits.values()))
     for ours, theirs in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+        place.assert_same("mean of losses' gradients", ours, theirs)
 
 
 @pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
 @pytest.mark.parametrize("sigma", [0.0, 1e-9, 5.0])
 @pytest.mark.parametrize("sharpness", [0.0, 1e4])
-def test_no_gradient_that_is_not_finite(variant, sigma, sharpness):
+def test_no_gradient_that_is_not_finite(place, variant, sigma, sharpness):
     """One-hot volumes (their variance is 0) and labels without deviation: loss and gradient stay finite."""
-    logits = {stage: (sharpness * values.detach()).requires_grad_() for stage, values in random_logits().items()}
+    logits = {stage: (sharpness * values.detach()).requires_grad_() for stage, values in random_logits(place).items()}
     losses = DistillationLoss(variant)(
-        student_outputs(logits), everywhere(600.0), everywhere(sigma), everywhere(1.0), WEIGHTS
+        student_outputs(logits), everywhere(place, 600.0), everywhere(place, sigma), everywhere(place, 1.0), WEIGHTS
     )
     losses["total"].backward()
     assert all(value.isfinite() for value in losses.values())
@@ -298,10 +312,10 @@ def test_no_gradient_that_is_not_finite(variant, sigma, sharpness):
 
 
 @pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
-def test_sample_without_labels_contributes_zero(variant):
+def test_sample_without_labels_contributes_zero(place, variant):
     """Empty masks, with the zeros that stand for missing labels: no loss, a gradient of zero, nothing divided by 0."""
-    logits = random_logits()
-    nothing = everywhere(0.0)
+    logits = random_logits(place)
+    nothing = everywhere(place, 0.0)
     losses = DistillationLoss(variant)(student_outputs(logits), nothing, nothing, nothing, WEIGHTS)
     losses["total"].backward()
     assert losses["total"] == 0
@@ -309,61 +323,62 @@ def test_sample_without_labels_contributes_zero(variant):
 
 
 @pytest.mark.parametrize("variant", DistillationLoss.VARIANTS)
-def test_pixels_outside_the_mask_do_not_count(variant):
+def test_pixels_outside_the_mask_do_not_count(place, variant):
     """Whatever stands where there is no label, even NaN, the loss and its gradient are the same."""
-    mu, sigma, mask = random_labels()
+    mu, sigma, mask = random_labels(place)
     results = []
     for filling in (0.0, 700.0, math.nan):
-        logits = random_logits()
+        logits = random_logits(place)
         labels = [{s: torch.where(mask[s], v, filling) for s, v in label.items()} for label in (mu, sigma)]
         total = DistillationLoss(variant)(student_outputs(logits), *labels, mask, WEIGHTS)["total"]
         total.backward()
         results.append((total.detach(), logits["stage3"].grad))
     for result in results[1:]:
-        torch.testing.assert_close(result[0], results[0][0])
-        torch.testing.assert_close(result[1], results[0][1])
+        place.assert_same("mean of losses", result[0], results[0][0])
+        place.assert_same("mean of losses' gradients", result[1], results[0][1])
 
 
-def test_paper_kl_tends_to_cross_entropy():
+def test_paper_kl_tends_to_cross_entropy(place):
     """With sigma far below the hypotheses' spacing the label is one-hot: the KL is the cross-entropy (half of the
     official term, which has weight 2)."""
-    outputs, (mu, _, mask) = student_outputs(random_logits()), random_labels()
+    outputs, (mu, _, mask) = student_outputs(random_logits(place)), random_labels(place)
     sharp = {stage: torch.full_like(value, 0.01) for stage, value in mu.items()}
     paper = DistillationLoss("paper")(outputs, mu, sharp, mask, WEIGHTS)["approx_kl"]
     official = DistillationLoss("official")(outputs, mu, sharp, mask, WEIGHTS)["approx_kl"]
     assert paper.item() == pytest.approx(official.item() / 2, rel=1e-3)
 
 
-def test_paper_kl_vanishes_at_the_label():
+def test_paper_kl_vanishes_at_the_label(place):
     """A student whose probability is the label's Gaussian has nothing to learn; any other has."""
     mu, sigma = 630.0, 60.0
-    hypotheses = torch.linspace(450, 850, 9)
+    hypotheses = place.put(torch.linspace(450, 850, 9))
     gaussian = -0.5 * ((hypotheses - mu) / sigma) ** 2
-    logits = {stage: gaussian[None, :, None, None].expand_as(values) for stage, values in random_logits().items()}
-    arguments = (everywhere(mu), everywhere(sigma), everywhere(1.0), WEIGHTS)
+    logits = {stage: gaussian[None, :, None, None].expand_as(values) for stage, values in random_logits(place).items()}
+    arguments = (everywhere(place, mu), everywhere(place, sigma), everywhere(place, 1.0), WEIGHTS)
     assert float(DistillationLoss("paper")(student_outputs(logits), *arguments)["total"]) == pytest.approx(0, abs=1e-3)
     other = {stage: values.roll(1, dims=1) for stage, values in logits.items()}
     assert DistillationLoss("paper")(student_outputs(other), *arguments)["total"] > 0.1
 
 
-def test_paper_kl_of_unevenly_spaced_hypotheses():
+def test_paper_kl_of_unevenly_spaced_hypotheses(place):
     """The label's share of a hypothesis is the Gaussian's integral over the depths that are closest to it."""
     mu, sigma = 1200.0, 250.0
     hypotheses = 1 / torch.linspace(1 / 450, 1 / 4500, 65)
     borders = 0.5 * (hypotheses[1:] + hypotheses[:-1])
     below = torch.cat([torch.zeros(1), torch.special.ndtr((borders - mu) / sigma), torch.ones(1)])
-    outputs = student_outputs(random_logits(depths=65))
+    hypotheses, below = place.put((hypotheses, below))
+    outputs = student_outputs(random_logits(place, depths=65))
     for output in outputs.values():
         output["depth_values"] = hypotheses[None, :, None, None].expand_as(output["prob_volume"])
         output["prob_volume"] = below.diff()[None, :, None, None].expand_as(output["prob_volume"])
-    arguments = (everywhere(mu), everywhere(sigma), everywhere(1.0), WEIGHTS)
+    arguments = (everywhere(place, mu), everywhere(place, sigma), everywhere(place, 1.0), WEIGHTS)
     assert float(DistillationLoss("paper")(outputs, *arguments)["total"]) == pytest.approx(0, abs=1e-2)
 
 
 @pytest.mark.parametrize("outside", [440.0, 860.0])
-def test_paper_kl_leaves_out_labels_beyond_the_hypotheses(outside):
+def test_paper_kl_leaves_out_labels_beyond_the_hypotheses(place, outside):
     """Pixels whose label no hypothesis reaches weigh as if they had none."""
-    outputs, (mu, sigma, mask) = student_outputs(random_logits()), random_labels()
+    outputs, (mu, sigma, mask) = student_outputs(random_logits(place)), random_labels(place)
     beyond = {stage: value.clone() for stage, value in mu.items()}
     without = {stage: value.clone() for stage, value in mask.items()}
     for stage in STAGES:
@@ -371,20 +386,22 @@ def test_paper_kl_leaves_out_labels_beyond_the_hypotheses(outside):
         without[stage][:, ::2] = False
     loss = DistillationLoss("paper")
     with_them = loss(outputs, beyond, sigma, mask, WEIGHTS)["total"]
-    torch.testing.assert_close(with_them, loss(outputs, mu, sigma, without, WEIGHTS)["total"])
-    assert loss(outputs, everywhere(outside), sigma, mask, WEIGHTS)["total"] == 0
+    place.assert_same("mean of losses", with_them, loss(outputs, mu, sigma, without, WEIGHTS)["total"])
+    assert loss(outputs, everywhere(place, outside), sigma, mask, WEIGHTS)["total"] == 0
 
 
 @pytest.mark.parametrize("variant", ["official", "paper"])
-def test_distillation_prefers_the_label(variant):
+def test_distillation_prefers_the_label(place, variant):
     """Probability at the labelled hypothesis costs less than at its neighbour."""
     hypotheses = torch.linspace(450, 850, 9)
     totals = []
     for best in (4, 5):
-        logits = {stage: torch.zeros_like(values) for stage, values in random_logits().items()}
+        logits = {stage: torch.zeros_like(values) for stage, values in random_logits(place).items()}
         for values in logits.values():
             values[:, best] = 4.0
-        label = everywhere(float(hypotheses[4]))
-        losses = DistillationLoss(variant)(student_outputs(logits), label, everywhere(5.0), everywhere(1.0), WEIGHTS)
+        label = everywhere(place, float(hypotheses[4]))
+        losses = DistillationLoss(variant)(
+            student_outputs(logits), label, everywhere(place, 5.0), everywhere(place, 1.0), WEIGHTS
+        )
         totals.append(float(losses["total"]))
     assert totals[0] < totals[1]

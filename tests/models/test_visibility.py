@@ -7,11 +7,11 @@ from helpers import (
     golden_inputs,
     golden_network,
     run_program,
-    share_within,
     succeed,
     write_checkpoint,
     write_exact_labels,
 )
+from places import Place
 from torch import Tensor, nn
 
 from datasets.formats.pfm import read_pfm
@@ -42,9 +42,9 @@ def weighed_network(kind: str, **settings) -> nn.Module:
 
 
 @torch.no_grad()
-def predict(network: nn.Module) -> tuple[Tensor, list[Tensor]]:
+def predict(network: nn.Module, place: Place = Place(torch.device("cpu"))) -> tuple[Tensor, list[Tensor]]:
     """Depth and confidences as the programs predict them, view by view."""
-    imgs, proj_matrices, depth_values = golden_inputs()
+    imgs, proj_matrices, depth_values = place.put(golden_inputs())
     features = [stage.unbind(1) for stage in network.extract_features(imgs)]
     return network.depth_of_features(features, proj_matrices, depth_values)
 
@@ -73,21 +73,25 @@ def test_a_start_forgets_weights_that_the_network_has_no_use_for():
     assert all(torch.equal(value, weighed.state_dict()[key]) for key, value in plain.state_dict().items())
 
 
-def test_weights_are_positive_and_their_mean_is_one():
+def test_weights_are_positive_and_their_mean_is_one(place):
     """So that a volume's values stay about as large whichever sources count."""
+    torch.manual_seed(1)
     network = VisibilityNet().eval()
     nn.init.normal_(network.weight.weight, std=10)
-    weights = network(random_similarity())
+    with place.autocast():
+        weights = place.put(network)(place.put(random_similarity()))
+    place.assert_same("hypothesis", weights.mean(dim=1), torch.ones(2, 6, 9))
     assert weights.shape == (2, 3, 6, 9) and (weights > 0).all() and weights.std() > 0.1
-    torch.testing.assert_close(weights.mean(dim=1), torch.ones(2, 6, 9))
 
 
-def test_the_sources_order_does_not_matter():
+def test_the_sources_order_does_not_matter(place):
     """Each keeps its weights wherever it stands in the list."""
+    torch.manual_seed(1)
     network = VisibilityNet().eval()
     nn.init.normal_(network.weight.weight)
-    similarity, order = random_similarity(), [2, 0, 1]
-    torch.testing.assert_close(network(similarity[:, order]), network(similarity)[:, order])
+    network, similarity, order = place.put(network), place.put(random_similarity()), [2, 0, 1]
+    with place.autocast():
+        place.assert_same("view weights", network(similarity[:, order]), network(similarity)[:, order])
 
 
 def test_it_learns_which_source_does_not_see_the_surface():
@@ -141,48 +145,52 @@ def test_every_parameter_learns(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_prediction_is_evaluation(kind, monkeypatch):
+def test_prediction_is_evaluation(place, kind, monkeypatch):
     """`depth_of_features` and `forward` agree, in slabs of a few rows too."""
-    network = weighed_network(kind).eval()
-    outputs = network(*golden_inputs())
-    assert outputs["view_weights"].std() > 0.05
+    network = place.put(weighed_network(kind).eval())
+    with place.autocast():
+        outputs = network(*place.put(golden_inputs()))
+    assert place.fake or outputs["view_weights"].std() > 0.05
     for slab_bytes in (slabs.SLAB_BYTES, 64 << 10):
         monkeypatch.setattr(slabs, "SLAB_BYTES", slab_bytes)
-        depth, confidences = predict(network)
-        assert share_within(depth, outputs["depth"], 1e-2) >= 0.99
+        with place.autocast():
+            depth, confidences = predict(network, place)
+        place.assert_same("depth in a batch", depth, outputs["depth"])
         for stage, confidence in zip(STAGES, confidences, strict=True):
-            assert share_within(confidence, outputs[stage]["photometric_confidence"], 1e-3) >= 0.99
+            place.assert_same("confidence in a batch", confidence, outputs[stage]["photometric_confidence"])
 
 
 @torch.no_grad()
-def test_batch_of_two_equals_two_singles():
+def test_batch_of_two_equals_two_singles(place):
     """Samples do not disturb each other."""
-    network = weighed_network("student").eval()
+    network = place.put(weighed_network("student").eval())
     imgs, proj_matrices, depth_values = golden_inputs()
     order = [2, 0, 3, 1]
     other = (1 - imgs[:, order], {k: v[:, order] for k, v in proj_matrices.items()}, depth_values * 1.1 - 20)
     both = {stage: torch.cat([proj_matrices[stage], other[1][stage]]) for stage in STAGES}
-    together = network(torch.cat([imgs, other[0]]), both, torch.cat([depth_values, other[2]]))
-    for i, sample in enumerate([(imgs, proj_matrices, depth_values), other]):
-        alone = network(*sample)
-        torch.testing.assert_close(together["view_weights"][i], alone["view_weights"][0], rtol=1e-3, atol=1e-4)
-        assert share_within(together["depth"][i], alone["depth"][0], 1e-2) >= 0.99
+    with place.autocast():
+        together = network(*place.put((torch.cat([imgs, other[0]]), both, torch.cat([depth_values, other[2]]))))
+        for i, sample in enumerate([(imgs, proj_matrices, depth_values), other]):
+            alone = network(*place.put(sample))
+            place.assert_same("view weights", together["view_weights"][i], alone["view_weights"][0])
+            place.assert_same("depth in a batch", together["depth"][i], alone["depth"][0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_definition_weighs_alike(kind, monkeypatch):
-    """The fused kernels and the plain definition give the same loss and gradients of the whole network."""
+def test_plain_definition_weighs_alike(place, kind, monkeypatch):
+    """The device's kernels and the plain definition give the same loss and gradients of the whole network."""
+    place.needs(values=True, float64=True)
     results = []
-    for implementation in ("plain", "streamed", "numba"):
+    for implementation in ("plain", "streamed", "auto"):
         monkeypatch.setenv("KDMVS_PLANE_SWEEP", implementation)
-        network = weighed_network(kind).double().eval()
-        loss = network(*golden_inputs_in_double())["stage1"]["prob_volume"].square().mean()
+        network = place.put(weighed_network(kind).double().eval())
+        loss = network(*place.put(golden_inputs_in_double()))["stage1"]["prob_volume"].square().mean()
         loss.backward()
         results.append((loss, {name: p.grad for name, p in network.visibility.named_parameters()}))
     for loss, gradients in results[1:]:
-        torch.testing.assert_close(loss, results[0][0], rtol=1e-5, atol=0)
+        place.assert_same("loss of the same volume", loss, results[0][0])
         for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, results[0][1][name], rtol=1e-3, atol=1e-9, msg=name)
+            place.assert_same("gradient of the same volume", gradient, results[0][1][name], name)
 
 
 def golden_inputs_in_double() -> tuple[Tensor, dict[str, Tensor], Tensor]:

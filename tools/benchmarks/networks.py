@@ -150,7 +150,7 @@ def sweep(size: tuple[int, int], views: int, backward: bool, implementation: str
         hypotheses = torch.linspace(500, 700, depths)[None, :, None, None] + torch.rand(
             1, 1, height, width, generator=generator
         )
-        tensors = (features, _ring_of_cameras(views, width, height), hypotheses.expand(1, depths, height, width))
+        tensors = (features, ring_of_cameras(views, width, height), hypotheses.expand(1, depths, height, width))
         stages.append([tensor.to(device) for tensor in tensors])
 
     def work() -> None:
@@ -165,7 +165,7 @@ def sweep(size: tuple[int, int], views: int, backward: bool, implementation: str
     return repeated(work, 3), _gpu_memory()
 
 
-def _ring_of_cameras(views: int, width: int, height: int) -> torch.Tensor:
+def ring_of_cameras(views: int, width: int, height: int) -> torch.Tensor:
     """Projections [1, N, 2, 4, 4] of cameras that look the same way, sources about 100 mm from the reference."""
     matrices = torch.eye(4).repeat(1, views, 2, 1, 1)
     matrices[0, :, 1, :3, :3] = torch.tensor(

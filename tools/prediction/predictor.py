@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -32,8 +32,11 @@ from tools.prediction.origins import Origin, Origins, check_outdir, is_finished,
 from tools.prediction.settings import PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
-from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
+from tools.runtime.devices import AMP_TYPES, Arriving, move_to, resolved_amp, sent_to
 from tools.runtime.program import KEPT_TENSOR, Progress, keep_freed_memory, return_freed_memory
+
+Item = TypeVar("Item")
+Reference = tuple[int, np.ndarray, Camera]  # a view's index in the dataset, its image uint8 [H, W, 3] and camera
 
 
 def sample_settings(settings: PredictionSettings | SweepSettings) -> Settings:
@@ -151,18 +154,47 @@ def predicted_views(
     Without `batches` every reference view of the dataset, one after the other.
     """
     batches = [[index] for index in range(len(dataset))] if batches is None else batches
-    extract = partial(_extract, model, device)
     with ThreadPoolExecutor(threads) as readers:
-        views = ViewFeatures(dataset, extract, cache_gb * 1e9, readers)
-        keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
-        for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
-            views.expect(chain(*keys, *following))
-            samples = [[views.get(key) for key in sample] for sample in keys]
-            depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
-            depths, confidences = _run(model, samples, depth_values, device)
-            for i, index in enumerate(batch):
-                stages = [confidence[i].numpy() for confidence in confidences]
-                yield PredictedView(index, samples[i][0].image, samples[i][0].camera, depths[i].numpy(), stages)
+        launched = _launched(model, dataset, device, batches, cache_gb, readers)
+        # A GPU is given the next batch before the last one's maps are waited for; a CPU would only hold them longer.
+        for references, maps in delayed(launched, 1 if device.type == "cuda" else 0):
+            yield from _arrived(references, maps)
+
+
+def delayed(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """The items in their order, each only when `count` more have been made."""
+    made: deque[Item] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) > count:
+            yield made.popleft()
+    yield from made
+
+
+def _launched(
+    model: CascadeMVSNet,
+    dataset: MVSDataset,
+    device: torch.device,
+    batches: list[list[int]],
+    cache_gb: float,
+    readers: ThreadPoolExecutor,
+) -> Iterator[tuple[list[Reference], Arriving]]:
+    """Of every batch the reference views and their maps, which a device may still be computing."""
+    views = ViewFeatures(dataset, partial(_extract, model, device), cache_gb * 1e9, readers)
+    keys_of_batches = ([dataset.view_keys(index) for index in batch] for batch in batches)
+    for batch, (keys, following) in zip(batches, pairwise(chain(keys_of_batches, [[]])), strict=True):
+        views.expect(chain(*keys, *following))
+        samples = [[views.get(key) for key in sample] for sample in keys]
+        depth_values = [dataset.depth_values(i, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
+        references = [(i, sample[0].image, sample[0].camera) for i, sample in zip(batch, samples, strict=True)]
+        yield references, _run(model, samples, depth_values, device)
+
+
+def _arrived(references: list[Reference], maps: Arriving) -> Iterator[PredictedView]:
+    """The views of a batch, with their depths and confidences."""
+    depths, *confidences = maps.get()
+    for i, reference in enumerate(references):
+        yield PredictedView(*reference, depths[i].numpy(), [confidence[i].numpy() for confidence in confidences])
 
 
 def predicted_view(
@@ -177,9 +209,9 @@ def predicted_view(
         SeenView(view.image, view.camera, _extract(model, device, image))
         for view, image in zip(views, images, strict=True)
     ]
-    depths, confidences = _run(model, [seen], [depth_values], device)
     image = (views[0].image * 255).astype(np.uint8)
-    return PredictedView(0, image, views[0].camera, depths[0].numpy(), [values[0].numpy() for values in confidences])
+    (found,) = _arrived([(0, image, views[0].camera)], _run(model, [seen], [depth_values], device))
+    return found
 
 
 def prediction_record(
@@ -238,14 +270,14 @@ def _neighbours_together(
 @torch.inference_mode()
 def _extract(model: CascadeMVSNet, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:
     """Features of one image [1, 3, H, W] in 0..1."""
-    return model.feature(image.to(device, memory_format=torch.channels_last))
+    return model.feature(sent_to(device, image).contiguous(memory_format=torch.channels_last))
 
 
 @torch.inference_mode()
 def _run(
     model: CascadeMVSNet, samples: list[list[SeenView]], depth_values: list[np.ndarray], device: torch.device
-) -> tuple[Tensor, list[Tensor]]:
-    """Depth [B, H, W] and the stages' confidences of samples of equal size, on the CPU."""
+) -> Arriving:
+    """Depth [B, H, W] and the stages' confidences of samples of equal size, on their way to the CPU."""
     views = list(zip(*samples, strict=True))  # for each of a sample's views, that of every sample
     features = [
         [
@@ -258,7 +290,7 @@ def _run(
     depth, confidences = model.depth_of_features(
         features, move_to(projections, device), torch.from_numpy(np.stack(depth_values)).to(device)
     )
-    return depth.cpu(), [confidence.cpu() for confidence in confidences]
+    return Arriving([depth, *confidences])
 
 
 def combined_confidence(stages: list[np.ndarray]) -> np.ndarray:

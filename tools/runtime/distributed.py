@@ -12,6 +12,7 @@ from torch import nn
 
 from datasets.files import DataError
 from models.plane_sweep.definition import choose_implementation
+from tools.runtime.devices import chosen_device
 from tools.runtime.signals import heeded_while_blocked
 
 Item = TypeVar("Item")
@@ -35,22 +36,16 @@ def is_main() -> bool:
 def start(
     device_flag: str, patience: datetime.timedelta = datetime.timedelta(days=7), sweeps: bool = True
 ) -> torch.device:
-    """Choose this process's device (`auto`, `cpu`, `cuda`, `cuda:1`) and, under torchrun, join the process group.
+    """Choose this process's device (`chosen_device`) and, under torchrun, join the process group.
 
     A process that waits longer than `patience` for another one gives up. One that has died is noticed at once: its
     connections break. So patience need only be short where all do the same work at the same time. `sweeps`: whether a
     plane sweep will run on the device, which the environment may forbid.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    cuda = torch.cuda.is_available()
-    if device_flag.startswith("cuda") and not cuda:
-        raise DataError(f"--device {device_flag}: no CUDA device is available; use --device cpu")
-    if device_flag == "auto":
-        device_flag = "cuda" if cuda else "cpu"
-    try:
-        device = torch.device(device_flag)
-    except RuntimeError:
-        raise DataError(f"--device {device_flag}: use auto, cpu, cuda or cuda:N") from None
+    device = chosen_device(device_flag)
+    if world_size() > 1 and device.type not in ("cpu", "cuda"):
+        raise DataError(f"--device {device_flag}: several processes work together on CPUs and CUDA devices only")
     try:
         if sweeps:
             choose_implementation(device.type)

@@ -99,7 +99,9 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
         f"The environment variable {IMPLEMENTATION_VARIABLE} ({', '.join(IMPLEMENTATIONS)}) names the\n"
         "implementation of the plane sweep; auto takes the fused kernels of the device.",
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
+    group.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N, mps or xpu; auto takes a CUDA GPU when there is one"
+    )
     group.add_argument(
         "--amp",
         choices=("auto", *PRECISIONS),

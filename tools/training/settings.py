@@ -175,8 +175,8 @@ class Scoring:
 class Machine:
     """Where and how the network runs.
 
-    device: auto, cpu, cuda or cuda:N; amp: off, bf16, fp16 or auto; num_workers: processes that load samples, 0 for
-    none; pin_m: pin the host memory of batches; sync_bn: BatchNorm's statistics over all GPUs.
+    device: auto, cpu, cuda, cuda:N, mps or xpu; amp: off, bf16, fp16 or auto; num_workers: processes that load samples,
+    0 for none; pin_m: pin the host memory of batches; sync_bn: BatchNorm's statistics over all GPUs.
     """
 
     device: str = "auto"

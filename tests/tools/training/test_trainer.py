@@ -390,7 +390,7 @@ def test_after_a_share_of_the_steps_batch_norm_is_as_in_prediction(flags):
         (("--numdepth", "1"), "--numdepth 1: a range needs at least two"),
         (("--lr", "-1"), "--lr -1: must be a number from 0 on"),
         (("--wd", "nan"), "--wd nan: must be a number from 0 on"),
-        (("--device", "tpu!"), "--device tpu!: use auto, cpu, cuda or cuda:N"),
+        (("--device", "tpu!"), "--device tpu!: use auto, cpu, cuda, cuda:N, mps or xpu"),
         (("--trainlist", "nowhere.txt"), "nowhere.txt: no such file"),
         (("--trainpath", "nowhere"), "nowhere: no such folder"),
         (("--loadckpt", "nowhere.ckpt"), "nowhere.ckpt: no such checkpoint"),
