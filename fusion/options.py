@@ -29,7 +29,7 @@ class Cleaning:
     Raises DataError, in the words of the programs' flags, for values that cannot be.
     """
 
-    rim: float = 0.02
+    rim: float = 0.08
     grazing: float = 8.0
     through: float = 0.5
     views: int = 0

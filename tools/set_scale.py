@@ -1,16 +1,16 @@
 """Say how long a scan is: by one known distance, a printed marker, GPS in its photos, or its maker; the cloud follows.
 
-    python tools/set_scale.py --outdir OUT/depth --pick 0.31,1.2,0.05 1.94,1.17,0.06 --distance 2.45
+    python tools/set_scale.py --outdir OUT/depth --pick=0.31,1.2,0.05 --pick=-1.94,1.17,0.06 --distance 2.45
     python tools/set_scale.py --outdir OUT/depth --testpath OUT/scans --marker 0.15
     python tools/set_scale.py --outdir OUT/depth --testpath OUT/scans --gps PHOTOS
     python tools/set_scale.py --outdir OUT/depth --metric ARKit
 
 OUT/depth are results of tools/reconstruct.py, or of test.py with one scan. Picked points are x,y,z as the page, MeshLab
-or CloudCompare show them in the cloud as it is now; write --pick=-1,... before a minus. A marker is one of ArUco's or
-AprilTag's, lying anywhere in the photos; its size is the side of the black square in metres. GPS is refused where the
-photos were taken too near each other for its errors. --metric is for scans whose cameras were measured in metres, as
-ARKit's are. Depth maps and cameras stay; the cloud is taken through the new similarity, which units.json beside it
-holds (datasets/units.py), and a later fusion keeps it.
+or CloudCompare show them in the cloud as it is now. A marker is one of ArUco's or AprilTag's, lying anywhere in the
+photos; its size is the side of the black square in metres. GPS is refused where the photos were taken too near each
+other for its errors. --metric is for scans whose cameras were measured in metres, as ARKit's are. Depth and cameras
+stay; the cloud is taken through the new similarity, which units.json beside it holds (datasets/units.py), and a later
+fusion keeps it.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--outdir", type=Path, required=True, help="results of tools/reconstruct.py (its depth/)")
     parser.add_argument("--scan", help="name of the scan (default: the only one)")
     parser.add_argument("--testpath", type=Path, help="folder of the scan's folder (scans/), for --marker and --gps")
-    parser.add_argument("--pick", type=finite_list, nargs=2, help="two points x,y,z of the cloud; with --distance")
+    parser.add_argument(
+        "--pick", type=finite_list, action="append", help="a point x,y,z of the cloud; twice, with --distance"
+    )
     parser.add_argument("--distance", type=positive_float, help="metres between the two picked points")
     parser.add_argument("--marker", type=positive_float, help="side of a printed marker's black square, metres")
     parser.add_argument("--gps", type=Path, help="folder of the photos with GPS in their EXIF data")
@@ -47,8 +49,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise DataError("give one of --pick, --marker, --gps and --metric: it tells how long the scan is")
     if (args.pick is None) != (args.distance is None):
         raise DataError("--pick and --distance belong together: two points, and the metres between them")
-    if args.pick is not None and any(len(point) != 3 for point in args.pick):
-        raise DataError("--pick: a point is three numbers x,y,z")
+    if args.pick is not None and [len(point) for point in args.pick] != [3, 3]:
+        raise DataError("--pick: two points are needed, each of three numbers x,y,z")
     if given[0] in ("marker", "gps") and args.testpath is None:
         raise DataError(f"--{given[0]}: needs --testpath, the folder of the scan's folder (scans/)")
     return args
