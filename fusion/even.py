@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from fusion.cells import CellTable, Grid
+from fusion.cells import CellTable, Grid, coarser_keys
 from fusion.clouds import Points, unit_vectors
 from numba_cache import cached_njit
 
@@ -17,33 +17,35 @@ _COLUMNS = 10  # place, colour, normal, and confidence
 Blocks = Callable[[], Iterable[Points]]
 
 
-def evenly_thinned(blocks: Blocks, grid: Grid, most: int) -> Points:
+def evenly_thinned(blocks: Blocks, grid: Grid, most: int, cells: np.ndarray | None = None) -> Points:
     """At most `most` points of even spacing, each the mean of the points in a cell, from as many blocks as there are.
 
-    `blocks` gives the cloud again at every call; `grid` is where the search for the cells' size starts. A point has the
-    mean place, colour and confidence, the mean normal's direction, and the largest number of views of its cell. Memory
-    grows with `most`, not with the cloud.
+    `blocks` gives the cloud again at every call; `grid` is where the search for the cells' size starts, `cells` the
+    keys of its cells that hold points, where they are known. A point has the mean place, colour and confidence, the
+    mean normal's direction, and the largest number of views of its cell. Memory grows with `most`, and with the cells
+    of the grid, not with the cloud.
     """
-    return _means(blocks, Grid(grid.origin, _size(blocks, grid, most)))
+    return _means(blocks, Grid(grid.origin, _size(blocks, grid, most, cells)))
 
 
-def _size(blocks: Blocks, grid: Grid, most: int) -> float:
+def _size(blocks: Blocks, grid: Grid, most: int, cells: np.ndarray | None) -> float:
     """The side of cells of which nearly `most`, and no more, hold points."""
     size = grid.size
+    cells = _table(blocks, grid).keys if cells is None else cells
     for _ in range(_FINER):
-        counts = _occupied_by_level(blocks, Grid(grid.origin, size), most)
-        if counts[0] > most:
+        if len(cells) > most:
             break
         size /= 4
+        cells = _table(blocks, Grid(grid.origin, size)).keys
     else:
         return size  # so few places are there at all
+    counts = _counts_by_level(cells, most)
     level = len(counts) - 1
     steepness = math.log2(counts[level - 1] / counts[level])
-    surely = size * 2.0**level
-    size = surely / 2 * (counts[level - 1] / (_AIM * most)) ** (1 / steepness)
-    best = (counts[level], surely)
+    best = (counts[level], size * 2.0**level)
+    size *= 2.0 ** (level - 1) * (counts[level - 1] / (_AIM * most)) ** (1 / steepness)
     for _ in range(_TRIES):
-        size = min(size, surely)
+        size = min(size, best[1])
         count = len(_table(blocks, Grid(grid.origin, size)))
         if best[0] < count <= most:
             best = count, size
@@ -53,13 +55,12 @@ def _size(blocks: Blocks, grid: Grid, most: int) -> float:
     return best[1]
 
 
-def _occupied_by_level(blocks: Blocks, grid: Grid, most: int) -> list[int]:
-    """How many cells hold points, of the grid's size, of twice that, and so on, until they are no more than `most`."""
-    table = _table(blocks, grid)
-    counts = [len(table)]
+def _counts_by_level(cells: np.ndarray, most: int) -> list[int]:
+    """How many cells there are, of twice their size, and so on, until they are no more than `most`."""
+    counts = [len(cells)]
     while counts[-1] > most:
-        table, _ = table.coarser()
-        counts.append(len(table))
+        cells = np.unique(coarser_keys(cells))
+        counts.append(len(cells))
     return counts
 
 

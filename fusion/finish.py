@@ -26,7 +26,7 @@ from fusion.store import PointStore
 # From the places [N, 3] of a clean cloud, evenly spread, to the similarity [4, 4] it is written with, None for none.
 Placing = Callable[[np.ndarray], np.ndarray | None]
 
-_PLACED = 200_000  # points that say where a cloud stands
+_PLACED = 500_000  # points of which some say where a cloud stands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,15 +91,15 @@ class FinishedCloud:
         if most is None or len(self) <= most:
             yield from self.whole()
         elif self._options.thinning == "even":
-            yield evenly_thinned(self.whole, self._selection.grid, most)
+            yield evenly_thinned(self.whole, self._selection.grid, most, self._selection.cells)
         else:
             yield from thin(self.whole(), most, self._options.seed)
 
     def spread(self) -> np.ndarray:
         """Places [n, 3] of the cloud, evenly spread, so that what many views saw does not count more."""
-        if len(self) == 0:
-            return np.empty((0, 3))
-        return evenly_thinned(self.whole, self._selection.grid, min(_PLACED, len(self))).xyz
+        xyz = self._store.sample(_PLACED)
+        xyz = xyz[self._selection.mask(xyz)]
+        return xyz[np.unique(self._selection.grid.keys(xyz), return_index=True)[1]]
 
 
 def finish_cloud(

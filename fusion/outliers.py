@@ -36,6 +36,11 @@ class Selection:
         return (places >= 0) & self.kept[places]
 
     @property
+    def cells(self) -> np.ndarray:
+        """The keys of the cells that stay."""
+        return self.table.keys[self.kept]
+
+    @property
     def count(self) -> int:
         """How many points stay."""
         return int(self.table.counts[self.kept].sum())

@@ -4,8 +4,9 @@ import json
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
-from exact_results import write_exact_result
+from exact_results import VIEWS, write_exact_result
 from helpers import error_line, run_program, succeed
 from marker_photos import looking_at, photo_of_plane
 
@@ -13,11 +14,12 @@ from datasets.formats.images import write_image
 from datasets.formats.ply_clouds import read_cloud_blocks
 from datasets.io import write_camera, write_pairs
 from datasets.layouts.general import GeneralScans
+from datasets.photos.names import write_photo_names
 from datasets.results import cloud_path
 from datasets.units import Units, read_units, transformed, write_units
 from fusion.options import Cleaning, CloudOptions
 from tools.evaluation.scan_results import ScanResult
-from tools.photos.scale import units_by_marker
+from tools.photos.scale import note_units, units_by_marker
 from tools.prediction.fuse import fuse
 from tools.prediction.settings import FusionSettings
 
@@ -129,3 +131,50 @@ def test_a_marker_in_the_photos(tmp_path):
     units = units_by_marker(GeneralScans(tmp_path), "table", 0.075)
     assert units.scale == pytest.approx(0.5, rel=1e-2) and units.units == "metres"
     assert "marker 3 of 4X4_1000 in 3 photos" in units.source
+
+
+# ---------------------------------------------------------------- what photos tell by themselves
+
+
+def photos_with_gps(folder, layout, scale: float) -> None:
+    """A photo for each view of a scan, taken where its camera stands, so many metres a unit, and their names."""
+    folder.mkdir()
+    for view in range(VIEWS):
+        east, north, up = layout.camera(SCAN, view).centre * [scale, scale, scale]
+        exif = PIL.Image.Exif()
+        latitude, longitude = 48 + north / 111_200, 11 + east / 74_600
+        tags = {1: "N", 2: (latitude, 0.0, 0.0), 3: "E", 4: (longitude, 0.0, 0.0), 5: b"\0", 6: 500 + up}
+        exif.get_ifd(0x8825).update(tags)
+        PIL.Image.new("RGB", (8, 8)).save(folder / f"IMG_{view}.jpg", exif=exif)
+    write_photo_names(layout.root / SCAN, [f"IMG_{view}.jpg" for view in range(VIEWS)])
+
+
+def test_gps_of_the_photos(tmp_path, capsys):
+    """It is found by itself; what somebody has said goes before it."""
+    testpath, outdir = write_exact_result(tmp_path, {SCAN: 1})
+    layout = GeneralScans(testpath)
+    photos_with_gps(tmp_path / "photos", layout, 0.2)
+    note_units(tmp_path / "photos", layout, SCAN, outdir)
+    units = read_units(outdir / SCAN / "units.json")
+    assert units.units == "metres" and units.scale == pytest.approx(0.2, rel=0.02)
+    assert units.source == f"GPS of {VIEWS} photos" and "units: metres by GPS" in capsys.readouterr().out
+    write_units(outdir / SCAN / "units.json", Units("metres", "a distance of 1 m between two points"))
+    note_units(tmp_path / "photos", layout, SCAN, outdir)
+    assert read_units(outdir / SCAN / "units.json").source.startswith("a distance")
+
+
+def test_gps_of_photos_too_near_each_other(tmp_path, capsys):
+    """A sentence says why there are no metres; the scan stands upright in units of its own."""
+    testpath, outdir = write_exact_result(tmp_path, {SCAN: 1})
+    layout = GeneralScans(testpath)
+    photos_with_gps(tmp_path / "photos", layout, 0.001)
+    note_units(tmp_path / "photos", layout, SCAN, outdir)
+    assert read_units(outdir / SCAN / "units.json").record() == Units().record()
+    assert "too little to tell a length" in capsys.readouterr().out
+
+
+def test_photos_without_gps(tmp_path, capsys):
+    """Nothing is said about it."""
+    testpath, outdir = write_exact_result(tmp_path, {SCAN: 1})
+    note_units(tmp_path / "none", GeneralScans(testpath), SCAN, outdir)
+    assert read_units(outdir / SCAN / "units.json").units == "units" and capsys.readouterr().out == ""
