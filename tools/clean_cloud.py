@@ -21,7 +21,7 @@ import _checkout  # noqa: F401
 from datasets.files import DataError
 from datasets.formats.ply_clouds import read_cloud_columns
 from fusion.options import FOR_PHOTOS, CloudOptions
-from tools.prediction.cloud_flags import add_cleaning_flags, add_thinning_flags, cleaning_of
+from tools.prediction.cloud_flags import add_cleaning_flags, add_thinning_flags, chosen_formats, cleaning_of
 from tools.runtime.program import Formatter, float_list, fraction, natural_int, run_program
 
 _RULES = ("isolation", "island")
@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, CloudO
         seed=args.cloud_seed,
         thinning=args.thinning,
         cleaning=cleaning_of(args),
-        formats=args.formats,
+        formats=chosen_formats(args),
     )
     return args, options
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 
+from datasets.formats.laz import import_laspy
 from fusion.options import FORMATS, THINNINGS, Cleaning, CloudOptions
 from tools.runtime.program import finite_float, float_list, natural_int
 
@@ -19,6 +20,13 @@ _RULES = {
 
 def _formats(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
+
+
+def chosen_formats(args: argparse.Namespace) -> tuple[str, ...]:
+    """The formats that the flags name; DataError where what one of them needs is missing, before hours of work."""
+    if "laz" in args.formats:
+        import_laspy()
+    return args.formats
 
 
 def add_cloud_flags(parser: argparse.ArgumentParser, defaults: CloudOptions) -> None:
@@ -106,5 +114,5 @@ def cloud_options(args: argparse.Namespace) -> CloudOptions:
         agreement=args.agreement,
         thinning=args.thinning,
         cleaning=cleaning_of(args),
-        formats=args.formats,
+        formats=chosen_formats(args),
     )

@@ -81,7 +81,7 @@ def _made_from(maps: Predictions, layout: Layout, scan: str, settings: FusionSet
 
 def _file_sizes(ply: Path) -> dict[str, int]:
     """The files of a cloud that there are, and their sizes."""
-    return {path.name: path.stat().st_size for path in cloud_files(ply) if path.exists()}
+    return {path.name: path.stat().st_size for path in (*cloud_files(ply), units_path(ply)) if path.exists()}
 
 
 def _fuse(
