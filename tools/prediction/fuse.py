@@ -104,10 +104,11 @@ def _fuse(
 
     def place(points: np.ndarray) -> np.ndarray:
         stood = standing(units, [maps.view(view).camera for view in views], points)
+        for path in cloud_files(ply):  # killed from here on, no cloud is there that stands elsewhere
+            path.unlink(missing_ok=True)
         write_units(units_path(ply), stood)
         return stood.world_T_scan
 
-    units_path(ply).unlink(missing_ok=True)  # it must not tell of another cloud
     return finish_cloud(ply, parts, settings.cloud, place, removed)
 
 
