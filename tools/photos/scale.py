@@ -91,14 +91,18 @@ def metric_units(source: str) -> Units:
     return Units(METRES, source)
 
 
-def note_units(photos: Path, layout: Layout, scan: str, outdir: Path) -> None:
+def note_units(photos: Path, layout: Layout, scan: str, outdir: Path, measured: str | None = None) -> None:
     """Note in a scan's folder of results what its photos tell of its units, unless somebody has said what they are.
 
-    Where GPS does not tell a length, that is said, and the scan has a length of its own.
+    measured: who has measured the cameras in metres, such as "ARKit"; None: nobody. Where GPS does not tell a length,
+    that is said, and the scan has a length of its own.
     """
     path = outdir / scan / UNITS
     before = read_units(path)
     if before is not None and not before.source.startswith((_GPS, NOTHING)):
+        return
+    if measured is not None:
+        write_units(path, metric_units(measured))
         return
     names = read_photo_names(layout.image_folder(scan).parent)
     cameras = {view: layout.camera(scan, view) for view, sources in layout.pairs(scan) if sources}
