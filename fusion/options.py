@@ -30,7 +30,7 @@ class Cleaning:
     """
 
     rim: float = 0.08
-    grazing: float = 8.0
+    grazing: float = 0.0
     through: float = 0.5
     views: int = 0
     region: float = 6.0

@@ -14,7 +14,7 @@ from numba_cache import cached_njit
 
 _MEDIAN = 3  # pixels: takes out a photo's noise, keeps its edges
 _SOLID = 5  # pixels: thinner bands without depth are no region
-_LEAST_REGION = 0.01  # of the photo
+_LEAST_REGION = 0.05  # of the photo
 _SMOOTH = 6  # levels of 255 between the pixels around one, at most, where nothing is to be seen
 _ALIKE = 6  # levels between two neighbours
 _SAME, _ANY = 48, 255  # levels between a pixel and where the region was left; inside it, any
@@ -26,8 +26,8 @@ def beyond_edges(kept: np.ndarray, image: np.ndarray, reach: int) -> np.ndarray:
     [H, W, 3]), at most `reach` pixels deep; bool [H, W]."""
     blurred = cv2.medianBlur(image, _MEDIAN)
     smooth = _is_smooth(blurred)
-    region = _open_region(kept) & smooth
-    region = _grown(blurred, region, _at_border(region), region.size, _ANY) >= 0
+    region = _solid_gaps(kept) & smooth
+    region = _large(_grown(blurred, region, _at_border(region), region.size, _ANY) >= 0)
     if reach < 1 or not region.any():
         return np.zeros_like(kept)
     taken = (_grown(blurred, smooth, region, reach, _SAME) > 0) & kept
@@ -55,17 +55,18 @@ def _is_smooth(image: np.ndarray) -> np.ndarray:
     return (cv2.dilate(image, kernel) - cv2.erode(image, kernel)).max(axis=2) <= _SMOOTH
 
 
-def _open_region(kept: np.ndarray) -> np.ndarray:
-    """The large regions without depth that reach the border, bool [H, W]."""
+def _solid_gaps(kept: np.ndarray) -> np.ndarray:
+    """Where there is no depth over more than a few pixels, bool [H, W]."""
     kernel = np.ones((_SOLID, _SOLID), np.uint8)
-    solid = cv2.morphologyEx(np.pad((~kept).astype(np.uint8), _SOLID, mode="edge"), cv2.MORPH_OPEN, kernel)
-    solid = solid[_SOLID:-_SOLID, _SOLID:-_SOLID]
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
-    height, width = kept.shape
-    left, top, wide, high, area = stats.T
-    at_border = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
-    large = at_border & (area >= _LEAST_REGION * kept.size)
-    large[0] = False  # what is not solid
+    padded = np.pad((~kept).astype(np.uint8), _SOLID, mode="edge")
+    return cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[_SOLID:-_SOLID, _SOLID:-_SOLID] > 0
+
+
+def _large(mask: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask that cover much of the photo."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] >= _LEAST_REGION * mask.size
+    large[0] = False  # what is outside
     return large[labels]
 
 
