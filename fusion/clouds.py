@@ -175,7 +175,7 @@ def _cells(part: Points, size: float) -> np.ndarray:
 def _rows(part: Points) -> np.ndarray:
     """What is summed up per voxel, [M, 7 to 12]: 1, position, colour and, where there are some, the other columns."""
     parts = [np.ones((len(part), 1)), part.xyz, part.colors]
-    parts += [values.reshape(len(part), -1) for values in part.columns()[2:] if values is not None]
+    parts += [values if values.ndim == 2 else values[:, None] for values in part.columns()[2:] if values is not None]
     return np.hstack(parts)
 
 
