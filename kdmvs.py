@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Camera": "datasets.camera",
     "CheckpointError": "models.errors",
-    "CloudOptions": "fusion.clouds",
+    "CloudOptions": "fusion.options",
     "DistillationSettings": "tools.training.round_settings",
     "FusionSettings": "tools.prediction.settings",
     "LabelSettings": "tools.prediction.settings",
@@ -142,7 +142,8 @@ class Cloud:
 
     def write(self, path: PathLike) -> None:
         """Write a PLY, the same bytes as test.py's."""
-        from fusion.clouds import CloudOptions, Points, write_cloud
+        from fusion.clouds import Points, write_cloud
+        from fusion.options import CloudOptions
 
         write_cloud(
             path, [Points(self.points, self.colours, self.normals)], CloudOptions(normals=self.normals is not None)

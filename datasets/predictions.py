@@ -15,6 +15,7 @@ from datasets.formats.pfm import read_pfm
 from datasets.io import Pairs, read_camera, read_pairs
 from datasets.records import camera_facts, digest, map_digest, read_record
 from datasets.results import DEPTH_FOLDER, ViewFiles
+from datasets.units import similarity_scale, transformed_camera
 
 # Sources are near their reference in pair.txt, so a few dozen depth maps in memory spare most of the reading.
 MAPS_IN_MEMORY = 50
@@ -47,11 +48,15 @@ class Predictions:
         """Those of a scan folder, with depth_est/, unless they are given themselves."""
         return scan if isinstance(scan, Predictions) else cls(scan)
 
-    def __init__(self, scan_dir: PathLike, depth_folder: str = DEPTH_FOLDER) -> None:
+    def __init__(
+        self, scan_dir: PathLike, depth_folder: str = DEPTH_FOLDER, world_T_scan: np.ndarray | None = None
+    ) -> None:
+        """`world_T_scan` [4, 4] is the similarity of datasets.units by which cameras and depths are read."""
         self.folder = Path(scan_dir)
         self.depth_folder = depth_folder
         # Not a method: a cache that held its own object would keep the maps until Python looks for such circles.
-        self.view = functools.lru_cache(MAPS_IN_MEMORY)(functools.partial(_read_view, self.folder, depth_folder))
+        read = functools.partial(_read_view, self.folder, depth_folder, world_T_scan)
+        self.view = functools.lru_cache(MAPS_IN_MEMORY)(read)
 
     def depth_path(self, view: int) -> Path:
         """The file that holds the depth of a view."""
@@ -144,10 +149,13 @@ class Predictions:
             )
 
 
-def _read_view(folder: Path, depth_folder: str, view: int) -> DepthView:
+def _read_view(folder: Path, depth_folder: str, world_T_scan: np.ndarray | None, view: int) -> DepthView:
     files = ViewFiles(folder, view, depth_folder)
-    depth = read_map(files.depth)
-    return DepthView(depth, read_camera(files.camera))
+    depth, camera = read_map(files.depth), read_camera(files.camera)
+    if world_T_scan is None:
+        return DepthView(depth, camera)
+    scaled = (depth * similarity_scale(world_T_scan)).astype(np.float32)
+    return DepthView(scaled, transformed_camera(world_T_scan, camera))
 
 
 def _no_older(path: Path, others: Sequence[Path]) -> bool:

@@ -27,6 +27,9 @@ REFINE_RECORD = "refine.json"
 FUSION_RECORD = "fusion.json"
 LABEL_RECORD = "check_and_encode.json"
 
+# What a scan's coordinates mean (datasets.units), in its folder; and what those of its cloud do, beside that.
+UNITS = "units.json"
+
 # ---------------------------------------------------------------- files
 
 
@@ -152,6 +155,26 @@ def mapped_views(folder: Path) -> list[int]:
 def cloud_path(outdir: Path, scan: str) -> Path:
     """Where a scan's cloud is written."""
     return outdir / CLOUD_FOLDER / cloud_name(scan)
+
+
+def all_points_path(ply: Path) -> Path:
+    """Where all points of a cloud are whose PLY is thinned."""
+    return ply.with_name(f"{ply.stem}_all.ply")
+
+
+def cloud_in_format(ply: Path, suffix: str) -> Path:
+    """Where the cloud of a PLY is in another format, "laz" or "glb"."""
+    return ply.with_suffix(f".{suffix}")
+
+
+def units_path(ply: Path) -> Path:
+    """Where it says what the coordinates of a cloud mean (datasets.units): of all clouds of a folder."""
+    return ply.with_name(UNITS)
+
+
+def cloud_files(ply: Path) -> list[Path]:
+    """All files that may be there of a cloud, the PLY first: it says that the others are whole."""
+    return [ply, all_points_path(ply), *(cloud_in_format(ply, suffix) for suffix in ("laz", "glb"))]
 
 
 def cloud_name(scan: str) -> str:

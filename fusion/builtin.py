@@ -1,7 +1,7 @@
 """The built-in fuser: what the CUDA program fusibile computes, without CUDA (docs/method.md, "Fusion")."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ from datasets.files import DataError, PathLike
 from datasets.predictions import Predictions
 from fusion.builtin_numba import numba_fuser
 from fusion.builtin_torch import torch_fuser
-from fusion.clouds import CloudOptions, Points, write_cloud
+from fusion.clouds import Points, ViewPoints, agreeing_views, shares, write_cloud
 from fusion.normals import depth_normals
+from fusion.options import CloudOptions
 
 # Added to positions in pixels before they are rounded down: far below float32's resolution of a position, far above
 # float64's. So a position that is whole by construction (rectified cameras) does not depend on rounding errors.
@@ -106,8 +107,8 @@ def fuse_scan(
     damaged, sizes of one view differ, or the device has too little memory.
     """
     thresholds = (prob_threshold, disp_threshold, num_consistent)
-    parts = scan_points(Predictions.of(scan_dir), views, *thresholds, device, options.normals)
-    return write_cloud(ply_path, parts, options)
+    fused = scan_points(Predictions.of(scan_dir), views, *thresholds, device, options)
+    return write_cloud(ply_path, (view.points for view in fused), options)
 
 
 def scan_points(
@@ -117,21 +118,18 @@ def scan_points(
     disp_threshold: float,
     num_consistent: float,
     device: torch.device | None = None,
-    normals: bool = False,
-) -> Iterator[Points]:
-    """What `fuse_scan` writes, view by view; the files are read at once."""
+    options: CloudOptions = CloudOptions(),
+) -> Iterator[ViewPoints]:
+    """What `fuse_scan` writes, view by view, with the columns that the options ask for; the files are read at once."""
     depths, images, cameras = read_views(predictions, views, prob_threshold)
     fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device)
-    return _with_normals(fused_views, depths, cameras, normals)
-
-
-def _with_normals(
-    fused_views: Iterable[FusedView], depths: Sequence[np.ndarray], cameras: Sequence[Camera], normals: bool
-) -> Iterator[Points]:
-    """The fused views' points, with normals from their own depth maps where wanted."""
-    for fused, depth, camera in zip(fused_views, depths, rebuilt(cameras, depths), strict=True):
-        found = depth_normals(depth, camera).reshape(-1, 3)[fused.pix] if normals else None
-        yield Points(fused.points, fused.colors, found)
+    read = zip(sorted(set(views)), depths, images, rebuilt(cameras, depths), strict=True)
+    for fused, (view, depth, image, camera) in zip(fused_views, read, strict=True):
+        found = depth_normals(depth, camera).reshape(-1, 3)[fused.pix] if options.normals else None
+        agreement = (None, None)
+        if options.agreement:
+            agreement = agreeing_views(fused.ncons), shares(predictions.confidence(view).ravel()[fused.pix])
+        yield ViewPoints(Points(fused.points, fused.colors, found, *agreement), fused.pix, depth, image, camera)
 
 
 def read_views(

@@ -5,42 +5,15 @@ need memory for one view; `merge_voxels` and `thin` say what they keep.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from datasets.files import DataError, PathLike
+from datasets.camera import Camera
+from datasets.files import PathLike
 from datasets.formats.ply import ply_writer
-
-_SMALLEST = float(np.finfo(np.float32).tiny)
-
-
-@dataclasses.dataclass(frozen=True)
-class CloudOptions:
-    """How a cloud is written: with normals or not; only what lies in `bbox` (x0, y0, z0, x1, y1, z1, world units, faces
-    included); one mean point per cube of side `voxel`; at most `max_points`, drawn at random with `seed`.
-
-    Raises DataError, in the words of the programs' flags, for values that cannot be.
-    """
-
-    normals: bool = False
-    bbox: tuple[float, ...] | None = None
-    voxel: float | None = None
-    max_points: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.bbox is not None:
-            text = ",".join(f"{value:g}" for value in self.bbox)
-            if len(self.bbox) != 6 or any(math.isnan(value) for value in self.bbox):
-                raise DataError(f"--bbox={text}: needs six numbers x0,y0,z0,x1,y1,z1")
-            if not all(low < high for low, high in zip(self.bbox[:3], self.bbox[3:], strict=True)):
-                raise DataError(f"--bbox={text}: is an empty box; x0 < x1, y0 < y1 and z0 < z1 must hold")
-        if self.voxel is not None and not _SMALLEST <= self.voxel < math.inf:
-            raise DataError(f"--voxel {self.voxel:g}: must be a positive size in world units")
-        if self.max_points is not None and self.max_points < 1:
-            raise DataError(f"--max_points {self.max_points}: must be at least 1")
+from fusion.options import CloudOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,36 +21,75 @@ class Points:
     """Some points of a cloud.
 
     xyz [M, 3] world units, float32, or float64 where that is too coarse (datasets.camera); colors [M, 3] uint8 RGB;
-    normals [M, 3] float32 of length 1, or 0 where unknown; None for a cloud without normals.
+    normals [M, 3] float32 of length 1, or 0 where unknown; views [M] uint8, how many views agree, the point's own among
+    them; confidence [M] float32, from 0 to 1. None for a cloud without them.
     """
 
     xyz: np.ndarray
     colors: np.ndarray
     normals: np.ndarray | None = None
+    views: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)
 
     def __getitem__(self, selected: np.ndarray | slice) -> "Points":
-        return Points(*(None if values is None else values[selected] for values in self._arrays()))
+        return Points(*(None if values is None else values[selected] for values in self.columns()))
 
     def joined(self, other: "Points") -> "Points":
         """These points, then the others."""
-        pairs = zip(self._arrays(), other._arrays(), strict=True)
-        return Points(*(None if values is None else np.concatenate([values, more]) for values, more in pairs))
+        return joined_points([self, other])
 
-    def _arrays(self) -> tuple[np.ndarray | None, ...]:
-        return self.xyz, self.colors, self.normals
+    def bare(self, normals: bool, agreement: bool) -> "Points":
+        """These points with normals, and with views and confidence, only where they are wanted."""
+        hidden = {} if normals else {"normals": None}
+        hidden |= {} if agreement else {"views": None, "confidence": None}
+        return dataclasses.replace(self, **hidden) if hidden else self
+
+    def columns(self) -> tuple[np.ndarray | None, ...]:
+        """All that is known of the points, column by column."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+
+class ViewPoints(NamedTuple):
+    """The points of one view, and what they were made from.
+
+    pix [M]: index y * W + x of each point's pixel; depth [H, W] float32, image [H, W, 3] uint8 and camera of the view.
+    """
+
+    points: Points
+    pix: np.ndarray
+    depth: np.ndarray
+    image: np.ndarray
+    camera: Camera
+
+
+def agreeing_views(others: np.ndarray) -> np.ndarray:
+    """Numbers of views that agree, uint8, from how many other views do; 255 are 255 or more."""
+    return np.minimum(others.astype(np.int64) + 1, np.iinfo(np.uint8).max).astype(np.uint8)
+
+
+def shares(confidence: np.ndarray) -> np.ndarray:
+    """Confidences from 0 to 1, float32; what is not a number is 0."""
+    return np.clip(np.nan_to_num(confidence), 0, 1).astype(np.float32)
+
+
+def joined_points(parts: Sequence[Points]) -> Points:
+    """The points of one part or more, one after the other."""
+    columns = zip(*(part.columns() for part in parts), strict=True)
+    return Points(*(None if values[0] is None else np.concatenate(values) for values in columns))
 
 
 def write_cloud(ply_path: PathLike, parts: Iterable[Points], options: CloudOptions) -> int:
     """Stream the `selected` parts of a cloud into a PLY; returns the number of points written, maybe none.
 
-    The PLY holds doubles where the first part does. The parts need normals when the options ask for them.
+    The PLY holds doubles where the first part does. The parts need normals, and views and confidence, when the options
+    ask for them. For options that need a look at all points first (`CloudOptions.streams`): fusion.finish.
     """
-    with ply_writer(ply_path, options.normals) as writer:
+    with ply_writer(ply_path, options.normals, options.agreement) as writer:
         for part in selected(parts, options):
-            writer.append(part.xyz, part.colors, part.normals)
+            writer.append(*part.columns())
     return writer.count
 
 
@@ -97,9 +109,8 @@ def whole_cloud(parts: Iterable[Points], normals: bool) -> Points:
     """All parts as one, of the first one's precision; `normals`: whether they have some, which no part would tell."""
     empty = np.empty((0, 3), np.float32)
     listed = list(parts) or [Points(empty, empty.astype(np.uint8), empty if normals else None)]
-    xyz, colors = (np.concatenate([getattr(part, name) for part in listed]) for name in ("xyz", "colors"))
-    found = np.concatenate([part.normals for part in listed]) if normals else None
-    return Points(xyz.astype(listed[0].xyz.dtype, copy=False), colors, found)
+    whole = joined_points(listed)
+    return dataclasses.replace(whole, xyz=whole.xyz.astype(listed[0].xyz.dtype, copy=False))
 
 
 def crop(parts: Iterable[Points], bbox: tuple[float, ...]) -> Iterator[Points]:
@@ -130,9 +141,9 @@ def thin(parts: Iterable[Points], max_points: int, seed: int) -> Iterator[Points
 def merge_voxels(parts: Iterable[Points], size: float) -> Iterator[Points]:
     """One point per occupied voxel, the cube from i * size to (i + 1) * size along each axis, ordered by voxel.
 
-    It lies at the mean of the voxel's points and has the mean colour and the mean normal's direction. Memory grows with
-    the number of occupied voxels (about 0.5 KB for each), not of points: sums that wait are merged whenever there are
-    as many as merged ones.
+    It lies at the mean of the voxel's points and has the mean of all else and the mean normal's direction. Memory grows
+    with the number of occupied voxels (about 0.5 KB for each), not of points: sums that wait are merged whenever there
+    are as many as merged ones.
     """
     merged, waiting, precision = None, [], np.float32
     for part in parts:
@@ -143,9 +154,17 @@ def merge_voxels(parts: Iterable[Points], size: float) -> Iterator[Points]:
     if merged is None:
         return
     _, sums = _join(merged, waiting)
-    means = sums[:, 1:] / sums[:, :1]
+    yield _means(sums[:, 1:] / sums[:, :1], precision, part)
+
+
+def _means(means: np.ndarray, precision: np.dtype, like: Points) -> Points:
+    """Mean rows of voxels as points with the columns that some other points have."""
+    columns = iter(means[:, 6:].T)
+    normals = None if like.normals is None else unit_vectors(np.stack([next(columns) for _ in range(3)], axis=1))
+    views = None if like.views is None else np.rint(next(columns)).astype(np.uint8)
+    confidence = None if like.confidence is None else next(columns).astype(np.float32)
     colors = np.rint(means[:, 3:6]).astype(np.uint8)
-    yield Points(means[:, :3].astype(precision), colors, _unit(means[:, 6:]) if means.shape[1] > 6 else None)
+    return Points(means[:, :3].astype(precision), colors, normals, views, confidence)
 
 
 def _cells(part: Points, size: float) -> np.ndarray:
@@ -154,9 +173,10 @@ def _cells(part: Points, size: float) -> np.ndarray:
 
 
 def _rows(part: Points) -> np.ndarray:
-    """What is summed up per voxel, [M, 7 or 10]: 1, position, colour and, where there are some, normal."""
+    """What is summed up per voxel, [M, 7 to 12]: 1, position, colour and, where there are some, the other columns."""
     parts = [np.ones((len(part), 1)), part.xyz, part.colors]
-    return np.hstack(parts if part.normals is None else [*parts, part.normals])
+    parts += [values if values.ndim == 2 else values[:, None] for values in part.columns()[2:] if values is not None]
+    return np.hstack(parts)
 
 
 def _voxel_sums(cells: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +195,7 @@ def _join(merged: tuple | None, waiting: list[tuple]) -> tuple[np.ndarray, np.nd
     return _voxel_sums(np.concatenate([cells for cells, _ in parts]), np.concatenate([rows for _, rows in parts]))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Vectors [M, 3] scaled to length 1 as float32; 0 stays 0."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(length > 0, vectors / np.where(length > 0, length, 1), 0).astype(np.float32)

@@ -55,12 +55,14 @@ class Agreement:
     """What the sources say about a reference depth map.
 
     passed [H, W] bool: confirmed by enough sources. mean, sigma [H, W] float32, depth units: mean and population
-    standard deviation of the reference depth and the reprojected depths that agree at the loosest level.
+    standard deviation of the reference depth and the reprojected depths that agree at the loosest level. sources
+    [H, W] uint16: how many these are.
     """
 
     passed: np.ndarray
     mean: np.ndarray
     sigma: np.ndarray
+    sources: np.ndarray
 
 
 def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check) -> Agreement:
@@ -81,7 +83,8 @@ def check_view(reference: DepthView, sources: Iterable[DepthView], check: Check)
     total = counts[-1] + 1.0
     offset = sums[0] / total
     variance = np.maximum(sums[1] / total - offset**2, 0)
-    return Agreement(passed, (reference.depth + offset).astype(np.float32), np.sqrt(variance).astype(np.float32))
+    mean, sigma = (reference.depth + offset).astype(np.float32), np.sqrt(variance).astype(np.float32)
+    return Agreement(passed, mean, sigma, counts[-1])
 
 
 def colour_difference(

@@ -7,9 +7,10 @@ import numpy as np
 from datasets.camera import fits_float32
 from datasets.files import PathLike
 from datasets.predictions import Predictions
-from fusion.clouds import CloudOptions, Points, write_cloud
+from fusion.clouds import Points, ViewPoints, agreeing_views, shares, write_cloud
 from fusion.consistency import Agreement, Check, check_view
 from fusion.normals import depth_normals
+from fusion.options import CloudOptions
 
 
 def check_prediction(predictions: Predictions, reference: int, sources: list[int], check: Check) -> Agreement:
@@ -18,9 +19,9 @@ def check_prediction(predictions: Predictions, reference: int, sources: list[int
 
 
 def filtered_views(
-    predictions: Predictions, pair_path: PathLike, conf: float, check: Check, normals: bool = False
-) -> Iterator[Points]:
-    """Per reference view the points of the pixels that are kept, row by row.
+    predictions: Predictions, pair_path: PathLike, conf: float, check: Check, options: CloudOptions = CloudOptions()
+) -> Iterator[ViewPoints]:
+    """Per reference view the points of the pixels that are kept, row by row, with the columns that the options ask for.
 
     Kept: depth positive and finite, confidence above `conf` (NaN is not), and confirmed by the sources. The point lies
     at the mean of the agreeing depths; its normal, where wanted, is that of the view's own depth map.
@@ -28,12 +29,19 @@ def filtered_views(
     for reference, sources in predictions.checked_pairs(pair_path):
         view = predictions.view(reference)
         agreement = check_prediction(predictions, reference, sources, check)
-        kept = agreement.passed & (predictions.confidence(reference) > conf)
+        confidence = predictions.confidence(reference)
+        kept = agreement.passed & (confidence > conf)
         kept &= np.isfinite(view.depth) & (view.depth > 0)  # a check that asks for no source passes everything
         image = predictions.image(reference)
-        found = depth_normals(view.depth, view.camera)[kept] if normals else None
         precision = np.float32 if fits_float32([view.camera]) else np.float64
-        yield Points(view.camera.lift(agreement.mean, kept).astype(precision), image[kept], found)
+        points = Points(
+            view.camera.lift(agreement.mean, kept).astype(precision),
+            image[kept],
+            depth_normals(view.depth, view.camera)[kept] if options.normals else None,
+            agreeing_views(agreement.sources[kept]) if options.agreement else None,
+            shares(confidence[kept]) if options.agreement else None,
+        )
+        yield ViewPoints(points, np.flatnonzero(kept), view.depth, image, view.camera)
 
 
 def fuse_scan_with_filter(
@@ -49,5 +57,5 @@ def fuse_scan_with_filter(
     `conf` bounds the confidence maps, which hold the product of the three stages' confidences. The cloud may be empty.
     Raises DataError when a file is missing or damaged, sizes of one view differ, or a view was not predicted.
     """
-    parts = filtered_views(Predictions.of(scan_dir), pair_path, conf, check, options.normals)
-    return write_cloud(ply_path, parts, options)
+    views = filtered_views(Predictions.of(scan_dir), pair_path, conf, check, options)
+    return write_cloud(ply_path, (view.points for view in views), options)

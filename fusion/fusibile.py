@@ -17,7 +17,8 @@ from datasets.formats.ply import read_ply
 from datasets.io import write_dmb
 from datasets.predictions import Predictions
 from datasets.results import view_name
-from fusion.clouds import CloudOptions, Points, write_cloud
+from fusion.clouds import Points, write_cloud
+from fusion.options import CloudOptions
 
 _NORMAL = np.float32(1 / 1.732050808)
 _MOST_VIEWS = 2**31 - 1  # the program's integers
@@ -37,12 +38,30 @@ def fuse_scan_with_binary(
 ) -> int:
     """Fuse the views of a scan folder in the output layout with fusibile into a PLY; returns the number of points.
 
-    The program's input is made in a hidden folder beside the PLY and removed afterwards; an older PLY is replaced only
-    by points that were read. Raises DataError when the program cannot be used (`check_program`), fails, takes longer
-    than `time_limit` seconds, or leaves no points.
+    An older PLY is replaced only by points that were read. Raises DataError as `binary_points` does.
+    """
+    thresholds = (prob_threshold, disp_threshold, num_consistent)
+    command = (fusibile_exe_path, time_limit, Path(ply_path).parent, options)
+    return write_cloud(ply_path, [binary_points(scan_dir, views, *thresholds, *command)], options)
+
+
+def binary_points(
+    scan_dir: PathLike | Predictions,
+    views: Sequence[int],
+    prob_threshold: float,
+    disp_threshold: float,
+    num_consistent: float,
+    fusibile_exe_path: PathLike,
+    time_limit: float,
+    parent: Path,
+    options: CloudOptions,
+) -> Points:
+    """The points that fusibile makes of the views of a scan folder in the output layout.
+
+    The program's input is made in a hidden folder in `parent` and removed afterwards. Raises DataError when the program
+    cannot be used (`check_program`), fails, takes longer than `time_limit` seconds, or leaves no points.
     """
     exe = check_program(fusibile_exe_path, options)
-    parent = Path(ply_path).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fusibile-", dir=parent) as folder:
@@ -50,7 +69,7 @@ def fuse_scan_with_binary(
             origin = convert(Predictions.of(scan_dir), views, prob_threshold, point_folder)
             command = command_line(exe, point_folder, disp_threshold, num_consistent)
             output = _run(command, time_limit)
-            return write_cloud(ply_path, [_collect(exe, point_folder, origin, output)], options)
+            return _collect(exe, point_folder, origin, output)
     except OSError as error:
         raise DataError(f"{parent}: cannot hold fusibile's input: {error.strerror or error}") from None
 
@@ -58,10 +77,12 @@ def fuse_scan_with_binary(
 def check_program(fusibile_exe_path: PathLike, options: CloudOptions) -> str:
     """The path of the executable, looked up in PATH when it is a bare name.
 
-    Raises DataError when there is none, and when normals are wanted: its points do not tell which view they are of.
+    Raises DataError when there is none, and for what needs to know which view a point is of: its points do not tell.
     """
-    if options.normals:
-        raise DataError(f"{fusibile_exe_path}: its points do not tell their views, --normals needs the built-in fuser")
+    looks = options.cleaning is not None and options.cleaning.looks_at_views
+    wanted = {"--normals": options.normals, "--agreement": options.agreement, "--clean": looks}
+    for flag in (flag for flag, is_wanted in wanted.items() if is_wanted):
+        raise DataError(f"{fusibile_exe_path}: its points do not tell their views, {flag} needs the built-in fuser")
     found = shutil.which(fusibile_exe_path)
     if found:
         return found

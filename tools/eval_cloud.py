@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import _checkout  # noqa: F401
 
 from datasets.files import DataError, write_json
-from fusion.clouds import CloudOptions
+from fusion.options import CloudOptions
 from tools.runtime.program import Formatter, float_list, run_program
 
 # Points on a mesh are apart by this share of the smallest threshold.

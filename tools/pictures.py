@@ -6,6 +6,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,8 @@ import _checkout  # noqa: F401
 from datasets.formats.images import write_image
 from datasets.formats.ply import read_ply
 from datasets.io import read_camera
+from datasets.results import units_path
+from datasets.units import read_units, transformed_camera
 from tools.reports.pictures import render_cloud, turned
 from tools.runtime.program import Formatter, finite_float, run_program, whole_number
 
@@ -33,7 +36,7 @@ def _size(text: str) -> tuple[int, int]:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The flags; DataError for values that cannot work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--cloud", required=True, help="PLY file with colours")
+    parser.add_argument("--cloud", type=Path, required=True, help="PLY file with colours")
     parser.add_argument("--camera", required=True, help="camera file to look through")
     parser.add_argument("--size", type=_size, default="640x480", help="size of the picture that the camera belongs to")
     parser.add_argument("--turn", type=finite_float, default=0.0, help="move the camera around the cloud, degrees")
@@ -50,7 +53,9 @@ def main() -> None:
     points, colors = read_ply(args.cloud)
     if colors is None:
         colors = np.full((len(points), 3), 128, np.uint8)
-    camera = read_camera(args.camera)
+    camera, units = read_camera(args.camera), read_units(units_path(args.cloud))
+    if units is not None:
+        camera = transformed_camera(units.world_T_scan, camera)
     if args.turn and len(points):
         camera = turned(camera, np.median(points, axis=0), args.turn)
     write_image(args.out, render_cloud(points, colors, camera, args.size, args.splat))

@@ -15,7 +15,9 @@ from plyfile import PlyData, PlyElement
 from datasets.files import PathLike, atomic_open
 from datasets.formats.ply_records import XYZ, Element, open_ply, read_header, vertex_blocks
 
-_RGB, _NORMAL = ("red", "green", "blue"), ("nx", "ny", "nz")
+_RGB, NORMAL = ("red", "green", "blue"), ("nx", "ny", "nz")
+# Of points that this project fused: how many views agree on each, and how sure the network was of it.
+VIEWS, CONFIDENCE = "views", "confidence"
 
 # Names of colours, the commonest first; the last are the constant terms of Gaussian splats' spherical harmonics.
 _SPLAT = ("f_dc_0", "f_dc_1", "f_dc_2")
@@ -42,7 +44,7 @@ def read_ply(path: PathLike) -> tuple[np.ndarray, np.ndarray | None]:
     """
     with open_ply(path) as file:
         header = read_header(file)
-        vertex, names = header.vertex, _color_names(header.vertex)
+        vertex, names = header.vertex, color_names(header.vertex)
         doubles = any(vertex.scalars[axis] in _DOUBLES for axis in XYZ)
         points = np.empty((vertex.count, 3), np.float64 if doubles else np.float32)
         colors = np.empty((vertex.count, 3), _color_type(vertex, names)) if names else None
@@ -68,7 +70,7 @@ def read_ply_count(path: PathLike) -> int:
 # ---------------------------------------------------------------- colours
 
 
-def _color_names(vertex: Element) -> tuple[str, ...] | None:
+def color_names(vertex: Element) -> tuple[str, ...] | None:
     """The names of the vertices' colours; None where they have none."""
     return next((names for names in _COLOR_NAMES if vertex.scalars.keys() >= set(names)), None)
 
@@ -98,35 +100,46 @@ def _as_bytes(colors: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 # ---------------------------------------------------------------- writing
 
-_PLY_HEADER_SIZE = 320
+_PLY_HEADER_SIZE, _AGREEMENT_HEADER_SIZE = 320, 384
 
 
 class PlyWriter:
     """Appends coloured points to an open binary file; `finish` writes the header, whose room is kept in front.
 
-    Places are doubles where those of the first points are, normals are floats.
+    Places are doubles where those of the first points are, normals are floats; with `agreement` every point has its
+    number of agreeing views (uchar) and its confidence (float).
     """
 
-    def __init__(self, file: BinaryIO, normals: bool = False) -> None:
+    def __init__(self, file: BinaryIO, normals: bool = False, agreement: bool = False) -> None:
         self._file = file
-        self._normals = normals
+        self._normals, self._agreement = normals, agreement
         self._dtype = self._record(np.float32)
+        self._header_size = _AGREEMENT_HEADER_SIZE if agreement else _PLY_HEADER_SIZE
         self.count = 0
-        file.write(b" " * _PLY_HEADER_SIZE)
+        file.write(b" " * self._header_size)
 
     def _record(self, place: np.dtype | type[np.floating]) -> np.dtype:
         """The type of a vertex whose place has this type."""
         places = [(name, "<f8" if place == np.float64 else "<f4") for name in XYZ]
-        directions = [(name, "<f4") for name in _NORMAL] if self._normals else []
-        return np.dtype([*places, *directions, *((name, "u1") for name in _RGB)])
+        directions = [(name, "<f4") for name in NORMAL] if self._normals else []
+        agreement = [(VIEWS, "u1"), (CONFIDENCE, "<f4")] if self._agreement else []
+        return np.dtype([*places, *directions, *((name, "u1") for name in _RGB), *agreement])
 
-    def append(self, points: np.ndarray, colors: np.ndarray, normals: np.ndarray | None = None) -> None:
-        """Add points [N, 3] with RGB uint8 colors [N, 3], and normals [N, 3] if the file has some."""
+    def append(
+        self,
+        points: np.ndarray,
+        colors: np.ndarray,
+        normals: np.ndarray | None = None,
+        views: np.ndarray | None = None,
+        confidence: np.ndarray | None = None,
+    ) -> None:
+        """Add points [N, 3] with RGB uint8 colors [N, 3]; normals [N, 3], views [N] and confidence [N] as promised."""
         if self.count == 0:
             self._dtype = self._record(points.dtype)
         vertices = np.empty(len(points), self._dtype)
-        columns = [points, colors] if normals is None else [points, normals, colors]
-        for name, values in zip(self._dtype.names, (column for table in columns for column in table.T), strict=True):
+        columns = [*points.T, *(() if normals is None else normals.T), *colors.T]
+        columns += [values for values in (views, confidence) if values is not None]
+        for name, values in zip(self._dtype.names, columns, strict=True):
             vertices[name] = values
         self._file.write(vertices.tobytes())
         self.count += len(points)
@@ -137,19 +150,19 @@ class PlyWriter:
         vertices = np.broadcast_to(np.zeros((), self._dtype), (self.count,))
         elements = [PlyElement.describe(vertices, "vertex")]
         bare = len(PlyData(elements, byte_order="<", comments=[""]).header) + 1
-        header = PlyData(elements, byte_order="<", comments=["." * (_PLY_HEADER_SIZE - bare)]).header
+        header = PlyData(elements, byte_order="<", comments=["." * (self._header_size - bare)]).header
         self._file.seek(0)
         self._file.write(f"{header}\n".encode())
 
 
 @contextmanager
-def ply_writer(path: PathLike, normals: bool = False) -> Iterator[PlyWriter]:
-    """Stream a coloured cloud, with normals or without, into a binary little-endian PLY.
+def ply_writer(path: PathLike, normals: bool = False, agreement: bool = False) -> Iterator[PlyWriter]:
+    """Stream a coloured cloud, with normals and agreement or without, into a binary little-endian PLY.
 
     The file appears when the block ends well.
     """
     with atomic_open(path) as file:
-        writer = PlyWriter(file, normals)
+        writer = PlyWriter(file, normals, agreement)
         yield writer
         writer.finish()
 

@@ -147,8 +147,8 @@ def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     chosen = []
     monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[-2:]) or ()))
     settings = FusionSettings(cloud=CloudOptions(normals=True))
-    assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)) == 0
-    assert chosen == [(expected, True)]
+    assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)).points == 0
+    assert chosen == [(expected, settings.cloud)]
 
 
 def test_time_limit_of_the_fusibile_program(fused, tmp_path):

@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 
 from datasets.files import DataError, PathLike
 from datasets.formats.ply import read_ply
-from fusion.clouds import CloudOptions, Points, crop, merge_voxels
+from fusion.clouds import Points, crop, merge_voxels
+from fusion.options import CloudOptions
 from numba_cache import cached_njit
 from tools.evaluation.meshes import check_format, surface_points
 

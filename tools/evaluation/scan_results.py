@@ -11,7 +11,8 @@ from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
 from datasets.photos.names import read_photo_names
 from datasets.predictions import Predictions
-from datasets.results import DEPTH_FOLDER, cloud_path, find_pair_file, mapped_views
+from datasets.results import DEPTH_FOLDER, cloud_path, find_pair_file, mapped_views, units_path
+from datasets.units import read_units
 from fusion.consistency import Check
 from fusion.filters import check_prediction
 from tools.evaluation.depth import known_depth
@@ -32,7 +33,10 @@ class ScanResult:
         self.name, self.folder, self.testpath = scan, outdir / scan, testpath
         self._dataset = dataset
         self.cloud_path = cloud_path(outdir, scan)
-        self.predictions = Predictions(self.folder)
+        # Clouds of photos are written upright, in metres where these are known: cameras and depth follow them.
+        self.units = read_units(units_path(self.cloud_path))
+        world_T_scan = None if self.units is None else self.units.world_T_scan
+        self.predictions = Predictions(self.folder, world_T_scan=world_T_scan)
         self.views = mapped_views(self.folder / DEPTH_FOLDER)
         if not self.views:
             raise DataError(f"{self.folder / DEPTH_FOLDER}: holds no depth map; predict this scan first")
@@ -69,7 +73,9 @@ class ScanResult:
             return None
         height, width = self.predictions.view(view).depth.shape
         truth = known_depth(self._layout, self.name, view, (width, height))
-        return truth if truth is not None and (truth > 0).any() else None
+        if truth is None or not (truth > 0).any():
+            return None
+        return truth if self.units is None else (truth * self.units.scale).astype(np.float32)
 
     def depth(self, view: int) -> np.ndarray:
         """The view's depth [H, W], 0 where it has none."""

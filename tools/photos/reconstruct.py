@@ -16,6 +16,7 @@ from datasets.layouts.general import SingleScan
 from datasets.results import cloud_path
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.photos.poses import photos_to_poses
+from tools.photos.scale import note_units
 from tools.photos.settings import ReconstructionSettings
 from tools.prediction.testing import predict_and_fuse
 from tools.reports.report import write_report
@@ -64,6 +65,9 @@ def reconstruct(
     forget_files()
     _announce("depth and cloud")
     layout = SingleScan(scan)
+    if distributed.is_main():
+        note_units(photos, layout, name, depth)
+    distributed.barrier()
     given = (checkpoint, layout, [name], depth, settings.prediction, settings.fusion, chosen)
     fused = predict_and_fuse(*given, passes=settings.refine)
     (points,) = map(int, distributed.agree([fused.get(name, -1)]))

@@ -3,13 +3,16 @@
 import dataclasses
 
 from datasets.files import DataError
+from fusion.options import FOR_PHOTOS
 from tools.prediction.settings import FusionSettings, PredictionSettings
 from tools.runtime.limits import LARGEST_SIDE, SMALLEST_SIDE, check_between
 
 MATCHINGS = ("auto", "exhaustive", "sequential")
 
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
-_FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
+_FUSION = FusionSettings(
+    disp_threshold=0.25, cloud=FOR_PHOTOS
+)  # poses that were found are less exact than a laboratory's
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 from datasets.files import DataError
 from datasets.layouts import LAYOUTS
 from datasets.layouts.base import Layout
-from fusion.clouds import CloudOptions
+from tools.prediction.cloud_flags import add_cloud_flags, cloud_options
 from tools.prediction.settings import (
     CHECKS,
     CONFIDENCES,
@@ -24,7 +24,7 @@ from tools.runtime.flags import (
     add_size_flags,
     network_settings,
 )
-from tools.runtime.program import finite_float, float_list, int_list, natural_int, positive_float, positive_int
+from tools.runtime.program import finite_float, int_list, natural_int, positive_float, positive_int
 
 FUSED_DEPTHS = ("raw", "refined")
 
@@ -142,16 +142,7 @@ def add_fusion_flags(parser: argparse.ArgumentParser, defaults: FusionSettings) 
     group.add_argument(
         "--thres_view", type=natural_int, default=defaults.thres_view, help="normal: least number of agreeing views"
     )
-    group = parser.add_argument_group("clouds (world units, those of the camera files)")
-    group.add_argument("--normals", action="store_true", help="write normals, estimated from the depth maps")
-    group.add_argument(
-        "--bbox", type=float_list, help="keep the points in x0,y0,z0,x1,y1,z1; write --bbox=-1,... before a minus"
-    )
-    group.add_argument("--voxel", type=float, help="keep the mean point of every cube of this side")
-    group.add_argument("--max_points", type=int, help="keep so many points at most, drawn at random")
-    group.add_argument(
-        "--cloud_seed", type=natural_int, default=defaults.cloud.seed, help="seed of the draw for --max_points"
-    )
+    add_cloud_flags(parser, defaults.cloud)
 
 
 def fusion_settings(args: argparse.Namespace) -> FusionSettings:
@@ -166,7 +157,7 @@ def fusion_settings(args: argparse.Namespace) -> FusionSettings:
         program=args.fusibile_exe_path,
         time_limit=args.fusibile_timeout,
         refined=args.fuse_depth == "refined",
-        cloud=CloudOptions(args.normals, args.bbox, args.voxel, args.max_points, args.cloud_seed),
+        cloud=cloud_options(args),
     )
 
 

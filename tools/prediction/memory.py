@@ -16,6 +16,7 @@ from datasets.layouts.general import GeneralScans
 from datasets.predictions import Predictions
 from datasets.results import ViewFiles
 from fusion.clouds import Points, selected, whole_cloud
+from fusion.finish import FinishedCloud
 from tools.prediction.fuse import fused_points
 from tools.prediction.predictor import write_without_depth
 from tools.prediction.settings import FusionSettings
@@ -55,7 +56,10 @@ def fuse_in_memory(views: Iterable[PredictedMaps], settings: FusionSettings, dev
         pairs = [(view, [(other, 0.0) for other in listed[view] or others[view]]) for view in sources]
         write_pairs(layout.pair_path(_SCAN), pairs)
         parts = fused_points(Predictions(Path(folder) / _SCAN), layout, _SCAN, settings, device)
-        return whole_cloud(selected(parts, settings.cloud), settings.cloud.normals)
+        if settings.cloud.streams:
+            return whole_cloud(selected(parts, settings.cloud), settings.cloud.normals)
+        with FinishedCloud(parts, settings.cloud, Path(folder)) as cloud:
+            return whole_cloud(cloud.chosen(), settings.cloud.normals)
 
 
 def _write_views(views: Iterable[PredictedMaps], folder: Path) -> dict[int, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from datasets.records import ImageStamp, camera_facts, digest, image_stamp, keep
 from datasets.results import (
     PREDICTION_RECORD,
     ViewFiles,
+    cloud_files,
     cloud_path,
     mapped_views,
     network_folder,
@@ -102,7 +103,8 @@ def begin_prediction(
     if stale:
         cloud = cloud_path(outdir, scan)
         if cloud.exists():
-            cloud.unlink()
+            for path in cloud_files(cloud):
+                path.unlink(missing_ok=True)
             print(f"{cloud}: removed, its depth maps were made from something else and are made anew", flush=True)
         for view in stale:
             ViewFiles(folder, view).remove()

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from datasets.files import DataError
-from fusion.clouds import CloudOptions
+from fusion.options import CloudOptions
 from tools.runtime.limits import (
     MOST_CACHE_GB,
     MOST_DEPTHS,

@@ -45,8 +45,9 @@ def predict_and_fuse(
     points = {}
     if fusion.method != "none":
         for scan in distributed.share(scans):
-            points[scan] = fuse(outdir, layout, scan, fusion, device)
-            print(f"{scan}: {points[scan]} points in {cloud_path(outdir, scan)}", flush=True)
+            report = fuse(outdir, layout, scan, fusion, device)
+            points[scan] = report.points
+            print(f"{scan}: {report.points} points in {cloud_path(outdir, scan)}{report.remarks}", flush=True)
             if points[scan] == 0:
                 print(f"{scan}: {why_empty(fusion)}", flush=True)
     distributed.barrier()
