@@ -16,7 +16,7 @@ from datasets.results import DEPTH_FOLDER, PREDICTION_RECORD, REFINE_RECORD, fin
 from fusion.clouds import Points
 from tools.evaluation.scan_results import ScanResult
 from tools.reports.beside import downloads, read_left_out, read_measures, read_shown_mesh, read_verdict
-from tools.reports.cloud import Cloud, read_cloud, viewer_data
+from tools.reports.cloud import Cloud, Measures, read_cloud, viewer_data
 from tools.reports.index_page import index_page
 from tools.reports.kept import kept_pixels
 from tools.reports.measures import ScanMeasures, error_limit, measure_scan, pooled
@@ -84,7 +84,9 @@ def write_scan(
 ) -> list[np.ndarray]:
     """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
     views = evenly(result.views, settings.max_views)
-    scales = make_scales(_depth_limits(result, views), largest_error, settings.unit)
+    measures = read_measures(result, settings.unit)
+    run = dataclasses.replace(run, unit=measures.unit)
+    scales = make_scales(_depth_limits(result, views), largest_error, measures.unit)
     kept = kept_pixels(result, settings)  # anew: the masks of all scans would be much memory
     tiles = {view: view_tiles(result, view, scales, kept.masks(view), settings.picture_size) for view in views}
     cloud, folder = read_cloud(result), settings.index.parent
@@ -93,7 +95,7 @@ def write_scan(
     shown = Shown(
         tiles,
         scales,
-        None if cloud is None or not len(cloud) else model_data(settings, result, measured, cloud),
+        None if cloud is None or not len(cloud) else model_data(settings, result, measured, measures, cloud),
         strip_pictures(result, others, settings.picture_size),
         downloads(result, folder),
         read_verdict(result),
@@ -108,10 +110,11 @@ def write_scan(
     return [tiles[views[0]][0].picture, card_picture(result, points, tiles[views[0]][1].picture)]
 
 
-def model_data(settings: ReportSettings, result: ScanResult, measured: ScanMeasures, cloud: Cloud) -> dict[str, Any]:
+def model_data(
+    settings: ReportSettings, result: ScanResult, measured: ScanMeasures, measures: Measures, cloud: Cloud
+) -> dict[str, Any]:
     """What the page's viewer draws."""
     cameras = {measured.title(view): result.predictions.view(view) for view in result.views}
-    measures = read_measures(result, settings.unit)
     return viewer_data(cloud, cameras, settings.max_points, measures, read_shown_mesh(result))
 
 

@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 DRIVER = shutil.which("chromedriver")
 _QUIET = ("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _QUIET += ("--disable-component-update", "--disable-sync", "--hide-scrollbars")
-_MOMENT = 0.2  # seconds
+_MOMENT, _REST = 0.2, 20  # seconds between two looks, and until all movement has ended
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the standard's name for a reference to an element
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -57,7 +57,7 @@ class Browser:
     def wait_still(self, selector: str) -> None:
         """Wait until an element looks as it did a moment ago."""
         before = None
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + _REST
         while time.monotonic() < end:
             self.settle()
             now = self.picture(selector)

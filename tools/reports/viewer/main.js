@@ -51,6 +51,7 @@ function startViewer(viewer) {
   // ---------------------------------------------------------------- mouse, fingers, keys
 
   const moved = () => {
+    viewer.classList.add("used"); // who turns it needs no hint
     photos.left();
     redraw();
   };
@@ -119,6 +120,7 @@ function startViewer(viewer) {
     mark(event.currentTarget, lines !== null);
     redraw();
   });
+  press("more", (event) => mark(event.currentTarget, viewer.classList.toggle("all")));
   press("background", (event) => mark(event.currentTarget, viewer.classList.toggle("bright")));
 
   const legend = viewer.querySelector(".scale");

@@ -88,24 +88,27 @@ function heightOf({ xyz }, i, up) {
   return up[0] * xyz[3 * i] + up[1] * xyz[3 * i + 1] + up[2] * xyz[3 * i + 2];
 }
 
-// The ends of nearly all values, from one of a hundred or so.
+// The ends of nearly all values, from some thousands, which lie everywhere in a layer but in no regular pattern.
 function sampled(count, value) {
-  const step = Math.max(1, Math.floor(count / 3000)), found = [];
-  for (let i = 0; i < count; i += step) found.push(value(i));
+  const found = [];
+  for (let k = 0; k < Math.min(count, 5000); k++) found.push(value(Math.floor(((k * 0.6180339887) % 1) * count)));
   found.sort((a, b) => a - b);
-  return [found[Math.floor(0.01 * found.length)], found[Math.floor(0.99 * (found.length - 1))]];
+  return [found[Math.floor(0.01 * (found.length - 1))], found[Math.ceil(0.99 * (found.length - 1))]];
 }
+
+const brightness = (rgb, at) => (rgb[at] + 2 * rgb[at + 1] + rgb[at + 2]) / 4;
 
 // The colours of a layer, three bytes each. The photos' brightness stays visible in the colours of numbers.
 function coloursOf(layer, name, mode, ramp) {
   if (name === "colour") return layer.rgb;
   const { rgb, count } = layer, made = new Uint8Array(3 * count);
-  if (name === "shape") return made.fill(GREY);
+  if (name === "shape" && layer.faces) return made.fill(GREY);
+  if (name === "shape") return made.map((_, i) => brightness(rgb, i - (i % 3))); // without light points have no shape
   const range = mode.high - mode.low || 1, last = ramp.length - 1;
   for (let i = 0; i < count; i++) {
     const place = between(0, (mode.value(layer, i) - mode.low) / range, 1) * last;
     const first = Math.min(Math.floor(place), last - 1), part = place - first;
-    const light = 0.68 + (0.4 * (rgb[3 * i] + 2 * rgb[3 * i + 1] + rgb[3 * i + 2])) / 1020;
+    const light = 0.68 + (0.4 * brightness(rgb, 3 * i)) / 255;
     for (let k = 0; k < 3; k++) {
       made[3 * i + k] = Math.min(255, light * (ramp[first][k] + part * (ramp[first + 1][k] - ramp[first][k])));
     }

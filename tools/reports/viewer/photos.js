@@ -17,6 +17,7 @@ function makePhotos(viewer, data, look, redraw) {
 
   function show() {
     viewer.classList.toggle("with-photo", chosen !== null);
+    viewer.classList.toggle("photo-beside", chosen !== null && way === "beside");
     bar.hidden = chosen === null;
     beside.hidden = chosen === null || way !== "beside";
     over.hidden = chosen === null || way !== "over";

@@ -11,5 +11,5 @@ const between = (low, value, high) => Math.max(low, Math.min(high, value));
 // A number as people write it: three digits that count, and no exponent.
 function rounded(value) {
   if (value >= 100) return value.toFixed(0);
-  return String(Number(value.toPrecision(3)));
+  return value.toLocaleString("en", { maximumSignificantDigits: 3, useGrouping: false });
 }
