@@ -7,7 +7,6 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 DRIVER = shutil.which("chromedriver")
 _QUIET = ("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _QUIET += ("--disable-component-update", "--disable-sync", "--hide-scrollbars")
-_MOMENT, _REST = 0.2, 20  # seconds between two looks, and until all movement has ended
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the standard's name for a reference to an element
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -45,6 +43,10 @@ class Browser:
         """Show a page from the disk."""
         self._ask("POST", f"{self._session}/url", {"url": page.as_uri()})
 
+    def reload(self) -> None:
+        """Show the page anew."""
+        self._ask("POST", f"{self._session}/refresh", {})
+
     def run(self, script: str) -> Any:
         """What a function body of JavaScript returns."""
         return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
@@ -53,19 +55,6 @@ class Browser:
         """Wait until the browser has drawn what it was asked for."""
         script = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(1)));"
         self._ask("POST", f"{self._session}/execute/async", {"script": script, "args": []})
-
-    def wait_still(self, selector: str) -> None:
-        """Wait until an element looks as it did a moment ago."""
-        before = None
-        end = time.monotonic() + _REST
-        while time.monotonic() < end:
-            self.settle()
-            now = self.picture(selector)
-            if before is not None and np.array_equal(before, now):
-                return
-            before = now
-            time.sleep(_MOMENT)
-        raise AssertionError(f"{selector} did not come to rest")
 
     def picture(self, selector: str | None = None) -> np.ndarray:
         """RGB uint8 [H, W, 3] of the window, or of the element that a selector finds."""

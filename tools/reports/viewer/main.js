@@ -34,6 +34,7 @@ function startViewer(viewer) {
       draw(seen, { ...scene, lines, distance: look.distance() });
       measure.draw(seen, ratio());
       photos.draw(seen, ratio());
+      canvas.dataset.flying = String(look.isFlying());
       if (!canvas.dataset.started) canvas.dataset.started = String(Math.round(performance.now())); // of the page's start
     });
   }
