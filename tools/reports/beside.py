@@ -39,13 +39,17 @@ _HEADINGS = {"good": "A good model", "fair": "A fair model", "poor": "A poor mod
 
 @dataclasses.dataclass(frozen=True)
 class Download:
-    """A file beside the page: what it is and is for, its size in words, and the way to it from the page's folder."""
+    """A file beside the page: what it is and is for, its size in words, and the way to it from the page's folder.
+
+    name, folder: of the file and of where it lies.
+    """
 
     title: str
     purpose: str
     size: str
     link: str
     name: str
+    folder: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,9 @@ def downloads(result: ScanResult, page_folder: Path) -> list[Download]:
         path = _beside_cloud(result, ending)
         if path.is_file():
             link = urllib.parse.quote(Path(os.path.relpath(path, page_folder)).as_posix())
-            found.append(Download(title, purpose, size_in_words(path.stat().st_size), link, path.name))
+            found.append(
+                Download(title, purpose, size_in_words(path.stat().st_size), link, path.name, path.parent.name)
+            )
     return found
 
 

@@ -43,10 +43,6 @@ class Browser:
         """Show a page from the disk."""
         self._ask("POST", f"{self._session}/url", {"url": page.as_uri()})
 
-    def reload(self) -> None:
-        """Show the page anew."""
-        self._ask("POST", f"{self._session}/refresh", {})
-
     def run(self, script: str) -> Any:
         """What a function body of JavaScript returns."""
         return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
@@ -60,12 +56,9 @@ class Browser:
         """RGB uint8 [H, W, 3] of the window, or of the element that a selector finds."""
         path = f"{self._session}/screenshot"
         if selector is not None:
+            self._show(selector)
             path = f"{self._session}/element/{self._element(selector)[_ELEMENT]}/screenshot"
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(self._ask("GET", path)))).convert("RGB"))
-
-    def size(self, width: int, height: int) -> None:
-        """Make the window so large, pixels."""
-        self._ask("POST", f"{self._session}/window/rect", {"width": width, "height": height})
 
     def drag(self, selector: str, x: int, y: int, kind: str = "mouse") -> None:
         """Move the mouse or a finger ("touch") by x, y pixels, pressed, from the middle of an element."""
@@ -73,7 +66,7 @@ class Browser:
 
     def click(self, selector: str, x: int = 0, y: int = 0, kind: str = "mouse") -> None:
         """Press the mouse or tap so many pixels beside the middle of an element, which is scrolled into sight."""
-        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self._show(selector)
         self._act(self._fingers(selector, [((x, y), (x, y))], kind))
 
     def pinch(self, selector: str, before: int, after: int) -> None:
@@ -90,6 +83,24 @@ class Browser:
         """Type on an element."""
         path = f"{self._session}/element/{self._element(selector)[_ELEMENT]}/value"
         self._ask("POST", path, {"text": keys})
+
+    def computing(self, page: Path) -> float:
+        """Seconds that the processor takes for a page until it is drawn, however busy it is with other things."""
+        self._command("Performance.enable", timeDomain="threadTicks")
+        self.open(page)
+        self.settle()
+        metrics = self._command("Performance.getMetrics")["metrics"]
+        self._command("Performance.disable")
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    def _command(self, name: str, **parameters: str) -> Any:
+        """One of Chromium's own commands."""
+        return self._ask("POST", f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def _show(self, selector: str) -> None:
+        """Scroll an element to the middle of the window."""
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self.settle()
 
     def _element(self, selector: str) -> dict[str, str]:
         return self._ask("POST", f"{self._session}/element", {"using": "css selector", "value": selector})

@@ -26,7 +26,7 @@ def write_rich_result(root: Path) -> tuple[Path, Path]:
     xyz, colors = read_ply(cloud)
     views = 2 + (np.arange(len(xyz)) % 3)
     write_numbered_ply(cloud, xyz, colors, views, np.linspace(0.2, 1, len(xyz)))
-    cloud.with_name(f"{SCAN}_all.ply").write_bytes(b"ply\n" * 600_000)
+    cloud.with_name(f"{SCAN}_all.ply").write_bytes(bytes(2_400_000))
     write_view_mesh(cloud.with_name(f"{SCAN}_mesh.ply"), Predictions(outdir / SCAN), START)
     write_json(cloud.with_name("units.json"), {"units": "metres", "source": "GPS", "up": [0, -1, 0]})
     write_photo_names(testpath / SCAN, PHOTOS)
@@ -66,13 +66,19 @@ def write_mesh(path: Path, xyz: np.ndarray, colors: np.ndarray, faces: np.ndarra
     PlyData(elements, text=text, byte_order="<").write(path)
 
 
-def point_under(camera: Camera, depth: np.ndarray, size: tuple[float, float], x: float, y: float) -> np.ndarray:
-    """World point [3] that a page shows x, y pixels beside the middle of a canvas of this size, seen as by a camera."""
+def even_pixels(depth: np.ndarray) -> list[tuple[int, int]]:
+    """Two pixels (column, row) of a depth map [H, W] that lie far from each other, on even ground."""
+    windows = np.lib.stride_tricks.sliding_window_view(depth, (7, 7))
+    rows, columns = np.nonzero(np.ptp(windows, axis=(2, 3)) < 0.03 * windows.min(axis=(2, 3)))
+    inner = (columns > 8) & (columns < depth.shape[1] - 15) & (rows > 8) & (rows < depth.shape[0] - 15)
+    found = np.stack([columns[inner], rows[inner]], axis=1) + 3
+    return [tuple(map(int, found[end(found @ [1, 0.3])])) for end in (np.argmin, np.argmax)]
+
+
+def place_of(camera: Camera, depth: np.ndarray, size: list[float], pixel: tuple[int, int]) -> tuple[int, int]:
+    """Where beside the middle of a canvas of this size a page shows a pixel of the camera that it looks through."""
     height, width = depth.shape
     focal_x, focal_y = camera.K[0, 0], camera.K[1, 1]
     focal = min(size[0] * focal_x / width, size[1] * focal_y / height) / 1.04  # a margin around the photo
-    column = (width - 1) / 2 + x / focal * focal_x
-    row = (height - 1) / 2 + y / focal * focal_y
-    kept = np.zeros(depth.shape, bool)
-    kept[round(row), round(column)] = True
-    return camera.lift(depth, kept)[0]
+    x, y = (pixel[0] - (width - 1) / 2) / focal_x, (pixel[1] - (height - 1) / 2) / focal_y
+    return round(x * focal), round(y * focal)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, DRIVER, browser
 from helpers import wait_until
-from model_files import PHOTOS, SCAN, START, point_under, write_numbered_ply, write_rich_result
+from model_files import PHOTOS, SCAN, START, even_pixels, place_of, write_numbered_ply, write_rich_result
 
 from datasets.predictions import Predictions
 from tools.reports.report import write_report
@@ -27,7 +27,7 @@ DESK = (
 PHONE = {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2, "touch": True}}
 CANVAS = "#viewer canvas"
 DARK = (16, 21, 29)  # behind the model
-START_TIME = 2000  # milliseconds from the page's start to the first picture
+START_TIME = 2.0  # seconds of computing until the model is drawn
 LARGEST_PAGE = 8_000_000  # bytes
 
 
@@ -68,16 +68,6 @@ def is_alike(one: np.ndarray, other: np.ndarray) -> bool:
     return (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
 
 
-def starts_at_once(page) -> bool:
-    """Whether the model is drawn in time, in one of a few starts: other tests may keep the processors busy."""
-    for _ in range(5):
-        page.settle()
-        if int(page.run(f"return document.querySelector('{CANVAS}').dataset.started")) < START_TIME:
-            return True
-        page.reload()
-    return False
-
-
 def land(page) -> None:
     """Wait until the camera has arrived where it was sent."""
     page.settle()
@@ -104,7 +94,7 @@ def test_it_opens_on_the_model_from_the_middle_photo(result, page):
     page.open(result / "report" / "index.html")
     wait_until(lambda: page.run("return location.pathname").endswith(f"{SCAN}.html"))
     page.settle()
-    assert starts_at_once(page)
+    assert page.computing(result / "report" / f"{SCAN}.html") < START_TIME
     assert page.run(f"return document.querySelector('{CANVAS}').dataset.renderer") == "webgl"
     assert pressed(page, "[data-layer=surface]") and pressed(page, "[data-mode=colour]")
     width, height = page.run(f"const c = document.querySelector('{CANVAS}'); return [c.clientWidth, c.clientHeight]")
@@ -155,23 +145,27 @@ def test_it_is_shown_in_every_way(page):
     for one in pictures:
         for other in pictures:
             assert one == other or np.abs(pictures[one] - pictures[other]).mean() > 3, (one, other)
-    assert np.ptp(pictures["shape"], axis=2).mean() < 6  # grey
+    assert np.ptp(pictures["shape"][200:300, 500:600], axis=2).max() < 6  # grey
     page.click("[data-mode=colour]")
     page.click("[data-layer=points]")
     page.settle()
     assert 0.2 < drawn(page.picture(CANVAS)).mean() < 0.999 and not pressed(page, "[data-layer=surface]")
 
 
-def picked_distance(result, page, first, second, kind="mouse") -> tuple[float, float]:
-    """(told, true) distance of two places, pixels beside the middle of the canvas as the page opens."""
+def picked_distance(result, page, kind="mouse") -> tuple[float, float]:
+    """(told, true) distance of two places on even ground, picked as the page opens."""
     seen = Predictions(result / SCAN).view(START)
     size = page.run(f"const c = document.querySelector('{CANVAS}'); return [c.clientWidth, c.clientHeight]")
-    ends = [point_under(seen.camera, seen.depth, size, *place) for place in (first, second)]
+    pixels = even_pixels(seen.depth)
     page.click("[data-do=measure]", kind=kind)
-    for place in (first, second):
-        page.click(CANVAS, *place, kind=kind)
+    for pixel in pixels:
+        page.click(CANVAS, *place_of(seen.camera, seen.depth, size, pixel), kind=kind)
     page.settle()
     found = re.match(r"Distance: ([\d.]+) metres", text(page, ".measured b"))
+    kept = np.zeros(seen.depth.shape, bool)
+    for column, row in pixels:
+        kept[row, column] = True
+    ends = seen.camera.lift(seen.depth, kept)
     return float(found[1]), float(np.linalg.norm(ends[0] - ends[1]))
 
 
@@ -179,8 +173,8 @@ def picked_distance(result, page, first, second, kind="mouse") -> tuple[float, f
 def test_two_points_are_measured(result, page, layer):
     """Their distance in metres, as units.json says; a click beside the model says so, and Escape ends it."""
     page.click(f"[data-layer={layer}]")
-    told, true = picked_distance(result, page, (-150, 90), (170, 60))
-    assert told == pytest.approx(true, rel=0.03)
+    told, true = picked_distance(result, page)
+    assert told == pytest.approx(true, rel=0.02)
     assert text(page, ".marks text").endswith("metres") and "from (" in text(page, ".measured span")
     assert page.run("return document.querySelector('.known').hidden")
     page.keys(CANVAS, "\ue00c")
@@ -261,10 +255,8 @@ def test_a_cloud_of_default_size_starts_at_once(result, page, tmp_path):
     write_report(ReportSettings(outdir))
     file = outdir / "report" / f"{SCAN}.html"
     assert file.stat().st_size < LARGEST_PAGE
-    page.open(file)
-    page.settle()
+    assert page.computing(file) < START_TIME
     assert re.search(r"2\d\d,\d{3} of 1,000,000 points .* thinned evenly", text(page, ".model > .note"))
-    assert starts_at_once(page)
 
 
 # ---------------------------------------------------------------- on a phone
@@ -274,12 +266,10 @@ def test_a_cloud_of_default_size_starts_at_once(result, page, tmp_path):
 def test_on_a_phone(result, tmp_path, flags):
     """Fingers turn, zoom and pick; nothing is wider than the screen, with a photo above the model too."""
     with browser(tmp_path, *flags, mobileEmulation=PHONE) as page:
-        page.open(result / "report" / f"{SCAN}.html")
-        page.settle()
-        assert starts_at_once(page)
+        assert page.computing(result / "report" / f"{SCAN}.html") < START_TIME
         start = page.picture(CANVAS)
-        told, true = picked_distance(result, page, (-60, 30), (70, 25), kind="touch")
-        assert told == pytest.approx(true, rel=0.1)
+        told, true = picked_distance(result, page, kind="touch")
+        assert told == pytest.approx(true, rel=0.03)
         page.click("[data-do=measure]", kind="touch")
         page.settle()
         page.pinch(CANVAS, 120, 40)

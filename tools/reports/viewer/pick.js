@@ -3,7 +3,12 @@
 
 // The model's point, or null. x, y and reach are pixels of the pose's canvas; size is a drawn point's, in steps.
 function pick(layer, pose, x, y, reach, size) {
-  return layer.faces ? pickSurface(layer, pose, x, y) : pickPoint(layer, pose, x, y, reach, size);
+  if (layer.faces) return pickSurface(layer, pose, x, y);
+  for (const part of [0.2, 0.5, 1]) {
+    const found = pickPoint(layer, pose, x, y, part * reach, size);
+    if (found) return found;
+  }
+  return null;
 }
 
 // Of the points that are drawn there, or near it, the nearest to the place among the foremost.
