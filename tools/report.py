@@ -48,7 +48,7 @@ def parse(argv: Sequence[str] | None = None) -> ReportSettings:
         "--max_points",
         type=positive_int,
         default=default.max_points,
-        help="points of a cloud in its page, drawn at random",
+        help="points of a cloud in its page, which is thinned evenly",
     )
     add(
         "--max_views",

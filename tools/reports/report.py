@@ -5,25 +5,27 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from datasets.files import DataError, read_json, write_bytes
 from datasets.formats.images import write_image
 from datasets.formats.metrics import read_scalars
-from datasets.formats.ply import read_ply
 from datasets.results import DEPTH_FOLDER, PREDICTION_RECORD, REFINE_RECORD, find_scans, is_refined, scan_number
-from fusion.clouds import Points, thin
+from fusion.clouds import Points
 from tools.evaluation.scan_results import ScanResult
-from tools.reports.cloud import viewer_data
+from tools.reports.beside import downloads, read_left_out, read_measures, read_shown_mesh, read_verdict
+from tools.reports.cloud import Cloud, Measures, read_cloud, viewer_data
 from tools.reports.index_page import index_page
 from tools.reports.kept import kept_pixels
 from tools.reports.measures import ScanMeasures, error_limit, measure_scan, pooled
 from tools.reports.parts import Run, Training, page_name
 from tools.reports.pictures import depth_limits, render_cloud, sheet, turned_views
-from tools.reports.scan_page import Surroundings, scan_page
+from tools.reports.scan_page import Shown, Surroundings, scan_page
 from tools.reports.settings import ReportSettings
-from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, view_tiles
+from tools.reports.thinning import voxel_thinned
+from tools.reports.tiles import Scales, Tile, legend_bar, make_scales, strip_pictures, view_tiles
 from tools.runtime.program import Progress
 
 _PACKAGES = ("torch", "numpy", "opencv-python", "numba", "scipy", "pillow", "tensorboardX")
@@ -82,21 +84,38 @@ def write_scan(
 ) -> list[np.ndarray]:
     """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
     views = evenly(result.views, settings.max_views)
-    scales = make_scales(_depth_limits(result, views), largest_error, settings.unit)
+    measures = read_measures(result, settings.unit)
+    run = dataclasses.replace(run, unit=measures.unit)
+    scales = make_scales(_depth_limits(result, views), largest_error, measures.unit)
     kept = kept_pixels(result, settings)  # anew: the masks of all scans would be much memory
     tiles = {view: view_tiles(result, view, scales, kept.masks(view), settings.picture_size) for view in views}
-    points, cloud = read_cloud(result), None
-    if points is not None and len(points):
-        cameras = {measured.title(view): result.predictions.view(view) for view in result.views}
-        cloud = viewer_data(points, cameras, settings.max_points)
-    folder = settings.index.parent
-    write_bytes(folder / page_name(result.name), scan_page(run, measured, tiles, scales, cloud, around))
+    cloud, folder = read_cloud(result), settings.index.parent
+    points = None if cloud is None else cloud.points
+    others = [view for view in result.views if view not in tiles]
+    shown = Shown(
+        tiles,
+        scales,
+        None if cloud is None or not len(cloud) else model_data(settings, result, measured, measures, cloud),
+        strip_pictures(result, others, settings.picture_size),
+        downloads(result, folder),
+        read_verdict(result),
+        read_left_out(result),
+    )
+    write_bytes(folder / page_name(result.name), scan_page(run, measured, shown, around))
     if settings.png:
-        write_image(folder / f"{result.name}_views.png", contact_sheet(tiles, scales))
+        write_image(folder / f"{result.name}_views.png", contact_sheet(measured, tiles, scales))
         if points is not None:
             pictures = cloud_pictures(result, points, settings.picture_size)
             write_image(folder / f"{result.name}_cloud.png", np.hstack(pictures))
     return [tiles[views[0]][0].picture, card_picture(result, points, tiles[views[0]][1].picture)]
+
+
+def model_data(
+    settings: ReportSettings, result: ScanResult, measured: ScanMeasures, measures: Measures, cloud: Cloud
+) -> dict[str, Any]:
+    """What the page's viewer draws."""
+    cameras = {measured.title(view): result.predictions.view(view) for view in result.views}
+    return viewer_data(cloud, cameras, settings.max_points, measures, read_shown_mesh(result))
 
 
 def evenly(views: list[int], most: int) -> list[int]:
@@ -111,20 +130,11 @@ def _depth_limits(result: ScanResult, views: list[int]) -> tuple[float, float]:
     return depth_limits(np.concatenate([depth[depth > 0] for depth in maps]))
 
 
-def read_cloud(result: ScanResult) -> Points | None:
-    """The scan's cloud without what is not finite, grey where it has no colours; None when it was not fused."""
-    if not result.cloud_path.exists():
-        return None
-    xyz, colors = read_ply(result.cloud_path)
-    colors = np.full(xyz.shape, 128, np.uint8) if colors is None else colors
-    return Points(xyz, colors)[np.isfinite(xyz).all(axis=1)]
-
-
-def contact_sheet(tiles: dict[int, list[Tile]], scales: Scales) -> np.ndarray:
+def contact_sheet(measured: ScanMeasures, tiles: dict[int, list[Tile]], scales: Scales) -> np.ndarray:
     """RGB uint8 sheet with a row per view, and the colour scales under it."""
     rows = []
     for view, row in tiles.items():
-        titles = [f"view {view}", *(tile.title if not rows else "" for tile in row[1:])]
+        titles = [measured.title(view), *(tile.title if not rows else "" for tile in row[1:])]
         rows.append([(title, tile.picture) for title, tile in zip(titles, row, strict=True)])
     pictures = sheet(rows)
     used = {tile.scale for row in tiles.values() for tile in row}
@@ -146,7 +156,7 @@ def card_picture(result: ScanResult, points: Points | None, depth: np.ndarray) -
     """A small view of the cloud through the first camera, or the picture of the depth where there is no cloud."""
     if points is None or not len(points):
         return depth
-    few = next(thin([points], _CARD_POINTS, 0))
+    few = points[voxel_thinned(points.xyz, _CARD_POINTS).indices]
     first = result.predictions.view(result.views[0])
     scale = max(size / side for size, side in zip(_CARD_SIZE, first.depth.shape[::-1], strict=True))
     width, height = (round(scale * side) for side in first.depth.shape[::-1])

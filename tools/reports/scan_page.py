@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from tools.evaluation.depth import metric_cell
+from tools.reports.beside import Download, Verdict
 from tools.reports.measures import ScanMeasures, metrics, pooled
 from tools.reports.parts import (
     ERROR_NOTE,
@@ -21,6 +24,12 @@ from tools.reports.tiles import CHECK_COLOURS, Scale, Scales, Tile
 
 _STOPS = 16
 
+# A photo of which less became points than this, and than half of what did of the others, deserves company.
+_LITTLE = 0.2
+_MOST_ADVICE = 4
+
+_VIEWER = ("vectors", "model", "look", "webgl", "plain", "pick", "measure", "gestures", "photos", "main")
+
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
@@ -34,33 +43,45 @@ class Surroundings:
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def scan_page(
-    run: Run,
-    scan: ScanMeasures,
-    tiles: dict[int, list[Tile]],
-    scales: Scales,
-    cloud: dict[str, Any] | None,
-    around: Surroundings,
-) -> bytes:
-    """A scan's page: its cloud, the pictures of some views, and the numbers of all."""
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What a scan's page shows beside numbers.
+
+    tiles: the pictures of some views, on their scales; model: what the viewer draws (tools.reports.cloud), None without
+    a cloud; photos: a small picture of each view without tiles; then what tools.reports.beside found.
+    """
+
+    tiles: dict[int, list[Tile]]
+    scales: Scales
+    model: dict[str, Any] | None = None
+    photos: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    downloads: list[Download] = dataclasses.field(default_factory=list)
+    verdict: Verdict | None = None
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def scan_page(run: Run, scan: ScanMeasures, shown: Shown, around: Surroundings) -> bytes:
+    """A scan's page: its model, the pictures of some views, and the numbers of all."""
     pixels = pooled([scan])
-    sizes = sorted({view.size for view in scan.views})
-    numbers = {"views": str(len(scan.views)), "pixels": " ".join(f"{w}×{h}" for w, h in sizes[:2])}
-    numbers |= {"points": shown_count(scan.points), "pixels kept by the check": f"{scan.kept:.1%}"}
-    numbers |= error_numbers(run, pixels) | {name: f"{value:.3f}" for name, value in around.scores.items()}
+    tiles = shown.tiles
     head, rows = _view_table(run, scan)
     return render_page(
         "scan.html",
         scan.scan if around.is_only else f"{scan.scan} – {run.title}",
-        ("lightbox.js", "viewer.js"),
+        ("lightbox.js", *(f"viewer/{name}.js" for name in _VIEWER)),
         run=run,
         scan=scan.scan,
         links=_links(run, around),
-        numbers=numbers,
-        cloud=cloud,
-        cloud_note="" if cloud is None else _cloud_note(cloud),
+        verdict=shown.verdict,
+        model=shown.model,
+        model_note="" if shown.model is None else _model_note(shown.model),
+        strip=_strip(scan, shown),
+        downloads=shown.downloads,
+        advice=shown.verdict.advice if shown.verdict else _advice(scan),
+        left_out=shown.left_out,
+        numbers=_numbers(run, scan, shown, around),
         views_note=_views_note(scan, len(tiles)),
-        legends=_legends(scales, {tile.scale for pictures in tiles.values() for tile in pictures}),
+        legends=_legends(shown.scales, {tile.scale for pictures in tiles.values() for tile in pictures}),
         check_colours=CHECK_COLOURS,
         views=[_view(run, scan, view, pictures) for view, pictures in tiles.items()],
         error_note=ERROR_NOTE,
@@ -83,12 +104,60 @@ def _links(run: Run, around: Surroundings) -> list[dict[str, str]]:
     return links
 
 
-def _cloud_note(cloud: dict[str, Any]) -> str:
-    note = f"{cloud['shown']:,} of {cloud['total']:,} points are drawn"
-    note += ", chosen at random." if cloud["shown"] + cloud["outside"] < cloud["total"] else "."
-    if cloud["outside"]:
-        note += f" {cloud['outside']:,} points far from the others are left out."
-    return note
+def _numbers(run: Run, scan: ScanMeasures, shown: Shown, around: Surroundings) -> dict[str, str]:
+    """The numbers under the model: photos, where the views are called so, and what became of them."""
+    sizes = sorted({view.size for view in scan.views})
+    used = str(len(scan.views))
+    if shown.left_out:
+        used += f" of {len(scan.views) + len(shown.left_out)}"
+    numbers = {
+        "photos used" if scan.photos else "views": used,
+        "pixels each": " ".join(f"{w}×{h}" for w, h in sizes[:2]),
+    }
+    if shown.model and "surface" in shown.model:
+        numbers["triangles of the surface"] = shown_count(shown.model["surface"]["face_count"])
+    numbers |= {"points": shown_count(scan.points), "pixels kept by the check": f"{scan.kept:.1%}"}
+    return (
+        numbers | error_numbers(run, pooled([scan])) | {name: f"{value:.3f}" for name, value in around.scores.items()}
+    )
+
+
+def _model_note(model: dict[str, Any]) -> str:
+    """How many of the points are in the page, and how they were chosen."""
+    note = f"{model['shown']:,} of {model['total']:,} points are in this page"
+    if model["voxel"]:
+        note += f", thinned evenly: one in each cube of {model['voxel']:.2g} {model['unit']}"
+    if model["outside"]:
+        note += f"; {model['outside']:,} far from the others are left out"
+    return note + "."
+
+
+def _strip(scan: ScanMeasures, shown: Shown) -> list[dict[str, str]]:
+    """Every photo, in the order of the viewer's views: its title, the view's number, and its picture (JPEG in text).
+
+    A picture that the page has anyway, larger, is empty here: the viewer takes that one.
+    """
+    return [
+        {
+            "title": scan.title(view.view),
+            "view": str(view.view),
+            "source": "" if view.view in shown.tiles else picture_source(shown.photos[view.view]),
+        }
+        for view in scan.views
+    ]
+
+
+def _advice(scan: ScanMeasures) -> list[str]:
+    """Near which photos more are needed, where nothing else tells: those of which little became points."""
+    if not scan.photos:
+        return []
+    bound = min(_LITTLE, float(np.median([view.kept for view in scan.views])) / 2)
+    poor = sorted((view for view in scan.views if view.kept < bound), key=lambda view: view.kept)
+    return [
+        f"Take two or three more photos from near where {scan.title(view.view)} was taken: only {view.kept:.0%} of it "
+        "became points."
+        for view in poor[:_MOST_ADVICE]
+    ]
 
 
 def _views_note(scan: ScanMeasures, shown: int) -> str:
@@ -102,7 +171,12 @@ def _view(run: Run, scan: ScanMeasures, number: int, pictures: list[Tile]) -> di
     values = metrics(measured.pixels, run.thresholds)
     words = [f"{measured.kept:.0%} kept"]
     words += [f"{name} error {metric_cell(name, values[name])} {run.unit}" for name in ("mean", "median") if values]
-    return {"title": scan.title(number), "words": " · ".join(words), "tiles": [_tile(tile) for tile in pictures]}
+    return {
+        "number": number,
+        "title": scan.title(number),
+        "words": " · ".join(words),
+        "tiles": [_tile(tile) for tile in pictures],
+    }
 
 
 def _tile(tile: Tile) -> dict[str, object]:

@@ -12,10 +12,10 @@ class ReportSettings:
 
     outdir: results; testlist: a file of scan names, or "all" that were predicted; testpath: the scans in the layout
     `dataset` (a key of LAYOUTS), for pair files, true depth and the photos' names; logdir: log folders of trainings.
-    max_points: of a cloud in its page; max_views: of a scan whose pictures are shown, picture_size pixels long. unit:
-    of the camera files' lengths; thresholds: error bounds in it; error_limit: end of the errors' colour scale. check,
-    thres_view, conf: a cross-view check for the masks instead of what made the cloud, which all three None stand for.
-    png: also write sheets of pictures and views of the clouds.
+    max_points: of a cloud in its page, which is thinned evenly; max_views: of a scan whose pictures are shown,
+    picture_size pixels long. unit: of the camera files' lengths; thresholds: error bounds in it; error_limit: end of
+    the errors' colour scale. check, thres_view, conf: a cross-view check for the masks instead of what made the cloud,
+    which all three None stand for. png: also write sheets of pictures and views of the clouds.
 
     Raises DataError for a testpath that is no folder.
     """
@@ -25,7 +25,7 @@ class ReportSettings:
     testpath: Path | None = None
     dataset: str = "general_eval"
     logdir: tuple[Path, ...] = ()
-    max_points: int = 200_000
+    max_points: int = 300_000
     max_views: int = 12
     picture_size: int = 640
     unit: str = "units"

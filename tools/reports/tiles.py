@@ -20,6 +20,9 @@ CHECK_COLOURS = {
 _UNKNOWN = (225, 228, 234)
 _BAR_HEIGHT = 40
 
+_STRIP_PIXELS = 4_000_000  # of the squares around all photos of a strip
+_SMALLEST_IN_STRIP = 120  # pixels of the longest side
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -85,6 +88,16 @@ def view_tiles(result: ScanResult, view: int, scales: Scales, masks: Masks, long
     tiles.append(Tile("confidence", "confidence", scales.confidence.picture(_reduced(confidence, size))))
     tiles.append(Tile("check", "check", check_picture(*(_reduced(mask.astype(np.uint8), size) for mask in masks))))
     return tiles
+
+
+def strip_pictures(result: ScanResult, views: list[int], longest: int) -> dict[int, np.ndarray]:
+    """Small photos of views, RGB uint8: the more there are, the smaller, so that all together take about as much."""
+    side = int(np.sqrt(_STRIP_PIXELS / max(1, len(views))).clip(_SMALLEST_IN_STRIP, longest))
+    pictures = {}
+    for view in views:
+        image = result.predictions.image(view)
+        pictures[view] = cv2.resize(image, _fitting(image.shape[:2], side), interpolation=cv2.INTER_AREA)
+    return pictures
 
 
 def check_picture(confirmed: np.ndarray, confident: np.ndarray) -> np.ndarray:

@@ -56,20 +56,71 @@ class Browser:
         """RGB uint8 [H, W, 3] of the window, or of the element that a selector finds."""
         path = f"{self._session}/screenshot"
         if selector is not None:
-            found = self._ask("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
-            path = f"{self._session}/element/{found[_ELEMENT]}/screenshot"
+            self._show(selector)
+            path = f"{self._session}/element/{self._element(selector)[_ELEMENT]}/screenshot"
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(self._ask("GET", path)))).convert("RGB"))
 
-    def drag(self, selector: str, x: int, y: int) -> None:
-        """Move the mouse by x, y pixels with its button down, from the middle of an element."""
-        found = self._ask("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
-        moves = [
-            {"type": "pointerMove", "duration": 0, "origin": found, "x": 0, "y": 0},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pointerMove", "duration": 50, "origin": "pointer", "x": x, "y": y},
-            {"type": "pointerUp", "button": 0},
-        ]
-        actions = [{"type": "pointer", "id": "mouse", "actions": moves}]
+    def drag(self, selector: str, x: int, y: int, kind: str = "mouse") -> None:
+        """Move the mouse or a finger ("touch") by x, y pixels, pressed, from the middle of an element."""
+        self._act(self._fingers(selector, [((0, 0), (x, y))], kind))
+
+    def click(self, selector: str, x: int = 0, y: int = 0, kind: str = "mouse") -> None:
+        """Press the mouse or tap so many pixels beside the middle of an element, which is scrolled into sight."""
+        self._show(selector)
+        self._act(self._fingers(selector, [((x, y), (x, y))], kind))
+
+    def pinch(self, selector: str, before: int, after: int) -> None:
+        """Two fingers around the middle of an element, so many pixels from it before and after."""
+        self._act(self._fingers(selector, [((side * before, 0), (side * after, 0)) for side in (-1, 1)], "touch"))
+
+    def wheel(self, selector: str, steps: int) -> None:
+        """Turn the mouse's wheel over the middle of an element; towards oneself is positive."""
+        origin = self._element(selector)
+        turn = {"type": "scroll", "x": 0, "y": 0, "deltaX": 0, "deltaY": steps, "origin": origin}
+        self._act([{"type": "wheel", "id": "wheel", "actions": [turn]}])
+
+    def keys(self, selector: str, keys: str) -> None:
+        """Type on an element."""
+        path = f"{self._session}/element/{self._element(selector)[_ELEMENT]}/value"
+        self._ask("POST", path, {"text": keys})
+
+    def computing(self, page: Path) -> float:
+        """Seconds that the processor takes for a page until it is drawn, however busy it is with other things."""
+        self._command("Performance.enable", timeDomain="threadTicks")
+        self.open(page)
+        self.settle()
+        metrics = self._command("Performance.getMetrics")["metrics"]
+        self._command("Performance.disable")
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    def _command(self, name: str, **parameters: str) -> Any:
+        """One of Chromium's own commands."""
+        return self._ask("POST", f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def _show(self, selector: str) -> None:
+        """Scroll an element to the middle of the window."""
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self.settle()
+
+    def _element(self, selector: str) -> dict[str, str]:
+        return self._ask("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
+
+    def _fingers(self, selector: str, ways: list[tuple[tuple[int, int], tuple[int, int]]], kind: str) -> list[dict]:
+        """Pointers that go down at the first and up at the second place, from the middle of an element."""
+        found = self._element(selector)
+        pointers = []
+        for k, (start, end) in enumerate(ways):
+            moves = [
+                {"type": "pointerMove", "duration": 0, "origin": found, "x": start[0], "y": start[1]},
+                {"type": "pointerDown", "button": 0},
+                {"type": "pointerMove", "duration": 50, "origin": found, "x": end[0], "y": end[1]},
+                {"type": "pointerUp", "button": 0},
+            ]
+            parameters = {"pointerType": kind}
+            pointers.append({"type": "pointer", "id": f"{kind}{k}", "parameters": parameters, "actions": moves})
+        return pointers
+
+    def _act(self, actions: list[dict]) -> None:
         self._ask("POST", f"{self._session}/actions", {"actions": actions})
 
     def complaints(self) -> list[str]:

@@ -42,12 +42,12 @@ def test_with_webgl(pages, tmp_path):
         page.run("document.querySelector('.card[href^=garden]').click()")
         page.settle()
         assert page.run("return document.querySelector('h1').textContent") == "garden"
-        assert page.run("return document.querySelector('#cloud canvas').dataset.renderer") == "webgl"
-        before = page.picture("#cloud canvas")
+        assert page.run("return document.querySelector('#viewer canvas').dataset.renderer") == "webgl"
+        before = page.picture("#viewer canvas")
         assert 0.2 < drawn(before).mean() < 0.999
-        page.drag("#cloud canvas", 120, 40)
+        page.drag("#viewer canvas", 120, 40)
         page.settle()
-        after = page.picture("#cloud canvas")
+        after = page.picture("#viewer canvas")
         assert drawn(after).mean() > 0.1 and (drawn(before) != drawn(after)).mean() > 0.02
         write_image(tmp_path / "turned.png", after)
 
@@ -73,8 +73,8 @@ def test_on_a_phone_without_webgl(pages, tmp_path):
             page.settle()
             assert page.run("return document.documentElement.scrollWidth <= innerWidth"), file
             if file.name != "index.html":
-                assert page.run("return document.querySelector('#cloud canvas').dataset.renderer") == "2d"
-                assert 0.2 < drawn(page.picture("#cloud canvas")).mean() < 0.999
+                assert page.run("return document.querySelector('#viewer canvas').dataset.renderer") == "2d"
+                assert 0.2 < drawn(page.picture("#viewer canvas")).mean() < 0.999
         page.open(pages / f"{NASTY}.html")
         assert page.run("return document.querySelector('h1').textContent") == NASTY
         assert page.run("return document.title").startswith(NASTY)
