@@ -29,14 +29,14 @@ from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
 from models.plane_sweep.definition import choose_implementation
 from tools.prediction.origins import Origin, Origins, check_outdir, is_finished, layout_name
-from tools.prediction.settings import PredictionSettings, SweepSettings, recorded
+from tools.prediction.settings import ImportSettings, PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
 from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
 from tools.runtime.program import KEPT_TENSOR, Progress, keep_freed_memory, return_freed_memory
 
 
-def sample_settings(settings: PredictionSettings | SweepSettings) -> Settings:
+def sample_settings(settings: PredictionSettings | SweepSettings | ImportSettings) -> Settings:
     """How a dataset makes samples for prediction."""
     names = ("views", "numdepth", "interval_scale", "max_size", "light")
     return Settings(**{name: getattr(settings, name) for name in names})
