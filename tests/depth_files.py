@@ -17,7 +17,8 @@ def dmap(depth: np.ndarray, photo: str, confidence: np.ndarray | None = None, no
     height, width = depth.shape
     kind = 1 + 2 * normals + 4 * (confidence is not None) + 8
     content = struct.pack("<2sBx4I2f", b"DR", kind, 2 * width, 2 * height, width, height, 1.0, 9.0)
-    content += struct.pack("<H", len(photo)) + photo.encode() + struct.pack("<5I", 4, 0, 1, 2, 3) + bytes(8 * 21)
+    name = photo.encode()
+    content += struct.pack("<H", len(name)) + name + struct.pack("<5I", 4, 0, 1, 2, 3) + bytes(8 * 21)
     content += depth.astype("<f4").tobytes() + (bytes(12 * depth.size) if normals else b"")
     content += b"" if confidence is None else confidence.astype("<f4").tobytes()
     return content + bytes(4 * depth.size)
