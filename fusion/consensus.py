@@ -50,22 +50,24 @@ def supported_depth(
 
 
 def crossed_depth(
-    reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
+    reference: DepthView, confidence: np.ndarray, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The reference's depth [H, W] float32, where the sources see another surface and support it more: that one; and
-    how much they support it, within a looser tolerance, float32 [H, W].
+    its support, within a looser tolerance, float32 [H, W].
 
+    A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's;
     confidences are those of the sources, as for `supported_depth`. Here a pixel may take what no pixel near it has: a
     surface that this view has missed and others have seen.
     """
     depth = np.ascontiguousarray(reference.depth, np.float32)
-    chosen, support = depth.copy(), np.zeros(depth.shape, np.float32)
+    own = np.nan_to_num(confidence).astype(np.float32)
+    chosen, support = depth.copy(), own.copy()
     if sources:
         seen, src_T_refs = _seen(reference, sources, confidences)
         crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
         for target, source, of_source in zip(crossed, sources, seen, strict=True):
             _cross(of_source, src_T_ref(reference.camera, source.camera), target)
-        _choose_crossed(depth, crossed, seen, src_T_refs, chosen, support)
+        _choose_crossed(depth, own, crossed, seen, src_T_refs, chosen, support)
     return chosen, support
 
 
@@ -143,14 +145,14 @@ def _cross(seen, ref_T_src, crossed):
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
-def _choose_crossed(depth, crossed, seen, src_T_ref, chosen, support):
-    """Fill chosen and support [H, W] from depth [H, W] and what was carried over, crossed [S, H, W, 2]."""
+def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
+    """Fill chosen and support [H, W] from depth and own confidence [H, W] and what was carried over [S, H, W, 2]."""
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
         _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
         for x in range(width):
-            most[x] = max(most[x], _OWN * most[x])
+            most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
             _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, found)
@@ -159,5 +161,7 @@ def _choose_crossed(depth, crossed, seen, src_T_ref, chosen, support):
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]
+                    support[y, x] = 0  # its own confidence is that of another depth
         _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found)
-        support[y] = found
+        for x in range(width):
+            support[y, x] += found[x]

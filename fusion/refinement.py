@@ -1,4 +1,4 @@
-"""A pass of refinement: depth that other views support, and where none does, the surfaces around it continued."""
+"""The last pass of refinement: depth that other views see, and where none does, the surfaces around it continued."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.predictions import DepthView
-from fusion.consensus import crossed_depth, supported_depth
+from fusion.consensus import crossed_depth
 from fusion.continuation import continued
 
 # Names what a pass does: maps that were refined in another way are made anew.
@@ -23,26 +23,25 @@ class Surroundings(NamedTuple):
     limits: tuple[float, float]
 
 
-def refined_depth(
+def finished_depth(
     reference: DepthView,
+    confidence: np.ndarray,
     sources: Sequence[DepthView],
     confidences: Sequence[np.ndarray],
-    spacing: int = 1,
-    surroundings: Surroundings | None = None,
+    surroundings: Surroundings,
 ) -> np.ndarray:
-    """The reference's depth [H, W] float32 after a pass: each pixel's own, a neighbour's, or what a source sees there,
-    as far as the sources support it; with `surroundings` else that of a plane through the supported depths around it.
+    """The reference's depth [H, W] float32 after the last pass: each pixel's own, or what a source sees there, as far
+    as it is supported; else that of a plane through the supported depths around it.
 
-    confidences are those of the sources, 0 to 1; `spacing` as in `supported_depth`. Where nothing in the view is
+    confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
     supported, or without sources, no plane is fitted.
     """
-    depth = supported_depth(reference, sources, confidences, spacing)
-    depth, support = crossed_depth(DepthView(depth, reference.camera), sources, confidences)
-    if surroundings is None or not (support > 0).any():
+    depth, support = crossed_depth(reference, confidence, sources, confidences)
+    if not sources or not (support > 0).any():
         return depth
     valid = np.isfinite(depth) & (depth > 0)
     inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
-    planes = continued(inverse, np.square(support.clip(0)), surroundings.image)
+    planes = continued(inverse, support.clip(0), surroundings.image)
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
     return np.where(valid & (support > _ENOUGH), depth, found)

@@ -17,7 +17,7 @@ NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
 MAX_H="${MAX_H:-342}"
-REFINE="${REFINE:-3}"                                   # passes of the refinement
+REFINE="${REFINE:-1}"                                   # passes of the refinement
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
 OTHERS="${OTHERS:-}"                                    # label=FOLDER ..., depth maps for tools/import_depth.py
 

@@ -7,7 +7,7 @@ from fusion_scenes import camera, plane_depth
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
-from fusion.refinement import Surroundings, refined_depth
+from fusion.refinement import Surroundings, finished_depth
 
 SIZE = (48, 64)
 CAMERAS = [camera(), camera((40, 0, 0)), camera((-40, 0, 0)), camera((0, 40, 0))]
@@ -76,6 +76,11 @@ def views_of(depths) -> list[DepthView]:
     return [DepthView(np.asarray(depth, np.float32), view) for depth, view in zip(depths, CAMERAS, strict=False)]
 
 
+def unsure(view: DepthView) -> np.ndarray:
+    """No confidence anywhere."""
+    return np.zeros(view.depth.shape, np.float32)
+
+
 def sure(views, value: float = 1.0) -> list[np.ndarray]:
     return [np.full(view.depth.shape, value, np.float32) for view in views]
 
@@ -86,7 +91,7 @@ def test_a_surface_that_two_sources_see_replaces_what_none_confirms():
     wrong = exact.copy()
     wrong[HOLE] = 700
     views = views_of([wrong, exact, exact, exact])
-    depth, support = crossed_depth(views[0], views[1:], sure(views[1:]))
+    depth, support = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))
     np.testing.assert_allclose(depth, 1024, rtol=1e-5)
     assert support.max() == pytest.approx(3, abs=1e-3)
 
@@ -95,14 +100,25 @@ def test_one_source_alone_does_not_outdo_the_others():
     """It supports its own surface by half; two that see through it take that back, or support what is there."""
     exact, other = np.full(SIZE, 1024.0), np.full(SIZE, 700.0)
     views = views_of([exact, other, exact, exact])
-    np.testing.assert_array_equal(crossed_depth(views[0], views[1:], sure(views[1:]))[0], views[0].depth)
+    np.testing.assert_array_equal(
+        crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))[0], views[0].depth
+    )
 
 
 def test_sources_without_confidence_are_not_carried_over():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
-    depth, support = crossed_depth(views[0], views[1:], sure(views[1:], 0.001))
+    depth, support = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:], 0.001))
     np.testing.assert_array_equal(depth, views[0].depth)
     assert not (support > 0).any()
+
+
+def test_a_confident_pixel_is_not_outdone():
+    """Its own confidence counts like that of the sources."""
+    views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
+    for own, expected in ((0.9, 700), (0.1, 1024)):
+        confidence = np.full(SIZE, own, np.float32)
+        depth, _ = crossed_depth(views[0], confidence, views[1:], sure(views[1:], 0.6))
+        np.testing.assert_allclose(np.median(depth), expected, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- a pass
@@ -120,7 +136,8 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
     confidences = sure(views[1:])
     for confidence in confidences:
         confidence[hole] = 0.001
-    refined = refined_depth(views[0], views[1:], confidences, surroundings=Surroundings(image, (100, 5000)))
+    around = Surroundings(image, (100, 5000))
+    refined = finished_depth(views[0], confidences[0], views[1:], confidences, around)
     assert np.abs(refined / exact[0] - 1)[hole].max() < 0.05
     corner = (slice(2, 6), slice(2, 6))
     assert np.abs(refined / exact[0] - 1)[corner].max() < 0.01
@@ -128,14 +145,15 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
 
 def test_nothing_confirmed_nothing_changed():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
-    refined = refined_depth(views[0], views[1:], sure(views[1:], 0), surroundings=AROUND)
+    refined = finished_depth(views[0], unsure(views[0]), views[1:], sure(views[1:], 0), AROUND)
     np.testing.assert_array_equal(refined, views[0].depth)
-    np.testing.assert_array_equal(refined_depth(views[0], [], [], surroundings=AROUND), views[0].depth)
+    np.testing.assert_array_equal(finished_depth(views[0], unsure(views[0]), [], [], AROUND), views[0].depth)
 
 
 def test_planes_stay_between_the_limits():
     exact = np.full(SIZE, 1024.0)
     exact[:, 32:] = 0
     views = views_of([exact, exact, exact])
-    refined = refined_depth(views[0], views[1:], sure(views[1:]), surroundings=Surroundings(GREY, (900, 1000)))
+    around = Surroundings(GREY, (900, 1000))
+    refined = finished_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]), around)
     assert refined[:, 40:].max() <= 1000 and refined[:, 40:].min() >= 900

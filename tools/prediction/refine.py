@@ -30,7 +30,8 @@ from datasets.results import (
     mapped_views,
     network_folder,
 )
-from fusion.refinement import METHOD, Surroundings, refined_depth
+from fusion.consensus import supported_depth
+from fusion.refinement import METHOD, Surroundings, finished_depth
 from tools.runtime import distributed
 from tools.runtime.program import Progress
 
@@ -55,9 +56,9 @@ class _Plan(NamedTuple):
 def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> None:
     """Refine the predicted scans; views whose refined depth was made from the same before are skipped.
 
-    In pass k a pixel's candidates are its neighbours k pixels apart, and what the sources see there; in the last pass
-    what nothing supports is continued from its surroundings. A scan's maps take their place at once, at the end. Raises
-    DataError when a view was not predicted or a file is damaged.
+    The last pass is fusion.refinement's; in pass k before it a pixel's candidates are its neighbours k pixels apart
+    (fusion.consensus). A scan's maps take their place at once, at the end. Raises DataError when a view was not
+    predicted or a file is damaged.
     """
     if distributed.is_main():
         for scan in scans:
@@ -136,7 +137,7 @@ def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:
 
 def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], images: Mapping[int, str], passes: int) -> dict[int, str]:
     """Of every view the digest of all that its depth after the passes depends on."""
-    origins = {view: digest(METHOD, held.depth, held.camera, images[view]) for view, held in digests.items()}
+    origins = {view: digest(METHOD, *held, images[view]) for view, held in digests.items()}
     for _ in range(passes):
         before = dict(origins)
         for reference, sources in pairs:
@@ -168,15 +169,15 @@ def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Prog
     confidence = functools.lru_cache(MAPS_IN_MEMORY)(network.confidence)
     for reference, sources in distributed.share(plan.of_pass(number)):
         views = [(before if source in plan.origins else network).view(source) for source in sources]
-        confidences = [confidence(source) for source in sources]
-        around = _surroundings(network, reference) if last else None
-        depth = refined_depth(before.view(reference), views, confidences, number, around)
+        view, seen = before.view(reference), [confidence(source) for source in sources]
         if last:
+            depth = finished_depth(view, confidence(reference), views, seen, _surroundings(network, reference))
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
             write_image(files.depth_preview, colour_map(depth))
             write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
         else:
+            depth = supported_depth(view, views, seen, spacing=number)
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()
 
