@@ -42,5 +42,5 @@ echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" \
-    --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
+    --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
+    --num_consistent "$NUM_CONSISTENT" "$@"
