@@ -26,6 +26,11 @@ _SEEN_THROUGH = 0.1
 # rightly, by sources that look past the edge. With 1 three passes moved 5 % of the pixels of exact depth maps by over
 # 5 %, with 1.5 half as many, and mended as many wrong ones.
 _OWN = 1.5
+# Surfaces that a source sees with less confidence are not carried over to the reference. What is carried over its own
+# source supports in any case: so much of that does not count.
+_LEAST_CROSSED, _SELF_SUPPORT = 0.02, 0.5
+# How far the sources may be off to support a depth that is to be kept, rather than chosen among others.
+_LOOSE = 0.02
 
 
 def supported_depth(
@@ -39,18 +44,46 @@ def supported_depth(
     """
     depth = np.ascontiguousarray(reference.depth, np.float32)
     chosen = depth.copy()
-    if not sources:
-        return chosen
+    if sources:
+        _choose(depth, *_seen(reference, sources, confidences), spacing, chosen)
+    return chosen
+
+
+def crossed_depth(
+    reference: DepthView, confidence: np.ndarray, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The reference's depth [H, W] float32, where the sources see another surface and support it more: that one; and
+    its support, within a looser tolerance, float32 [H, W].
+
+    A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's;
+    confidences are those of the sources, as for `supported_depth`. Here a pixel may take what no pixel near it has: a
+    surface that this view has missed and others have seen.
+    """
+    depth = np.ascontiguousarray(reference.depth, np.float32)
+    own = np.nan_to_num(confidence).astype(np.float32)
+    chosen, support = depth.copy(), own.copy()
+    if sources:
+        seen, src_T_refs = _seen(reference, sources, confidences)
+        crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
+        for target, source, of_source in zip(crossed, sources, seen, strict=True):
+            _cross(of_source, src_T_ref(reference.camera, source.camera), target)
+        _choose_crossed(depth, own, crossed, seen, src_T_refs, chosen, support)
+    return chosen, support
+
+
+def _seen(
+    reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and confidence of the sources [S, h, w, 2], 0 beyond a smaller map, and src_T_ref [S, 4, 4]."""
     height = max(source.depth.shape[0] for source in sources)
     width = max(source.depth.shape[1] for source in sources)
-    seen = np.zeros((len(sources), height, width, 2), np.float32)  # depth, confidence: 0 beyond a smaller map
+    seen = np.zeros((len(sources), height, width, 2), np.float32)
     for target, source, confidence in zip(seen, sources, confidences, strict=True):
         h, w = source.depth.shape
         valid = np.isfinite(source.depth) & (source.depth > 0)
         target[:h, :w, 0] = np.where(valid, source.depth, 0)
         target[:h, :w, 1] = np.nan_to_num(confidence)
-    _choose(depth, seen, np.stack([src_T_ref(source.camera, reference.camera) for source in sources]), spacing, chosen)
-    return chosen
+    return seen, np.stack([src_T_ref(source.camera, reference.camera) for source in sources])
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
@@ -60,7 +93,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
     for y in numba.prange(height):
         u, v, support = np.empty(width), np.empty(width), np.empty(width)
         most, candidate = np.empty(width), np.empty(width, np.float32)
-        _support_row(y, depth[y], seen, src_T_ref, u, v, most)
+        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
         for x in range(width):
             most[x] = max(most[x], _OWN * most[x])  # it may be negative
         for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
@@ -69,7 +102,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
                     continue
                 for x in range(width):
                     candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
-                _support_row(y, candidate, seen, src_T_ref, u, v, support)
+                _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, support)
                 for x in range(width):
                     if support[x] > most[x] and 0 < candidate[x] < np.inf:
                         most[x] = support[x]
@@ -77,7 +110,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _support_row(y, depth, seen, src_T_ref, u, v, support):
+def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support):
     """How much the sources support depths [W] in row y of the reference; u, v [W] are scratch."""
     height, width = seen.shape[1:3]
     support[:] = 0
@@ -88,6 +121,47 @@ def _support_row(y, depth, seen, src_T_ref, u, v, support):
             column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1  # the nearest pixel: edges are not blurred
             if 0 <= column < width and 0 <= row < height and seen[s, row, column, 0] > 0:
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
-                share = (seen[s, row, column, 0] - z) / (_TOLERANCE * z)
+                share = (seen[s, row, column, 0] - z) / (tolerance * z)
                 agreement = max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
                 support[x] += seen[s, row, column, 1] * agreement
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _cross(seen, ref_T_src, crossed):
+    """Carry a source's depth and confidence [h, w, 2] over to the reference's pixels [H, W, 2]: the nearest surface."""
+    A = ref_T_src
+    height, width = crossed.shape[:2]
+    u, v = np.empty(seen.shape[1]), np.empty(seen.shape[1])
+    for y in range(seen.shape[0]):
+        project_row(y, seen[y, :, 0], A, u, v)
+        for x in range(seen.shape[1]):
+            column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1
+            if seen[y, x, 1] >= _LEAST_CROSSED and 0 <= column < width and 0 <= row < height:
+                z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * seen[y, x, 0] + A[2, 3]
+                before = crossed[row, column, 0]
+                if before == 0 or z < before:
+                    crossed[row, column, 0] = z
+                    crossed[row, column, 1] = seen[y, x, 1]
+
+
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
+def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
+    """Fill chosen and support [H, W] from depth and own confidence [H, W] and what was carried over [S, H, W, 2]."""
+    height, width = depth.shape
+    for y in numba.prange(height):
+        u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
+        for x in range(width):
+            most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
+        for s in range(len(crossed)):
+            candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
+            _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, found)
+            for x in range(width):
+                value = found[x] - _SELF_SUPPORT * confidence[x]
+                if candidate[x] > 0 and value > most[x]:
+                    most[x] = value
+                    chosen[y, x] = candidate[x]
+                    support[y, x] = 0  # its own confidence is that of another depth
+        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found)
+        for x in range(width):
+            support[y, x] += found[x]

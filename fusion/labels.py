@@ -110,8 +110,14 @@ def exact_label(dataset: MVSDataset, index: int, sigma: float) -> tuple[np.ndarr
 
 def write_exact_label(folder: Path, view: int, mu: np.ndarray, sigma: np.ndarray) -> None:
     """Write a view's label from its exact depth."""
-    record = {"made_from": exact_origin(mu, sigma), "kept": float((mu > 0).mean())}
-    _write(LabelFiles(folder, view), mu, sigma, record)
+    write_label(folder, view, mu, sigma, exact_origin(mu, sigma))
+
+
+def write_label(folder: Path, view: int, mu: np.ndarray, sigma: np.ndarray, origin: str) -> float:
+    """Write a view's label [H, W] that was made elsewhere; returns the labelled share of its pixels."""
+    share = float((mu > 0).mean())
+    _write(LabelFiles(folder, view), mu, sigma, {"made_from": origin, "kept": share})
+    return share
 
 
 def exact_origin(mu: np.ndarray, sigma: np.ndarray) -> str:

@@ -28,6 +28,7 @@ MAX_H="${MAX_H:-864}"
 AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1}"
+REFINE="${REFINE:-1}"                                   # passes in which the views mend each other's depth; 0: none
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
 DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
@@ -40,5 +41,6 @@ bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
-    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
+    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" \
+    --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
+    --num_consistent "$NUM_CONSISTENT" "$@"

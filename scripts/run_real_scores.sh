@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Depth of real images against what is known of it: a plain plane sweep that needs no training (tools/zncc_sweep.py), a
-# network, and the network's depth refined by the other views (test.py --refine), in one table. Interrupted, it goes on
-# where it was. Settings: edit here or set in the environment; further flags of test.py may follow on the command line.
+# network, and the network's depth refined by the other views (test.py --refine), in one table and on one page. Depth maps
+# of other programs and networks stand beside them. Interrupted, it goes on where it was. Settings: edit here or set in the
+# environment; further flags of test.py may follow on the command line.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -16,8 +17,9 @@ NUM_VIEW="${NUM_VIEW:-5}"
 INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
 MAX_H="${MAX_H:-342}"
-REFINE="${REFINE:-3}"                                   # passes of the refinement
+REFINE="${REFINE:-1}"                                   # passes of the refinement
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
+OTHERS="${OTHERS:-}"                                    # label=FOLDER ..., depth maps for tools/import_depth.py
 
 need_test_layout "$DATASET"
 [ -d "$DATA_DIR" ] || fail "DATA_DIR=$DATA_DIR: no such folder. Set it to a folder of scenes with known depth"
@@ -38,6 +40,15 @@ fi
 for scene in "${scenes[@]}"; do
     has_truth "$DATA_DIR/$scene" || fail "$DATA_DIR/$scene: has no gt/, depth/ or sparse_points.txt"
 done
+others=()
+if [ -n "$OTHERS" ]; then read -ra others <<<"$OTHERS"; fi
+for other in ${others[@]+"${others[@]}"}; do
+    case "$other" in
+        zncc=* | network=* | refined=* | =* | */*=*) fail "OTHERS=$other: give it another label" ;;
+        *=*) [ -d "${other#*=}" ] || fail "OTHERS=$other: ${other#*=} is no folder" ;;
+        *) fail "OTHERS=$other: must be label=FOLDER" ;;
+    esac
+done
 CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file"
 
@@ -50,7 +61,12 @@ launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" -
 rm -rf "$OUTDIR/refined"
 cp -R "$OUTDIR/network" "$OUTDIR/refined"
 launch test.py "${scans[@]}" --outdir "$OUTDIR/refined" --skip_depth --refine "$REFINE" --filter_method none
+compared=(zncc="$OUTDIR/zncc" network="$OUTDIR/network" refined="$OUTDIR/refined")
+for other in ${others[@]+"${others[@]}"}; do
+    stoppable "$PYTHON_BIN" "$ROOT/tools/import_depth.py" "${scans[@]}" --depth "${other#*=}" \
+        --outdir "$OUTDIR/others/${other%%=*}" --max_w "$MAX_W" --max_h "$MAX_H"
+    compared+=("${other%%=*}=$OUTDIR/others/${other%%=*}")
+done
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
-    --isolated "$ISOLATED" --predictions zncc="$OUTDIR/zncc" network="$OUTDIR/network" \
-    refined="$OUTDIR/refined" --out "$OUTDIR/scores.json"
+    --isolated "$ISOLATED" --predictions "${compared[@]}" --out "$OUTDIR/scores.json" --page "$OUTDIR/scores.html"
 echo "scores: $OUTDIR/scores.json"

@@ -15,6 +15,8 @@ projected into every view at the size of its prediction; of those in a cell of -
 the camera counts, against the predicted depth of the pixel that is nearest to it. Triangulated points may be wrong:
 --isolated 0.2 leaves out the fifth of them that is farthest from its neighbours.
 
+--page writes a page with a table for each scan, and a curve of each prediction's errors over its most confident pixels.
+
 --curve keeps the pixels of at least a confidence (NaN counts as 0) that have a predicted depth: the share of the true
 depths that is kept ("completeness"), and the errors of these.
 """
@@ -24,12 +26,13 @@ from collections.abc import Sequence
 
 import _checkout  # noqa: F401
 
-from datasets.files import DataError, write_json
+from datasets.files import DataError, write_bytes, write_json
 from datasets.formats.images import write_image
 from datasets.layouts import LAYOUTS
 from datasets.layouts.general import SurfacePoints
-from tools.evaluation.depth import depth_metrics, format_curve, format_table
+from tools.evaluation.depth import depth_metrics, format_curve, format_table, read_pixels
 from tools.evaluation.predictions import labelled, named_folder
+from tools.reports.depth_page import depth_page
 from tools.reports.pictures import depth_sheet
 from tools.runtime.flags import add_dataset_flag
 from tools.runtime.program import Formatter, finite_list, fraction, positive_int, run_program
@@ -56,6 +59,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--isolated", type=fraction, default=points.isolated, help="share of points that is left out")
     parser.add_argument("--by_scan", action="store_true", help="a row for every scan and prediction")
     parser.add_argument("--out", help="write the numbers to this JSON file")
+    parser.add_argument("--page", help="write a page that compares the predictions, scan by scan, to this HTML file")
     parser.add_argument("--picture", help="write a sheet of depth and error pictures to this PNG file")
     return parser.parse_args(argv)
 
@@ -81,6 +85,14 @@ def main() -> None:
             print(f"\n{label}: pixels of at least a confidence\n{format_curve(metrics['curve'])}")
     if args.out:
         write_json(args.out, rows)
+    if args.page:
+        kept = SurfacePoints(args.cell, args.isolated)
+        pixels = {
+            scan: {label: read_pixels(layout, folder, [scan], True, kept) for label, folder in predictions.items()}
+            for scan in scans
+        }
+        write_bytes(args.page, depth_page("Depth compared", pixels, args.relative))
+        print(f"page: {args.page}")
     if args.picture:
         write_image(args.picture, depth_sheet(layout, predictions, scans))
         print(f"pictures: {args.picture}")

@@ -37,7 +37,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Recons
     parser.add_argument("--loadckpt", default=SHIPPED_CHECKPOINT, help="checkpoint of a teacher or a student")
     add_pose_flags(parser, defaults.poses)
     add_prediction_flags(parser, defaults.prediction, several_scans=False)
-    add_refine_flag(parser)
+    add_refine_flag(parser, defaults.refine)
     add_fusion_flags(parser, defaults.fusion)
     args = parser.parse_args(argv)
     prediction = prediction_settings(args, defaults.prediction, light=None)

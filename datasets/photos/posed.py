@@ -1,6 +1,7 @@
 """Photos with known lenses and poses, as structure-from-motion programs leave them, before they become a test scan."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -95,6 +96,17 @@ class PosedPhotos:
     def seen_by(self, photo: int) -> np.ndarray:
         """The points [n] that a photo sees."""
         return self.tracks[self.tracks[:, 1] == photo, 0]
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        """Where each point's entries begin in the tracks, and where the last one's end, [P + 1]."""
+        return np.searchsorted(self.tracks[:, 0], np.arange(len(self.points) + 1))
+
+    def sights_of(self, points: np.ndarray) -> np.ndarray:
+        """The entries of the tracks [n, 2] of some points [m], one point's after the other's."""
+        first = self._starts[points]
+        lengths = self._starts[points + 1] - first
+        return self.tracks[np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())]
 
     def without(self, left_out: set[int]) -> "PosedPhotos":
         """The same with some photos left out."""

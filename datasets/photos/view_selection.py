@@ -1,4 +1,4 @@
-"""Which views a depth map is made from, and between which depths: from the points that photos see.
+"""Which views a depth map is made from: from the points that photos see.
 
 The score is MVSNet's (Yao et al., ECCV 2018, section 4.1): every point that two views share counts by the angle under
 which they see it, most at 5 degrees. Where no points are known, points all over the views' frusta stand in for them.
@@ -7,20 +7,13 @@ which they see it, most at 5 degrees. Where no points are known, points all over
 import numpy as np
 
 from datasets.files import DataError, PathLike
+from datasets.photos.depth_ranges import DepthRange, not_hidden
 from datasets.photos.posed import PosedPhoto, PosedPhotos, posed_photos
 
 BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE = 5.0, 1.0, 10.0  # degrees
 
-# A depth range spans these percentiles of the points' depths, and this share of their distance more at either end.
-_PERCENTILES, _MARGIN = (1, 99), 0.2
-_THINNEST = 0.05  # least length of a range, as a share of its depth
-_FEWEST_POINTS = 20  # of which percentiles mean something
 _MOST_PROJECTED = 20_000  # points that stand for a cloud of any size
-_CELLS, _BEHIND = 40, 1.2  # across an image; what is so many times as far as the nearest point of a cell is hidden
 _GRID = (12, 9, 6)  # points that stand in for unknown ones: across, down and deep in each view's frustum
-
-DepthRange = tuple[float, float]
-
 
 # ---------------------------------------------------------------- view pairs
 
@@ -29,14 +22,9 @@ def pair_scores(scene: PosedPhotos) -> np.ndarray:
     """The score of every pair of photos, [N, N], 0 on the diagonal."""
     count = len(scene.photos)
     centres = np.array([photo.centre for photo in scene.photos])
-    starts = np.searchsorted(scene.tracks[:, 0], np.arange(len(scene.points) + 1))
     scores = np.zeros((count, count))
     for photo in range(count):
-        seen = scene.seen_by(photo)
-        lengths = starts[seen + 1] - starts[seen]
-        # The entries of the tracks of all points seen: from each track's start on, one after the other.
-        entries = np.repeat(starts[seen] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        points, others = scene.tracks[entries].T
+        points, others = scene.sights_of(scene.seen_by(photo)).T
         angles = _angles(scene.points[points], centres[photo], centres[others])
         sigma = np.where(angles <= BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE)
         weights = np.exp(-((angles - BEST_ANGLE) ** 2) / (2 * sigma**2))
@@ -61,32 +49,6 @@ def best_sources(scores: np.ndarray, most: int) -> list[tuple[int, list[tuple[in
     return pairs
 
 
-# ---------------------------------------------------------------- depth ranges
-
-
-def depth_ranges(scene: PosedPhotos) -> list[DepthRange | None]:
-    """Each view's depth range, from the points that it sees.
-
-    Where these are few, all points inside its image are taken; None where there are too few of those, too.
-    """
-    ranges = []
-    for k, photo in enumerate(scene.photos):
-        depth, inside = photo.project(scene.points)
-        seen = depth[scene.seen_by(k)]
-        seen = seen[seen > 0]
-        ranges.append(depth_range(seen if len(seen) >= _FEWEST_POINTS else depth[inside]))
-    return ranges
-
-
-def depth_range(depths: np.ndarray) -> DepthRange | None:
-    """A robust range of positive depths with a margin, always positive; None when there are too few."""
-    if len(depths) < _FEWEST_POINTS:
-        return None
-    low, high = np.percentile(depths, _PERCENTILES)
-    margin = max(_MARGIN * (high - low), _THINNEST * low / 2)
-    return float(max(low - margin, low / 2)), float(high + margin)
-
-
 # ---------------------------------------------------------------- points without tracks
 
 
@@ -106,20 +68,10 @@ def with_projected_points(scene: PosedPhotos) -> PosedPhotos:
     for k, photo in enumerate(scene.photos):
         depth, inside = photo.project(points)
         seen = np.flatnonzero(inside)
-        seen = seen[_not_hidden(photo, points[seen], depth[seen])]
+        seen = seen[not_hidden(photo, points[seen], depth[seen])]
         tracks.append(np.stack([seen, np.full(len(seen), k)], axis=1))
     tracks = np.concatenate(tracks)
     return PosedPhotos(scene.photos, points, tracks[np.lexsort(tracks.T[::-1])], scene.ranges)
-
-
-def _not_hidden(photo: PosedPhoto, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Which points [n, 3] inside an image are not far behind others of the same cell, bool [n]."""
-    in_camera = points @ photo.cam_T_world[:3, :3].T + photo.cam_T_world[:3, 3]
-    pixels = in_camera @ photo.lens.K[:2].T / depth[:, None]
-    columns, rows = np.minimum(pixels / max(photo.lens.size) * _CELLS, _CELLS - 1).astype(int).T
-    nearest = np.full(_CELLS * _CELLS, np.inf)
-    np.minimum.at(nearest, rows * _CELLS + columns, depth)
-    return depth <= _BEHIND * nearest[rows * _CELLS + columns]
 
 
 # ---------------------------------------------------------------- without points

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from colmap_models import small_model, write_model
+from depth_files import colmap_map, dmap
 from fuzz_limits import BYTES_PER_BYTE
 from helpers import GOLDEN, ROOT
 from PIL import Image
@@ -39,6 +40,7 @@ from datasets.formats.arrays import read_neus, read_poses_bounds
 from datasets.formats.bundler import read_bundler, read_nvm
 from datasets.formats.colmap import read_cameras, read_images
 from datasets.formats.colmap import read_points as read_colmap_points
+from datasets.formats.depth_maps import read_colmap_map, read_dmap, read_npy_map
 from datasets.formats.images import read_depth_png, read_image, read_image_size, read_photo
 from datasets.formats.mat import read_mat
 from datasets.formats.metashape import read_camera_file, read_metashape
@@ -107,6 +109,35 @@ def _dmb_seeds() -> list[Seed]:
     golden = GOLDEN / "fusibile/zero_and_away/expected_gipuma_00000000"
     small = [struct.pack("<4i", 1, 5, 7, 1) + bytes(140), struct.pack("<4i", 1, 2, 3, 3) + _small_map(18).tobytes()]
     return [Seed(content) for content in [*small, (golden / "disp.dmb").read_bytes()]]
+
+
+def _colmap_map_seeds() -> list[Seed]:
+    return [Seed(colmap_map(_small_map(*shape))) for shape in ((5, 7), (2, 3, 3))]
+
+
+def _dmap_seeds() -> list[Seed]:
+    whole = dmap(_small_map(5, 7), "photos/a.jpg", _small_map(5, 7), normals=True)
+    return [Seed(whole), Seed(dmap(_small_map(2, 3), "é"))]
+
+
+def _judge_dmap(path: Path) -> None:
+    read = read_dmap(path)
+    _judge_map(read.depth, path, (1,))
+    assert read.confidence is None or read.confidence.shape == read.depth.shape
+
+
+def _npy_map_seeds() -> list[Seed]:
+    seeds = []
+    for values in (_small_map(1, 5, 7), _small_map(2, 3).astype(np.float16), np.arange(6).reshape(2, 3)):
+        file = io.BytesIO()
+        np.save(file, values)
+        seeds.append(Seed(file.getvalue()))
+    return seeds
+
+
+def _judge_npy_map(path: Path) -> None:
+    values = read_npy_map(path)
+    assert values.dtype == np.float32 and values.ndim == 2 and 0 < values.size <= path.stat().st_size
 
 
 # ---------------------------------------------------------------- cameras and lists
@@ -501,6 +532,9 @@ def _judge_checkpoint(path: Path) -> None:
 READERS = [
     Reader("pfm", 3, _pfm_seeds, lambda path: _judge_map(read_pfm(path), path, (3,))),
     Reader("dmb", 2, _dmb_seeds, lambda path: _judge_map(read_dmb(path), path)),
+    Reader("colmap_map", 2, _colmap_map_seeds, lambda path: _judge_map(read_colmap_map(path), path)),
+    Reader("dmap", 2, _dmap_seeds, _judge_dmap),
+    Reader("npy_map", 2, _npy_map_seeds, _judge_npy_map),
     Reader("camera", 4, _camera_seeds, _judge_camera),
     Reader("pairs", 3, _pair_seeds, _judge_pairs),
     Reader("scan_list", 2, _scan_list_seeds, _judge_scan_list),

@@ -21,6 +21,7 @@ from helpers import (
 )
 
 from datasets.files import read_json
+from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.synthetic.scans import write_test_layout, write_training_layout
 from models.checkpoint import load_model
 
@@ -113,6 +114,17 @@ def test_missing_ground_truth_shows_before_the_work(tmp_path):
     assert f"EVAL_DIR={tmp_path / 'nowhere'}" in line and "ObsMask" in line
 
 
+def _peer(data: Path) -> Path:
+    """Depth maps of another network, in a folder for each scene: exact where depth is known, else 5 everywhere."""
+    folder = data.parent / "peer"
+    for scene in ("garden", "house"):
+        for view in range(3):
+            exact = data / scene / "gt" / f"{view:08d}.pfm"
+            depth = read_pfm(exact) if exact.exists() else np.full((64, 64), 5, np.float32)
+            write_pfm(folder / scene / f"{view:08d}.pfm", depth)
+    return folder
+
+
 @pytest.mark.slow
 def test_real_scores(quick_python, tmp_path):
     """One table of baseline, network and refined depth, of scenes with depth maps or points; others are left out."""
@@ -122,15 +134,18 @@ def test_real_scores(quick_python, tmp_path):
     shutil.rmtree(data / "house" / "gt")
     np.savetxt(data / "house" / "sparse_points.txt", np.random.default_rng(0).uniform(-50, 50, (99, 3)))
     settings = {"DATA_DIR": data, "OUTDIR": tmp_path / "out", "PYTHON_BIN": quick_python, "NUM_VIEW": 3}
-    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt")}
+    settings |= {"CKPT_FILE": write_checkpoint(tmp_path / "model.ckpt"), "OTHERS": f"peer={_peer(data)}"}
     result = run_driver("run_real_scores.sh", *map(str, FAST), **settings)
     assert result.returncode == 0, result.stderr
-    scores, labels = read_json(tmp_path / "out" / "scores.json"), ("network", "refined", "zncc")
+    scores, labels = read_json(tmp_path / "out" / "scores.json"), ("network", "peer", "refined", "zncc")
     assert list(scores) == [f"{scene} {label}" for scene in ("garden", "house") for label in labels]
     for name, metrics in scores.items():
         assert f"\n{name} " in result.stdout and metrics["pixels"] > 0
         assert f"{metrics['median_relative']:.2%}" in result.stdout
     assert scores["garden zncc"]["within_5%"] > scores["garden network"]["within_5%"]  # whose weights are random
+    assert scores["garden peer"]["within_1%"] == 1
+    page = (tmp_path / "out" / "scores.html").read_text()
+    assert all(word in page for word in ("garden", "house", "peer", "most confident pixels"))
 
     predicted = [tmp_path / "out" / label for label in ("network", "zncc")]
     files = [change_times(folder, "*.pfm") for folder in predicted]
@@ -171,6 +186,8 @@ def test_real_scores_say_what_is_missing(tmp_path):
     assert f"DATA_DIR={data}: none of its folders has gt/" in error(DATA_DIR=data)
     assert f"{data}/empty: has no gt/" in error(DATA_DIR=data, SCENES="empty")
     (data / "full" / "depth").mkdir(parents=True)
+    assert "OTHERS=a: must be label=FOLDER" in error(DATA_DIR=data, SCENES="full", OTHERS="a")
+    assert "OTHERS=zncc=b: give it another label" in error(DATA_DIR=data, SCENES="full", OTHERS="zncc=b")
     assert "none.ckpt: no such file" in error(DATA_DIR=data, SCENES="full", CKPT_FILE=tmp_path / "none.ckpt")
 
 

@@ -16,16 +16,15 @@ from datasets.formats.scenes import read_scene
 from datasets.io import write_camera, write_pairs
 from datasets.layouts.base import Layout, forget_files
 from datasets.layouts.general import SingleScan
+from datasets.photos.depth_ranges import DepthRange, depth_ranges
 from datasets.photos.folders import PhotoFolders
 from datasets.photos.names import PHOTO_NAMES, write_photo_names
 from datasets.photos.posed import Lens, PosedPhotos
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten
 from datasets.photos.view_selection import (
-    DepthRange,
     best_sources,
     camera_depth_ranges,
-    depth_ranges,
     has_shared_points,
     pair_scores,
     with_projected_points,

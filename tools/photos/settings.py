@@ -46,4 +46,4 @@ class ReconstructionSettings:
     poses: PoseSettings = PoseSettings()
     prediction: PredictionSettings = _PREDICTION
     fusion: FusionSettings = _FUSION
-    refine: int = 0
+    refine: int = 1

@@ -161,13 +161,14 @@ def fusion_settings(args: argparse.Namespace) -> FusionSettings:
     )
 
 
-def add_refine_flag(parser: argparse.ArgumentParser) -> None:
+def add_refine_flag(parser: argparse.ArgumentParser, default: int = 0) -> None:
     """Whether depth is refined before it is fused."""
     parser.add_argument(
         "--refine",
         type=natural_int,
-        default=0,
-        help="passes in which pixels take the depth of those around them that the other views support most",
+        default=default,
+        help="passes of refinement: in the last one pixels take the surface that the other views see there, or that\n"
+        "their surroundings continue; in those before it the depth of those around them that the others support most",
     )
 
 

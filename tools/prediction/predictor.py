@@ -29,7 +29,7 @@ from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
 from models.plane_sweep.definition import choose_implementation
 from tools.prediction.origins import Origin, Origins, check_outdir, is_finished, layout_name
-from tools.prediction.settings import PredictionSettings, SweepSettings, recorded
+from tools.prediction.settings import ImportSettings, PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
 from tools.runtime.devices import AMP_TYPES, Arriving, move_to, resolved_amp, sent_to
@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 Reference = tuple[int, np.ndarray, Camera]  # a view's index in the dataset, its image uint8 [H, W, 3] and camera
 
 
-def sample_settings(settings: PredictionSettings | SweepSettings) -> Settings:
+def sample_settings(settings: PredictionSettings | SweepSettings | ImportSettings) -> Settings:
     """How a dataset makes samples for prediction."""
     names = ("views", "numdepth", "interval_scale", "max_size", "light")
     return Settings(**{name: getattr(settings, name) for name in names})

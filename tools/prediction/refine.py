@@ -1,4 +1,4 @@
-"""Refined depth maps of predicted scans (fusion.consensus), in passes over their files.
+"""Refined depth maps of predicted scans (fusion.refinement), in passes over their files.
 
 The refined maps are depth_est/, where every program looks; the network's own are put aside as depth_raw/. They come
 back when a scan is predicted without refinement. While something of the network's depth is made anew, the refined maps
@@ -11,13 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from datasets.files import write_json
 from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import Pairs
 from datasets.layouts.base import Layout
+from datasets.layouts.plausible import DEPTHS
 from datasets.predictions import MAPS_IN_MEMORY, MapDigests, Predictions
-from datasets.records import digest, map_digest, read_record, write_marker
+from datasets.records import digest, map_digest, read_record, recorded_stamp, write_marker
 from datasets.results import (
     DEPTH_FOLDER,
     RAW_FOLDER,
@@ -28,6 +31,7 @@ from datasets.results import (
     network_folder,
 )
 from fusion.consensus import supported_depth
+from fusion.refinement import METHOD, Surroundings, finished_depth
 from tools.runtime import distributed
 from tools.runtime.program import Progress
 
@@ -52,8 +56,9 @@ class _Plan(NamedTuple):
 def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> None:
     """Refine the predicted scans; views whose refined depth was made from the same before are skipped.
 
-    In pass k a pixel's candidates are its neighbours k pixels apart. A scan's maps take their place at once, at the
-    end. Raises DataError when a view was not predicted or a file is damaged.
+    The last pass is fusion.refinement's; in pass k before it a pixel's candidates are its neighbours k pixels apart
+    (fusion.consensus). A scan's maps take their place at once, at the end. Raises DataError when a view was not
+    predicted or a file is damaged.
     """
     if distributed.is_main():
         for scan in scans:
@@ -120,7 +125,9 @@ def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:
     pairs = network.checked_pairs(pair_path)
     views = dict.fromkeys(view for reference, sources in pairs for view in (reference, *sources))
     digests = {view: network.digests(view) for view in views}
-    origins = _origins(pairs, digests, passes)
+    stamps = {view: recorded_stamp(read_record(network.files(view).record)) for view in views}
+    images = {view: "" if stamp is None else stamp.digest for view, stamp in stamps.items()}
+    origins = _origins(pairs, digests, images, passes)
     needed = [{view for view in origins if not _is_finished(_refined(folder, view), origins[view])}]
     for _ in range(passes - 1):
         sources_of_needed = {source for view, sources in pairs if view in needed[0] for source in sources}
@@ -128,9 +135,9 @@ def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:
     return _Plan(pairs, origins, {view: digests[view].confidence for view in views}, needed)
 
 
-def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], passes: int) -> dict[int, str]:
+def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], images: Mapping[int, str], passes: int) -> dict[int, str]:
     """Of every view the digest of all that its depth after the passes depends on."""
-    origins = {view: digest(held.depth, held.camera) for view, held in digests.items()}
+    origins = {view: digest(METHOD, *held, images[view]) for view, held in digests.items()}
     for _ in range(passes):
         before = dict(origins)
         for reference, sources in pairs:
@@ -162,16 +169,27 @@ def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Prog
     confidence = functools.lru_cache(MAPS_IN_MEMORY)(network.confidence)
     for reference, sources in distributed.share(plan.of_pass(number)):
         views = [(before if source in plan.origins else network).view(source) for source in sources]
-        confidences = [confidence(source) for source in sources]
-        depth = supported_depth(before.view(reference), views, confidences, spacing=number)
+        view, seen = before.view(reference), [confidence(source) for source in sources]
         if last:
+            depth = finished_depth(view, confidence(reference), views, seen, _surroundings(network, reference))
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
             write_image(files.depth_preview, colour_map(depth))
             write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
         else:
+            depth = supported_depth(view, views, seen, spacing=number)
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()
+
+
+def _surroundings(network: Predictions, view: int) -> Surroundings:
+    """A view's image, and the range of depths that was searched, or that of its depths where none is told."""
+    depth, camera = network.view(view).depth, network.view(view).camera
+    known = depth[np.isfinite(depth) & (depth > 0)]
+    limits = camera.depth_range(DEPTHS) if len(camera.depth_line) >= 2 else (0.0, 0.0)
+    if not 0 < limits[0] < limits[1]:
+        limits = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
+    return Surroundings(network.image(view), limits)
 
 
 def _pass_folder(number: int | str) -> str:

@@ -5,6 +5,7 @@ Each raises DataError, in the words of the programs' flags, for values that cann
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 from datasets.files import DataError
@@ -167,6 +168,36 @@ class SweepSettings:
         check_between("hypotheses", self.hypotheses, 2, MOST_DEPTHS)
         if self.best < 1:
             raise DataError(f"--best {self.best}: must be 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportSettings:
+    """How tools/import_depth.py reads the depth maps of another program; the last five are those of
+    `PredictionSettings`.
+
+    depth, confidence: folders of maps, or of a folder for each scan; suffix: what follows a photo's name in the names
+    of maps ("": any that is known). inverse: the maps hold inverse depth. scale: world units per unit of the maps. fit:
+    scale and shift are found for each view from `points`, by default the scan's own sparse_points.txt.
+    """
+
+    depth: Path
+    confidence: Path | None = None
+    suffix: str = ""
+    inverse: bool = False
+    scale: float = 1.0
+    fit: bool = False
+    points: Path | None = None
+    views: int = 2
+    numdepth: int = 192
+    interval_scale: float = 1.0
+    max_size: tuple[int, int] = (1152, 864)
+    light: int | None = 6
+
+    def __post_init__(self) -> None:
+        check_depth_range(self.numdepth, self.interval_scale)
+        check_size(*self.max_size)
+        if self.inverse and self.scale != 1.0:
+            raise DataError(f"--scale {self.scale:g}: is for depth; of inverse depth it is found by --fit_points")
 
 
 def recorded(values: dict[str, Any]) -> dict[str, Any]:

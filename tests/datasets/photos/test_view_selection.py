@@ -8,8 +8,6 @@ from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
 from datasets.photos.view_selection import (
     best_sources,
     camera_depth_ranges,
-    depth_range,
-    depth_ranges,
     pair_scores,
     with_stand_in_points,
 )
@@ -45,37 +43,6 @@ def test_the_best_come_first():
     """At most so many, never one without a score."""
     pairs = best_sources(np.array([[0, 2, 3, 1.0], [2, 0, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]]), 2)
     assert pairs == [(0, [(2, 3.0), (1, 2.0)]), (1, [(0, 2.0)]), (2, [(0, 3.0)]), (3, [])]
-
-
-def test_a_depth_range_ignores_strays():
-    """One point in two hundred near the lens and one far away do not widen it."""
-    depths = np.concatenate([np.linspace(8, 12, 998), [0.001, 1e6]])
-    low, high = depth_range(depths)
-    assert 7 < low < 8 and 12 < high < 13
-
-
-@pytest.mark.parametrize("depths", [np.full(30, 5.0), np.linspace(1e-3, 1e3, 500), np.geomspace(1e-6, 1, 100)])
-def test_a_depth_range_is_positive_and_has_a_length(depths):
-    """Also of points in one plane, and of a scene that begins at the lens."""
-    low, high = depth_range(depths)
-    assert 0 < low < np.percentile(depths, 1) and high > np.percentile(depths, 99)
-    assert high - low >= 0.04 * low
-
-
-def test_each_view_has_the_range_of_its_points():
-    """A view that sees too few takes all those inside its image; None where these are too few as well."""
-    rng = np.random.default_rng(0)
-    near = rng.uniform(-1, 1, (50, 3))
-    far = near + np.array([0, 0, 20])
-    photos = [looking_at_origin(0), looking_at_origin(1), looking_at_origin(180, 30)]
-    away = PosedPhoto("x.jpg", LENS, np.diag([1.0, -1, -1, 1]))
-    away.cam_T_world[2, 3] = -100
-    scene = scene_of([*photos, away], np.concatenate([near, far]), [[0]] * 50 + [[2]] * 50)
-    ranges = depth_ranges(scene)
-    assert 8 < ranges[0][0] < 10 < ranges[0][1] < 12
-    assert 4 < ranges[1][0] < 9.5 and 30 < ranges[1][1] < 36
-    assert 8 < ranges[2][0] < 10 < ranges[2][1] < 12
-    assert ranges[3] is None
 
 
 def test_cameras_tell_where_the_object_is():

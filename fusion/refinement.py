@@ -1,0 +1,47 @@
+"""The last pass of refinement: depth that other views see, and where none does, the surfaces around it continued."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.predictions import DepthView
+from fusion.consensus import crossed_depth
+from fusion.continuation import continued
+
+# Names what a pass does: maps that were refined in another way are made anew.
+METHOD = "support, crossing, planes 1"
+
+# A pixel keeps its depth where the sources support it so much, in units of a source's confidence.
+_ENOUGH = 0.2
+
+
+class Surroundings(NamedTuple):
+    """What planes take: the reference's image, RGB uint8 [H, W, 3], and their nearest and farthest depth."""
+
+    image: np.ndarray
+    limits: tuple[float, float]
+
+
+def finished_depth(
+    reference: DepthView,
+    confidence: np.ndarray,
+    sources: Sequence[DepthView],
+    confidences: Sequence[np.ndarray],
+    surroundings: Surroundings,
+) -> np.ndarray:
+    """The reference's depth [H, W] float32 after the last pass: each pixel's own, or what a source sees there, as far
+    as it is supported; else that of a plane through the supported depths around it.
+
+    confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
+    supported, or without sources, no plane is fitted.
+    """
+    depth, support = crossed_depth(reference, confidence, sources, confidences)
+    if not sources or not (support > 0).any():
+        return depth
+    valid = np.isfinite(depth) & (depth > 0)
+    inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
+    planes = continued(inverse, support.clip(0), surroundings.image)
+    near, far = surroundings.limits
+    found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
+    return np.where(valid & (support > _ENOUGH), depth, found)
