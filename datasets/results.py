@@ -21,11 +21,12 @@ RAW_FOLDER = "depth_raw"
 CLOUD_FOLDER = "gipuma_pcd"
 MASKS = ("photo", "geo", "final")
 
-# In a scan folder: what its predictions, refined depth, cloud and labels were made with.
+# In a scan folder: what its predictions, refined depth, cloud, labels and mesh were made with.
 PREDICTION_RECORD = "prediction.json"
 REFINE_RECORD = "refine.json"
 FUSION_RECORD = "fusion.json"
 LABEL_RECORD = "check_and_encode.json"
+MESH_RECORD = "mesh.json"
 
 # ---------------------------------------------------------------- files
 
@@ -152,6 +153,16 @@ def mapped_views(folder: Path) -> list[int]:
 def cloud_path(outdir: Path, scan: str) -> Path:
     """Where a scan's cloud is written."""
     return outdir / CLOUD_FOLDER / cloud_name(scan)
+
+
+def mesh_path(ply: Path, suffix: str = "ply") -> Path:
+    """Where the mesh of the scan with this cloud is, in a format: ply, glb, stl, obj and, with this, mtl and jpg."""
+    return ply.with_name(f"{ply.stem}_mesh.{suffix}")
+
+
+def mesh_files(ply: Path) -> list[Path]:
+    """All files that may be there of the mesh beside a cloud."""
+    return [mesh_path(ply, suffix) for suffix in ("ply", "glb", "stl", "obj", "mtl", "jpg")]
 
 
 def cloud_name(scan: str) -> str:

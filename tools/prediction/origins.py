@@ -16,6 +16,7 @@ from datasets.results import (
     ViewFiles,
     cloud_path,
     mapped_views,
+    mesh_files,
     network_folder,
 )
 from tools.prediction import refine
@@ -104,6 +105,8 @@ def begin_prediction(
         if cloud.exists():
             cloud.unlink()
             print(f"{cloud}: removed, its depth maps were made from something else and are made anew", flush=True)
+        for mesh in mesh_files(cloud):
+            mesh.unlink(missing_ok=True)
         for view in stale:
             ViewFiles(folder, view).remove()
     keep_record(folder / PREDICTION_RECORD, record)

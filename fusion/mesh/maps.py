@@ -1,0 +1,103 @@
+"""The depth that a mesh is made of: of every view what the cloud's own check kept, in files while the work lasts."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.camera import Camera, local_origin
+from datasets.files import DataError
+from datasets.predictions import Predictions
+from fusion.builtin import fuse_views, read_views, rebuilt
+from fusion.consistency import Check
+from fusion.filters import check_prediction
+
+_IN_MEMORY = 8  # views
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptView:
+    """A view's depth [H, W] float32, 0 where the check kept none, its camera at this size, and its number."""
+
+    depth: np.ndarray
+    camera: Camera
+    number: int
+
+
+def kept_by_fusibile(
+    predictions: Predictions, views: Sequence[int], prob_threshold: float, disp_threshold: float, num_consistent: float
+) -> Iterator[KeptView]:
+    """The pixels that the built-in fuser makes points of, view by view, at the depth of these points."""
+    views = sorted(set(views))
+    depths, images, cameras = read_views(predictions, views, prob_threshold)
+    fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent)
+    for view, whole, camera, fused in zip(views, depths, rebuilt(cameras, depths), fused_views, strict=True):
+        kept = np.zeros(whole.shape, np.float32)
+        _, _, kept.reshape(-1)[fused.pix] = camera.project(fused.points)
+        yield KeptView(kept, camera, view)
+
+
+def kept_by_check(predictions: Predictions, pair_path: Path, conf: float, check: Check) -> Iterator[KeptView]:
+    """The pixels that the normal or the dynamic check makes points of, view by view, at their mean depth."""
+    for reference, sources in predictions.checked_pairs(pair_path):
+        view = predictions.view(reference)
+        agreement = check_prediction(predictions, reference, sources, check)
+        kept = agreement.passed & (predictions.confidence(reference) > conf)
+        kept &= np.isfinite(view.depth) & (view.depth > 0)
+        yield KeptView(np.where(kept, agreement.mean, np.float32(0)), view.camera, reference)
+
+
+class KeptMaps:
+    """Views that were kept in a folder, read when they are asked for; lengths are around `origin`, a world point [3].
+
+    Raises DataError where no pixel of any view was kept.
+    """
+
+    def __init__(
+        self, views: Iterator[KeptView], predictions: Predictions, folder: Path, done: Callable[[], None]
+    ) -> None:
+        self._predictions, self._folder = predictions, folder
+        world: dict[int, Camera] = {}
+        depths, pixels = [], []
+        for view in views:
+            known = view.depth[view.depth > 0]
+            if len(known):
+                world[view.number] = view.camera
+                depths.append(float(np.median(known)))
+                pixels.append(depths[-1] / float(np.sqrt(abs(view.camera.K[0, 0] * view.camera.K[1, 1]))))
+                np.save(folder / f"{view.number}.npy", view.depth)
+            done()
+        if not world:
+            raise DataError(
+                f"{predictions.folder}: no view has depth that the others confirm; make the cloud with looser settings"
+            )
+        self.origin = local_origin(list(world.values()))
+        self.world_cameras = world
+        self.cameras = {number: camera.around(self.origin) for number, camera in world.items()}
+        self.median_depth = float(np.median(depths))
+        self.footprint = float(np.median(pixels))
+        self.depth = functools.lru_cache(_IN_MEMORY)(self._read)
+
+    @property
+    def views(self) -> list[int]:
+        """The numbers of the views with depth, in order."""
+        return sorted(self.cameras)
+
+    def _read(self, view: int) -> np.ndarray:
+        return np.load(self._folder / f"{view}.npy")
+
+    def weights(self, view: int) -> np.ndarray:
+        """How much a view's pixels count, float32 [H, W]: their confidence; where that is unknown or none, a little."""
+        return np.clip(np.nan_to_num(self._predictions.confidence(view), nan=1.0), 0.01, 1).astype(np.float32)
+
+    def image(self, view: int) -> np.ndarray:
+        """The view's image, RGB uint8 [H, W, 3]."""
+        return self._predictions.image(view)
+
+    def up(self) -> np.ndarray:
+        """The direction [3] that is up for the photographer, over all views."""
+        up = -np.mean([camera.cam_T_world[1, :3] for camera in self.cameras.values()], axis=0)
+        length = np.linalg.norm(up)
+        return up / length if length > 0 else np.array([0.0, 1.0, 0.0])
