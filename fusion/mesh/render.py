@@ -69,10 +69,12 @@ def sight(surface: Surface, camera: Camera, size: tuple[int, int]) -> Sight:
     x, y = np.floor(u[inside]).astype(int), np.floor(v[inside]).astype(int)
     right, below = np.minimum(x + 1, width - 1), np.minimum(y + 1, height - 1)
     around = np.stack([depth[y, x], depth[y, right], depth[below, x], depth[below, right]])
-    # The farthest of the four: a corner at the edge of what is in front is seen, one behind it is not.
+    # The farthest face of the four: a corner at the edge of what is in front is seen, one behind it is not. A thin
+    # tip may have none of the four.
     pixel = z[inside] / min(abs(camera.K[0, 0]), abs(camera.K[1, 1]))
-    steps = np.where(np.isfinite(around), around, 0).max(axis=0)
-    visible[inside] = z[inside] <= steps + _TOLERANCE * pixel
+    drawn = np.isfinite(around)
+    farthest = np.where(drawn, around, 0).max(axis=0)
+    visible[inside] = (z[inside] <= farthest + _TOLERANCE * pixel) | ~drawn.any(axis=0)
     to_camera = camera.centre - surface.vertices
     length = np.linalg.norm(to_camera, axis=1)
     facing = np.einsum("ij,ij->i", vertex_normals(surface), to_camera) / np.where(length > 0, length, 1)

@@ -24,6 +24,8 @@ _FREE = 0.3
 _LEAST_WEIGHT = 1e-6
 # What is nearer than a quarter of the usual depth counts no more.
 _MOST_WEIGHT = 16.0
+# However little memory there is, a tile has so many blocks.
+_LEAST_BLOCKS = 8
 # A block in the image: points looked at along each side.
 _PROBES = 6
 
@@ -82,7 +84,7 @@ def _touched(depth, world_T_img, blocks_per_unit, truncation, keys):
 
 def tiles(cells: np.ndarray, memory: float) -> list[Tile]:
     """Blocks [N, 3] divided into boxes of neighbours, none of which takes more than `memory` gigabytes."""
-    most = max(int(memory * 1e9 / (_BYTES_PER_VOXEL * BLOCK**3)), 64)
+    most = max(int(memory * 1e9 / (_BYTES_PER_VOXEL * BLOCK**3)), _LEAST_BLOCKS)
     return [Tile(_with_surroundings(cells, low, high), low, high) for low, high in _boxes(cells, most)]
 
 
