@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datasets.camera import Camera
     from datasets.layouts.base import Layout
     from datasets.mvs import MVSDataset
-    from fusion.mesh.meshes import Mesh
+    from fusion.mesh.mesh import Mesh
     from fusion.mesh.settings import MeshSettings
     from models.cascade import CascadeMVSNet
     from tools.photos.reconstruct import ReconstructionReport
@@ -54,7 +54,7 @@ _HOMES = {
     "DistillationSettings": "tools.training.round_settings",
     "FusionSettings": "tools.prediction.settings",
     "LabelSettings": "tools.prediction.settings",
-    "Mesh": "fusion.mesh.meshes",
+    "Mesh": "fusion.mesh.mesh",
     "MeshSettings": "fusion.mesh.settings",
     "PredictionSettings": "tools.prediction.settings",
     "ReconstructionReport": "tools.photos.reconstruct",

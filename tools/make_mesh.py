@@ -34,6 +34,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
     add("--voxel", type=positive_float, help="edge of the voxels, world units (default: what a pixel covers)")
     add("--truncation", type=finite_float, default=defaults.truncation, help="reach of a depth's distances, in voxels")
     add("--faces", type=natural_int, default=defaults.faces, help="most faces that the mesh may have, 0: all")
+    add("--no_fill", action="store_true", help="only the cloud's pixels; else a looser check's, too, where these lack")
     add("--islands", type=finite_float, default=defaults.islands, help="pieces of a smaller share of the faces go")
     add("--close_holes", action="store_true", help="a closed solid, to print: also what nobody saw is closed")
     add("--texture", action="store_true", help="photos on the faces, in GLB and OBJ, instead of colours at the corners")
@@ -43,7 +44,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
     args = parser.parse_args(argv)
     formats = tuple(dict.fromkeys(word.strip() for word in args.formats.split(",") if word.strip()))
     names = ("method", "voxel", "truncation", "faces", "islands", "close_holes", "texture", "texture_size", "memory")
-    return args, MeshSettings(**{name: getattr(args, name) for name in names}, formats=formats)
+    return args, MeshSettings(**{name: getattr(args, name) for name in names}, fill=not args.no_fill, formats=formats)
 
 
 def main() -> None:

@@ -1,20 +1,20 @@
 """A mesh of kept depth maps, from the signed distance to colours and texture (docs/method.md, 9)."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
-from datasets.files import DataError, PathLike
+from datasets.files import DataError
 from fusion.mesh.colours import vertex_colours
 from fusion.mesh.library import simplified
 from fusion.mesh.maps import KeptMaps
+from fusion.mesh.mesh import Mesh
 from fusion.mesh.poisson import poisson_of_maps
 from fusion.mesh.settings import MeshSettings
 from fusion.mesh.solid import closed_surface
 from fusion.mesh.surfaces import Surface, is_closed, without_flat_faces, without_islands
-from fusion.mesh.texture import Texture, make_texture
+from fusion.mesh.texture import make_texture
 from fusion.mesh.volume import fused_surface, surface_cells, tiles
 
 # Before it is simplified a mesh has so many faces at most, or so many times those that are wanted: finer ones would
@@ -24,44 +24,6 @@ _MOST_FACES, _TIMES_WANTED = 4_000_000, 20
 _FACES_PER_BLOCK = 55
 # Tries at a closed mesh with fewer faces, each with so much larger voxels.
 _COARSER, _TRIES = 0.7, 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Mesh:
-    """vertices float64 [V, 3] in world units around `origin` [3]; faces int32 [F, 3], counterclockwise from outside;
-    colours uint8 [V, 3]; texture, where it was asked for; up [3], the photographers' up; voxel, the edge that it was
-    made with; closed, whether it encloses a solid."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    colours: np.ndarray
-    texture: Texture | None
-    origin: np.ndarray
-    up: np.ndarray
-    voxel: float
-    closed: bool
-
-    @property
-    def places(self) -> np.ndarray:
-        """The vertices in the world, float64 [V, 3]."""
-        return self.vertices + self.origin
-
-    def write(self, path: PathLike) -> None:
-        """Write it as .ply, .glb, .obj (with .mtl and .jpg) or .stl, as the path's end says (fusion.mesh.files)."""
-        from fusion.mesh.files import write_mesh  # which knows this class
-
-        write_mesh(path, self)
-
-    def moved(self, world_T_scan: np.ndarray) -> "Mesh":
-        """The mesh where a similarity [4, 4] takes it."""
-        turned, scale = world_T_scan[:3, :3], float(np.cbrt(np.linalg.det(world_T_scan[:3, :3])))
-        return dataclasses.replace(
-            self,
-            vertices=self.vertices @ turned.T,
-            origin=turned @ self.origin + world_T_scan[:3, 3],
-            up=turned @ self.up / scale,
-            voxel=self.voxel * scale,
-        )
 
 
 class Steps(Protocol):

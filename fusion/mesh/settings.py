@@ -20,7 +20,8 @@ class MeshSettings:
     method: "tsdf" fuses the depth maps that the cloud was made of into a truncated signed distance, "poisson" puts a
     surface through their oriented points. voxel: edge of the cubes, world units; None: what a pixel covers at the
     median depth. truncation: how far a depth tells of space before and behind it, in voxels. faces: so many at most, 0
-    keeps all. islands: pieces of a smaller share of the faces go. close_holes: a closed solid, where nobody looked too.
+    keeps all. fill: where the cloud's check kept nothing, depth that a looser one keeps counts, a little: holes close.
+    islands: pieces of a smaller share of the faces go. close_holes: a closed solid, where nobody looked too.
     texture: photos on the faces, in a picture of texture_size pixels a side at most, instead of colours at their
     corners. memory: gigabytes that the voxels may take at a time. formats: files to write.
 
@@ -31,6 +32,7 @@ class MeshSettings:
     voxel: float | None = None
     truncation: float = 4.0
     faces: int = 200_000
+    fill: bool = True
     islands: float = 0.001
     close_holes: bool = False
     texture: bool = False

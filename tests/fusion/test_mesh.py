@@ -2,17 +2,22 @@
 
 import dataclasses
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fusion_scenes import WORLDS, moved, moved_back
-from mesh_scenes import RADIUS, NoSteps, around, ball_scan, beside, kept, place_colours
+from mesh_scenes import RADIUS, NoSteps, around, ball_depth, ball_scan, beside, kept, place_colours
 
 from datasets.files import DataError
-from datasets.io import write_camera
+from datasets.formats.pfm import read_pfm, write_pfm
+from datasets.io import write_camera, write_pairs
+from datasets.predictions import Predictions
+from fusion.builtin import fuse_views, read_views
+from fusion.consistency import normal_check
 from fusion.mesh.colours import spread
 from fusion.mesh.labels import charts
-from fusion.mesh.maps import KeptView
+from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
 from fusion.mesh.meshes import make_mesh
 from fusion.mesh.render import front_faces, picture, sight
 from fusion.mesh.settings import MeshSettings
@@ -183,6 +188,36 @@ def test_voxels_too_small_for_the_scene(ball):
         surface_cells(ball, 1e-8, 4e-8, nothing)
 
 
+def test_a_looser_check_fills_what_the_clouds_own_leaves(tmp_path):
+    """What the cloud is made of is sure, pixel by pixel, at its points' depth; the rest counts little."""
+    scan = ball_scan(tmp_path / "scan", beside())
+    depth = scan / "depth_est" / "00000002.pfm"
+    noise = np.random.default_rng(0).normal(size=ball_depth(beside()[0]).shape)
+    write_pfm(depth, (read_pfm(depth) * (1 + 1e-3 * noise)).astype(np.float32))
+    maps = Predictions(scan)
+    fused = list(fuse_views(*read_views(maps, range(5), 0.0), 0.1, 2))
+    own, filled = (list(kept_by_fusibile(maps, range(5), 0.0, 0.1, 2, fill)) for fill in (False, True))
+    for points, view, more in zip(fused, own, filled, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(view.depth), points.pix)
+        np.testing.assert_array_equal(np.flatnonzero(more.sure), points.pix)
+        np.testing.assert_array_equal(more.depth[more.sure], view.depth[view.sure])
+    assert (filled[2].depth > 0).sum() > 1.1 * filled[2].sure.sum()
+    kept_maps = KeptMaps(iter(filled), maps, tmp_path, nothing)
+    assert kept_maps.weights(2)[filled[2].sure].min() == 1 and kept_maps.weights(2).min() < 0.1
+    checked = [
+        list(kept_by_check(maps, pair_file(tmp_path), 0.0, normal_check(0.2, 1e-3, 2), f)) for f in (False, True)
+    ]
+    for view, more in zip(*checked, strict=True):
+        np.testing.assert_array_equal(view.depth > 0, more.sure)
+    assert (checked[1][2].depth > 0).sum() > checked[1][2].sure.sum() > 0
+
+
+def pair_file(folder: Path) -> Path:
+    """All views are the sources of each."""
+    write_pairs(folder / "pair.txt", [(a, [(b, 1.0) for b in range(5) if b != a]) for a in range(5)])
+    return folder / "pair.txt"
+
+
 # ---------------------------------------------------------------- whole meshes
 
 
@@ -238,7 +273,7 @@ def test_what_lies_in_front_is_drawn():
     size = (128, 96)
     near, far = (camera.centre + camera.cam_T_world[2, :3] * z for z in (2.0, 3.0))
     right, down = camera.cam_T_world[0, :3], camera.cam_T_world[1, :3]
-    corners = [at + 0.5 * (a * right + b * down) for at in (near, far) for a, b in ((-1, -1), (1, -1), (0, 1.2))]
+    corners = [at + 0.5 * (a * right + b * down) for at in (near, far) for a, b in ((-1, -1), (1, -1), (0, 1))]
     surface = Surface(np.array(corners), np.array([[0, 1, 2], [3, 4, 5]], np.int32))
     depth, owner = front_faces(surface, camera, size)
     assert owner[47, 63] == 0 and depth[47, 63] == pytest.approx(2, rel=1e-6)

@@ -8,7 +8,7 @@ from datasets.files import DataError
 from datasets.predictions import Predictions
 from datasets.results import mapped_views
 from fusion.mesh.library import check_open3d
-from fusion.mesh.meshes import Mesh
+from fusion.mesh.mesh import Mesh
 from fusion.mesh.settings import MeshSettings
 from tools.meshing.scan_mesh import kept_views, make_kept_mesh
 from tools.meshing.steps import ShownSteps
@@ -27,5 +27,5 @@ def mesh_in_memory(views: Iterable[PredictedMaps], settings: MeshSettings, fusio
         layout = write_scan(views, folder)
         maps = Predictions(Path(folder) / IN_MEMORY)
         numbers = mapped_views(maps.folder / maps.depth_folder)
-        kept = kept_views(maps, numbers, layout.pair_path(IN_MEMORY), fusion)
+        kept = kept_views(maps, numbers, layout.pair_path(IN_MEMORY), fusion, settings.fill)
         return make_kept_mesh(kept, maps, len(numbers), settings, ShownSteps(quiet=True))

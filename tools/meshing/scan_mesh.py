@@ -22,10 +22,10 @@ from datasets.results import (
     network_folder,
 )
 from fusion.consistency import dynamic_check, normal_check
-from fusion.mesh.files import write_mesh
 from fusion.mesh.library import check_open3d
 from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
-from fusion.mesh.meshes import Mesh, Steps, make_mesh
+from fusion.mesh.mesh import Mesh, write_mesh
+from fusion.mesh.meshes import Steps, make_mesh
 from fusion.mesh.settings import MeshSettings
 from tools.prediction.settings import FusionSettings
 
@@ -68,7 +68,7 @@ def mesh_scan(outdir: Path, scan: str, testpath: Path | None, settings: MeshSett
         steps.say(f"{scan}: the mesh of these depth maps is there already")
         return MeshReport(**{field.name: known[field.name] for field in dataclasses.fields(MeshReport)})
     (folder / MESH_RECORD).unlink(missing_ok=True)  # it must not tell of another mesh
-    mesh = make_kept_mesh(kept_views(maps, views, pairs, fusion), maps, len(views), settings, steps)
+    mesh = make_kept_mesh(kept_views(maps, views, pairs, fusion, settings.fill), maps, len(views), settings, steps)
     mesh = mesh if world_T_scan is None else mesh.moved(world_T_scan)
     for path in mesh_files(ply):
         path.unlink(missing_ok=True)  # of other settings
@@ -87,15 +87,20 @@ def recorded_fusion(folder: Path) -> FusionSettings:
     return fusion if fusion.method != "none" else dataclasses.replace(fusion, method="gipuma")
 
 
-def kept_views(maps: Predictions, views: list[int], pairs: Path | None, fusion: FusionSettings) -> Iterator[KeptView]:
-    """What the cloud's check keeps of each view; DataError where it needs a pair file and there is none."""
+def kept_views(
+    maps: Predictions, views: list[int], pairs: Path | None, fusion: FusionSettings, fill: bool
+) -> Iterator[KeptView]:
+    """What the cloud's check keeps of each view, and with `fill` a looser one.
+
+    Raises DataError where the check needs a pair file and there is none.
+    """
     if fusion.method == "gipuma":
         thresholds = (fusion.prob_threshold, fusion.disp_threshold, fusion.num_consistent)
-        return kept_by_fusibile(maps, views, *thresholds)
+        return kept_by_fusibile(maps, views, *thresholds, fill)
     if pairs is None:
         raise DataError(f"{maps.folder}: its cloud was made with --filter_method {fusion.method}; give --testpath")
     check = normal_check(thres_view=fusion.thres_view) if fusion.method == "normal" else dynamic_check()
-    return kept_by_check(maps, pairs, fusion.conf, check)
+    return kept_by_check(maps, pairs, fusion.conf, check, fill)
 
 
 def make_kept_mesh(

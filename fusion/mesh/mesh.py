@@ -1,5 +1,6 @@
-"""Meshes in the files that others open."""
+"""A mesh, and the files that others open."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,48 @@ from datasets.formats.mesh_glb import write_glb
 from datasets.formats.mesh_obj import write_obj
 from datasets.formats.mesh_ply import write_ply_mesh
 from datasets.formats.mesh_stl import write_stl
-from fusion.mesh.meshes import Mesh
 from fusion.mesh.settings import FORMATS
 from fusion.mesh.surfaces import Surface, vertex_normals
+from fusion.mesh.texture import Texture
 
 # float32 may move a vertex by this share of a voxel.
 _LARGEST_LOSS = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """vertices float64 [V, 3] in world units around `origin` [3]; faces int32 [F, 3], counterclockwise from outside;
+    colours uint8 [V, 3]; texture, where it was asked for; up [3], the photographers' up; voxel, the edge that it was
+    made with; closed, whether it encloses a solid."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+    texture: Texture | None
+    origin: np.ndarray
+    up: np.ndarray
+    voxel: float
+    closed: bool
+
+    @property
+    def places(self) -> np.ndarray:
+        """The vertices in the world, float64 [V, 3]."""
+        return self.vertices + self.origin
+
+    def write(self, path: PathLike) -> None:
+        """Write it as .ply, .glb, .obj (with .mtl and .jpg) or .stl, as the path's end says."""
+        write_mesh(path, self)
+
+    def moved(self, world_T_scan: np.ndarray) -> "Mesh":
+        """The mesh where a similarity [4, 4] takes it."""
+        turned, scale = world_T_scan[:3, :3], float(np.cbrt(np.linalg.det(world_T_scan[:3, :3])))
+        return dataclasses.replace(
+            self,
+            vertices=self.vertices @ turned.T,
+            origin=turned @ self.origin + world_T_scan[:3, 3],
+            up=turned @ self.up / scale,
+            voxel=self.voxel * scale,
+        )
 
 
 def write_mesh(path: PathLike, mesh: Mesh) -> None:
