@@ -184,6 +184,13 @@ def check_cloud_names(scans: Sequence[str]) -> None:
         other = owners.setdefault(cloud_name(scan).lower(), scan)  # some file systems do not tell capitals apart
         if other != scan:
             raise DataError(f"scans {other} and {scan}: both clouds would be {cloud_name(scan)}; rename one of them")
+    for scan in scans:
+        mesh = mesh_path(Path(cloud_name(scan))).name
+        if mesh.lower() in owners:
+            other = owners[mesh.lower()]
+            raise DataError(
+                f"scans {scan} and {other}: the mesh of one and the cloud of the other would be {mesh}; rename"
+            )
 
 
 # ---------------------------------------------------------------- looking for results

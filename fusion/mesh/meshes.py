@@ -19,7 +19,7 @@ from fusion.mesh.volume import fused_surface, surface_cells, tiles
 
 # Before it is simplified a mesh has so many faces at most, or so many times those that are wanted: finer ones would
 # take minutes and gigabytes, and be gone afterwards.
-_MOST_FACES, _TIMES_WANTED = 4_000_000, 20
+_MOST_FACES, _TIMES_WANTED = 2_000_000, 10
 # Faces that a block of voxels holds; of rendered scenes.
 _FACES_PER_BLOCK = 55
 # Tries at a closed mesh with fewer faces, each with so much larger voxels.
@@ -87,7 +87,12 @@ def _with_fewer_faces(surface: Surface, faces: int, steps: Steps) -> Surface:
     if not faces or len(surface.faces) <= faces:
         return surface
     steps.say(f"{len(surface.faces)} faces become {faces}")
-    return without_flat_faces(simplified(surface, faces))
+    rounds = max(1, int(np.ceil(np.log2(len(surface.faces) / faces))))
+    done = steps.begin("simplify", rounds)
+    for left in reversed(range(rounds)):  # by halves, so that there is something to be seen every few seconds
+        surface = without_flat_faces(simplified(surface, faces << left if left else faces))
+        done()
+    return surface
 
 
 def _closed(maps: KeptMaps, settings: MeshSettings, voxel: float, steps: Steps) -> Surface:

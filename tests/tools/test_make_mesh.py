@@ -10,11 +10,13 @@ import pytest
 from helpers import assert_nothing_half_written, change_times, error_line, run_program, succeed
 from mesh_scenes import around, ball_scan
 
+import kdmvs
 from datasets.files import write_json
 from datasets.formats.pfm import read_pfm, write_pfm
-from datasets.formats.ply import read_ply_count
+from datasets.formats.ply import read_ply, read_ply_count
 from datasets.formats.ply_faces import read_ply_triangles
 from datasets.io import write_pairs
+from datasets.predictions import Predictions
 from datasets.results import mesh_path
 
 needs_open3d = pytest.mark.skipif(
@@ -112,6 +114,24 @@ def test_the_checks_need_the_pair_file(outdir, method):
     numbers = range(21)
     write_pairs(outdir / "pair.txt", [(a, [(b, 1.0) for b in numbers if b != a]) for a in numbers])
     assert "ball: " in succeed(mesh(outdir, "--testpath", outdir / "pair.txt"))
+
+
+@needs_open3d
+def test_from_python(outdir):
+    """kdmvs.mesh of the same views is the program's mesh, corner by corner."""
+    succeed(mesh(outdir))
+    maps = Predictions(outdir / "ball")
+    views = [
+        kdmvs.View(maps.view(n).depth, maps.confidence(n), maps.view(n).camera, maps.image(n), n) for n in range(21)
+    ]
+    fusion = kdmvs.FusionSettings(prob_threshold=0, disp_threshold=1.0, num_consistent=1)
+    made = kdmvs.mesh(views, kdmvs.MeshSettings(voxel=0.06, faces=1500), fusion)
+    ply = mesh_path(outdir / "gipuma_pcd" / "ball.ply")
+    np.testing.assert_array_equal(made.faces, read_ply_triangles(ply))
+    np.testing.assert_allclose(made.places, read_ply(ply)[0], atol=1e-5)
+    made.write(outdir / "own.glb")
+    with pytest.raises(kdmvs.DataError, match=r"own.dae: a mesh is written as one of .ply, .glb, .obj, .stl"):
+        made.write(outdir / "own.dae")
 
 
 def test_without_open3d(outdir, monkeypatch):
