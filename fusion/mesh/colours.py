@@ -24,10 +24,10 @@ def vertex_colours(surface: Surface, maps: KeptMaps, done: Callable[[], None]) -
     colours = np.empty_like(sums)
     for view in maps.views:
         image = maps.image(view)
-        seen = sight(surface, maps.cameras[view], (image.shape[1], image.shape[0]))
+        seen = sight(surface, maps.cameras[view], maps.seen_depth(view))
         sample_colours(image, np.nan_to_num(seen.u), np.nan_to_num(seen.v), colours)
         with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where(seen.visible, (seen.facing * (maps.median_depth / seen.z) ** 2) ** 2, 0)
+            weight = np.where(seen.visible, (seen.trust * seen.facing * (maps.median_depth / seen.z) ** 2) ** 2, 0)
         sums += colours * weight[:, None]
         weights += weight
         done()

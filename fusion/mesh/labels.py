@@ -28,8 +28,7 @@ def face_labels(
     scores = np.zeros(best.shape, np.float32)
     sights = {}
     for view in maps.views:
-        height, width = maps.depth(view).shape
-        sights[view] = sight(surface, maps.cameras[view], (width, height))
+        sights[view] = sight(surface, maps.cameras[view], maps.seen_depth(view))
         _insert(best, scores, view, _areas(surface, sights[view]))
         done()
     choice = np.where(best[:, 0] >= 0, 0, -1)
@@ -38,11 +37,12 @@ def face_labels(
 
 
 def _areas(surface: Surface, seen: Sight) -> np.ndarray:
-    """The pixels float32 [F] that each face covers in a view; 0 unless all its corners are visible."""
+    """The pixels float32 [F] that each face covers in a view, times its trust; 0 unless all its corners are visible."""
     u, v = seen.u[surface.faces], seen.v[surface.faces]
     area = (u[:, 1] - u[:, 0]) * (v[:, 2] - v[:, 0]) - (v[:, 1] - v[:, 0]) * (u[:, 2] - u[:, 0])
     shown = seen.visible[surface.faces].all(axis=1)
-    return np.where(shown, np.abs(np.nan_to_num(area)) / 2, 0).astype(np.float32)
+    trust = seen.trust[surface.faces].min(axis=1)
+    return np.where(shown, trust * np.abs(np.nan_to_num(area)) / 2, 0).astype(np.float32)
 
 
 def _insert(best: np.ndarray, scores: np.ndarray, view: int, areas: np.ndarray) -> None:

@@ -138,6 +138,10 @@ class KeptMaps:
         sure = np.load(self._folder / f"{view}_sure.npy")
         return (confidence * np.where(sure, 1, _UNSURE)).astype(np.float32)
 
+    def seen_depth(self, view: int) -> np.ndarray:
+        """All of a view's depth [H, W], also what no check kept: of leaves, say, through which the others look."""
+        return self._predictions.view(view).depth
+
     def image(self, view: int) -> np.ndarray:
         """The view's image, RGB uint8 [H, W, 3]."""
         return self._predictions.image(view)

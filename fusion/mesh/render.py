@@ -11,17 +11,21 @@ from numba_cache import cached_njit
 
 # A corner hides behind a face that is nearer by more than so many of its own pixels' widths, at least.
 _TOLERANCE = 2.0
+# A view whose own depth is nearer by this share shows something else there, and counts so much: its depth may be wrong.
+_BEFORE, _HIDDEN = 0.03, 0.02
 
 
 class Sight(NamedTuple):
     """How a camera sees the corners of a surface: u, v pixels, z depth, float64 [V] each; visible bool [V]; facing, the
-    cosine between normal and line of sight, float64 [V]."""
+    cosine between normal and line of sight, float64 [V]; trust float64 [V], less than 1 where the view's own depth says
+    that something else stands before the corner, which is no part of the surface."""
 
     u: np.ndarray
     v: np.ndarray
     z: np.ndarray
     visible: np.ndarray
     facing: np.ndarray
+    trust: np.ndarray
 
 
 def front_faces(surface: Surface, camera: Camera, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -59,10 +63,10 @@ def _draw(u, v, z, faces, inverse, owner):
                     owner[y, x] = f
 
 
-def sight(surface: Surface, camera: Camera, size: tuple[int, int]) -> Sight:
-    """How a camera with pictures of `size` (width, height) sees the corners of a surface."""
-    width, height = size
-    depth, _ = front_faces(surface, camera, size)
+def sight(surface: Surface, camera: Camera, seen: np.ndarray) -> Sight:
+    """How a camera sees the corners of a surface; `seen` [H, W] is all depth that the view has, right or wrong."""
+    height, width = seen.shape
+    depth, _ = front_faces(surface, camera, (width, height))
     u, v, z = camera.project(surface.vertices)
     inside = (z > 0) & (u >= 0) & (v >= 0) & (u <= width - 1) & (v <= height - 1)
     visible = np.zeros(len(z), bool)
@@ -78,7 +82,10 @@ def sight(surface: Surface, camera: Camera, size: tuple[int, int]) -> Sight:
     to_camera = camera.centre - surface.vertices
     length = np.linalg.norm(to_camera, axis=1)
     facing = np.einsum("ij,ij->i", vertex_normals(surface), to_camera) / np.where(length > 0, length, 1)
-    return Sight(u, v, z, visible & (facing > 0), facing)
+    trust = np.ones(len(z))
+    own = seen[np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)]
+    trust[inside] = np.where((own > 0) & (own < z[inside] * (1 - _BEFORE)), _HIDDEN, 1)
+    return Sight(u, v, z, visible & (facing > 0), facing, trust)
 
 
 @cached_njit(parallel=True, error_model="numpy")

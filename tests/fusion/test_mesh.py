@@ -279,8 +279,11 @@ def test_what_lies_in_front_is_drawn():
     assert owner[47, 63] == 0 and depth[47, 63] == pytest.approx(2, rel=1e-6)
     assert owner[0, 0] == -1 and np.isinf(depth[0, 0])
     flipped = Surface(surface.vertices, surface.faces[:, ::-1])
-    seen = max((sight(one, camera, size) for one in (surface, flipped)), key=lambda each: each.visible.sum())
+    own = np.where(np.isfinite(depth), depth, 0)
+    own[:, :40] *= 0.5  # leaves, say, that are no part of the surface
+    seen = max((sight(one, camera, own) for one in (surface, flipped)), key=lambda each: each.visible.sum())
     assert seen.visible[:3].all() and not seen.visible[5]
+    assert seen.trust[0] < 0.1 and (seen.trust[1:3] == 1).all()
     assert picture(surface, np.zeros((6, 3), np.uint8), camera, size, False)[47, 63].max() == 0
 
 
