@@ -5,6 +5,7 @@
     views = kdmvs.predict(model, scan)        # depth, confidence, camera, image of each view, as an iterator
     cloud = kdmvs.fuse(views)                 # points, colours, normals
     cloud.write("garden.ply")
+    kdmvs.mesh(views).write("garden.glb")     # views in a list: kdmvs.fuse has used an iterator up
     kdmvs.reconstruct("photos/", "out/")      # the way from photos to the page
     kdmvs.distil("teacher.ckpt", "scans/")    # labels and students, round by round
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from datasets.camera import Camera
     from datasets.layouts.base import Layout
     from datasets.mvs import MVSDataset
+    from fusion.mesh.mesh import Mesh
+    from fusion.mesh.settings import MeshSettings
     from models.cascade import CascadeMVSNet
     from tools.photos.reconstruct import ReconstructionReport
     from tools.photos.settings import ReconstructionSettings
@@ -51,13 +54,15 @@ _HOMES = {
     "DistillationSettings": "tools.training.round_settings",
     "FusionSettings": "tools.prediction.settings",
     "LabelSettings": "tools.prediction.settings",
+    "Mesh": "fusion.mesh.mesh",
+    "MeshSettings": "fusion.mesh.settings",
     "PredictionSettings": "tools.prediction.settings",
     "ReconstructionReport": "tools.photos.reconstruct",
     "ReconstructionSettings": "tools.photos.settings",
     "RoundResult": "tools.training.rounds",
     "StudentSettings": "tools.training.settings",
 }
-_OWN = ["Cloud", "DataError", "Model", "Scan", "View", "distil", "fuse", "load", "open_scan", "predict"]
+_OWN = ["Cloud", "DataError", "Model", "Scan", "View", "distil", "fuse", "load", "mesh", "open_scan", "predict"]
 _OWN += ["predict_view", "reconstruct"]
 __all__ = [*sorted(_HOMES), *_OWN]
 
@@ -257,6 +262,18 @@ def fuse(views: Iterable[View], settings: FusionSettings | None = None, device: 
     chosen = distributed.start(device, sweeps=False)
     points = fuse_in_memory(views, settings or FusionSettings(), chosen)
     return Cloud(points.xyz, points.colors, points.normals)
+
+
+def mesh(views: Iterable[View], settings: MeshSettings | None = None, fusion: FusionSettings | None = None) -> Mesh:
+    """The mesh of predicted views, as tools/make_mesh.py makes it; `fusion` tells which of their pixels count.
+
+    `Mesh.write` writes PLY, GLB, OBJ or STL. The views pass through a temporary folder (TMPDIR). Needs Open3D.
+    """
+    from fusion.mesh.settings import MeshSettings
+    from tools.meshing.memory import mesh_in_memory
+    from tools.prediction.settings import FusionSettings
+
+    return mesh_in_memory(views, settings or MeshSettings(), fusion or FusionSettings())
 
 
 def reconstruct(

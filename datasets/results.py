@@ -21,11 +21,12 @@ RAW_FOLDER = "depth_raw"
 CLOUD_FOLDER = "gipuma_pcd"
 MASKS = ("photo", "geo", "final")
 
-# In a scan folder: what its predictions, refined depth, cloud and labels were made with.
+# In a scan folder: what its predictions, refined depth, cloud, labels and mesh were made with.
 PREDICTION_RECORD = "prediction.json"
 REFINE_RECORD = "refine.json"
 FUSION_RECORD = "fusion.json"
 LABEL_RECORD = "check_and_encode.json"
+MESH_RECORD = "mesh.json"
 
 # What a scan's coordinates mean (datasets.units), in its folder; and what those of its cloud do, beside that.
 UNITS = "units.json"
@@ -177,6 +178,16 @@ def cloud_files(ply: Path) -> list[Path]:
     return [ply, all_points_path(ply), *(cloud_in_format(ply, suffix) for suffix in ("laz", "glb"))]
 
 
+def mesh_path(ply: Path, suffix: str = "ply") -> Path:
+    """Where the mesh of the scan with this cloud is, in a format: ply, glb, stl, obj and, with this, mtl and jpg."""
+    return ply.with_name(f"{ply.stem}_mesh.{suffix}")
+
+
+def mesh_files(ply: Path) -> list[Path]:
+    """All files that may be there of the mesh beside a cloud."""
+    return [mesh_path(ply, suffix) for suffix in ("ply", "glb", "stl", "obj", "mtl", "jpg")]
+
+
 def cloud_name(scan: str) -> str:
     """The file name of a scan's cloud: the official one for scan<number>; not for scan01, as scan1 has that name."""
     number = scan_number(scan)
@@ -196,6 +207,13 @@ def check_cloud_names(scans: Sequence[str]) -> None:
         other = owners.setdefault(cloud_name(scan).lower(), scan)  # some file systems do not tell capitals apart
         if other != scan:
             raise DataError(f"scans {other} and {scan}: both clouds would be {cloud_name(scan)}; rename one of them")
+    for scan in scans:
+        mesh = mesh_path(Path(cloud_name(scan))).name
+        if mesh.lower() in owners:
+            other = owners[mesh.lower()]
+            raise DataError(
+                f"scans {scan} and {other}: the mesh of one and the cloud of the other would be {mesh}; rename"
+            )
 
 
 # ---------------------------------------------------------------- looking for results

@@ -13,6 +13,7 @@ OUTDIR="${OUTDIR:-$ROOT/outputs/test}"
 FUSIBILE_EXE="${FUSIBILE_EXE:-}"                        # a CUDA fusibile program; default: the built-in fuser
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 EVAL_DIR="${EVAL_DIR:-}"                                # DTU's ground truth (Points/ and ObsMask/): scores the clouds
+MESH="${MESH:-0}"                                        # 1: a mesh beside each cloud; needs Open3D
 REPORT="${REPORT:-0}"                                   # 1: pages with pictures and clouds in OUTDIR/report
 UNIT="${UNIT:-}"                                        # of the cameras' lengths, in the report; DTU's are mm
 NGPUS="${NGPUS:-1}"
@@ -69,6 +70,10 @@ if [ -n "$EVAL_DIR" ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/eval_dtu.py" --data_dir "$EVAL_DIR" --ply_dir "$clouds" --scans "$TEST_LIST" \
         --out "$OUTDIR/dtu_score.json"
     echo "scores: $OUTDIR/dtu_score.json"
+fi
+if [ "$MESH" = 1 ] && [ "$(last_value --filter_method "$FILTER_METHOD" "$@")" != none ]; then
+    bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"
+    stoppable "$PYTHON_BIN" "$ROOT/tools/make_mesh.py" --outdir "$OUTDIR" --testlist "$TEST_LIST" --testpath "$TESTPATH"
 fi
 if [ "$REPORT" = 1 ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --dataset "$DATASET" --outdir "$OUTDIR" --testpath "$TESTPATH" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv in the checkout from requirements.txt (with --dev also requirements-dev.txt, with --photos also
-# requirements-photos.txt, with --laz also requirements-laz.txt).
+# requirements-photos.txt, with --laz requirements-laz.txt, with --mesh requirements-mesh.txt).
 # Instant when nothing changed. PYTHON chooses the interpreter (3.10 to 3.13).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,7 +9,7 @@ PYTHON="${PYTHON:-python3}"
 VENV="${VENV:-.venv}"
 
 requirements=(requirements.txt)
-case "${1:-}" in --dev | --photos | --laz) requirements+=("requirements-${1#--}.txt") ;; esac
+case "${1:-}" in --dev | --photos | --laz | --mesh) requirements+=("requirements-${1#--}.txt") ;; esac
 
 fail() { echo "setup.sh: $*" >&2; exit 1; }
 

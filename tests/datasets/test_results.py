@@ -11,7 +11,7 @@ from datasets.files import DataError
 from datasets.formats.pfm import write_pfm
 from datasets.predictions import Predictions
 from datasets.records import map_digest, write_marker
-from datasets.results import ViewFiles, check_cloud_names, cloud_name
+from datasets.results import ViewFiles, check_cloud_names, cloud_name, mesh_files, mesh_path
 
 
 def test_maps_are_kept_while_the_object_lives(tmp_path):
@@ -56,3 +56,13 @@ def test_records_tell_what_maps_hold_until_these_are_changed(tmp_path, monkeypat
     write_pfm(files.depth, depth + 1)
     changed = Predictions(tmp_path).digests(0)
     assert changed.depth != read.depth and changed[1:] == read[1:]
+
+
+def test_meshes_lie_beside_their_clouds(tmp_path):
+    """Under names of their own; no cloud may have the name of another scan's mesh."""
+    ply = tmp_path / "garden.ply"
+    assert mesh_path(ply) == tmp_path / "garden_mesh.ply" and mesh_path(ply, "glb").name == "garden_mesh.glb"
+    assert mesh_path(ply, "stl") in mesh_files(ply)
+    check_cloud_names(["garden", "garden mesh", "mesh"])
+    with pytest.raises(DataError, match=r"scans Garden and garden_mesh: the mesh of one and the cloud of the other"):
+        check_cloud_names(["garden_mesh", "Garden"])

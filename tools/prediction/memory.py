@@ -21,7 +21,8 @@ from tools.prediction.fuse import fused_points
 from tools.prediction.predictor import write_without_depth
 from tools.prediction.settings import FusionSettings
 
-_SCAN = "scan"
+# The name of the scan that views in memory become.
+IN_MEMORY = "scan"
 
 
 class PredictedMaps(Protocol):
@@ -47,19 +48,25 @@ def fuse_in_memory(views: Iterable[PredictedMaps], settings: FusionSettings, dev
             "--filter_method none and --fusibile_exe_path: are for test.py, in memory there is no such fusion"
         )
     with tempfile.TemporaryDirectory(prefix="kdmvs-") as folder:
-        sources = _write_views(views, Path(folder) / _SCAN)
-        if len(sources) < 2:
-            raise DataError(f"{len(sources)} views: fusion needs two or more")
-        layout = GeneralScans(folder)
-        listed = {view: [other for other in chosen if other in sources] for view, chosen in sources.items()}
-        others = {view: [other for other in sources if other != view] for view in sources}
-        pairs = [(view, [(other, 0.0) for other in listed[view] or others[view]]) for view in sources]
-        write_pairs(layout.pair_path(_SCAN), pairs)
-        parts = fused_points(Predictions(Path(folder) / _SCAN), layout, _SCAN, settings, device)
+        layout = write_scan(views, folder)
+        parts = fused_points(Predictions(Path(folder) / IN_MEMORY), layout, IN_MEMORY, settings, device)
         if settings.cloud.streams:
             return whole_cloud(selected(parts, settings.cloud), settings.cloud.normals)
         with FinishedCloud(parts, settings.cloud, Path(folder)) as cloud:
             return whole_cloud(cloud.chosen(), settings.cloud.normals)
+
+
+def write_scan(views: Iterable[PredictedMaps], folder: str) -> GeneralScans:
+    """Write views, and which see the same, as scan `IN_MEMORY` of a folder; raises DataError for fewer than two."""
+    sources = _write_views(views, Path(folder) / IN_MEMORY)
+    if len(sources) < 2:
+        raise DataError(f"{len(sources)} views: fusion needs two or more")
+    layout = GeneralScans(folder)
+    listed = {view: [other for other in chosen if other in sources] for view, chosen in sources.items()}
+    others = {view: [other for other in sources if other != view] for view in sources}
+    pairs = [(view, [(other, 0.0) for other in listed[view] or others[view]]) for view in sources]
+    write_pairs(layout.pair_path(IN_MEMORY), pairs)
+    return layout
 
 
 def _write_views(views: Iterable[PredictedMaps], folder: Path) -> dict[int, tuple[int, ...]]:

@@ -17,6 +17,7 @@ from datasets.results import (
     cloud_files,
     cloud_path,
     mapped_views,
+    mesh_files,
     network_folder,
 )
 from tools.prediction import refine
@@ -106,6 +107,8 @@ def begin_prediction(
             for path in cloud_files(cloud):
                 path.unlink(missing_ok=True)
             print(f"{cloud}: removed, its depth maps were made from something else and are made anew", flush=True)
+        for mesh in mesh_files(cloud):
+            mesh.unlink(missing_ok=True)
         for view in stale:
             ViewFiles(folder, view).remove()
     keep_record(folder / PREDICTION_RECORD, record)

@@ -1,0 +1,76 @@
+"""The only place that knows Open3D: the surface of blocks of voxels, Poisson's surface, fewer faces."""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from datasets.files import DataError, reason
+from fusion.mesh.surfaces import Surface
+
+BLOCK = 8  # voxels along an edge
+_ONLY_ERRORS = 1  # Open3D's verbosity
+
+
+_REMEDY = "install it: bash scripts/setup.sh --mesh, or pip install -r requirements-mesh.txt"
+
+
+def check_open3d() -> None:
+    """Raise DataError where the library is not installed, without loading it: it brings threads that numba, when its
+    own have not started yet, complains about."""
+    if importlib.util.find_spec("open3d") is None:
+        raise DataError(f"Open3D is not installed; {_REMEDY}")
+
+
+def import_open3d() -> Any:
+    """The library; raises DataError where it is missing."""
+    try:
+        import open3d  # large, and needed here only
+    except (ImportError, OSError) as error:  # OSError: a library of the system is missing
+        raise DataError(f"Open3D cannot be used ({reason(error)[:100]}); {_REMEDY}") from None
+    open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel(_ONLY_ERRORS))
+    return open3d
+
+
+def zero_surface(cells: np.ndarray, values: np.ndarray, known: np.ndarray, voxel: float) -> Surface:
+    """The surface where a field on blocks of voxels is zero; its normals point to where the field is positive.
+
+    cells int32 [N, 3]: block numbers along x, y, z; values float32 and known bool [N, B, B, B], in the order z, y, x of
+    voxels at (block * B + index) * voxel. Only cubes of eight known voxels hold surface.
+    """
+    open3d = import_open3d()
+    core = open3d.core
+    grid = open3d.t.geometry.VoxelBlockGrid(
+        ("tsdf", "weight"), (core.float32, core.float32), ((1,), (1,)), voxel, BLOCK, max(len(cells), 1)
+    )
+    slots, _ = grid.hashmap().activate(core.Tensor(np.ascontiguousarray(cells, np.int32)))
+    slots = slots.numpy()
+    # Arrays that share the grid's memory.
+    grid.attribute("tsdf").numpy()[slots] = values[..., None]
+    grid.attribute("weight").numpy()[slots] = known[..., None]
+    mesh = grid.extract_triangle_mesh(0.5)
+    if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
+        return Surface.empty()
+    return Surface(mesh.vertex.positions.numpy().astype(np.float64), mesh.triangle.indices.numpy().astype(np.int32))
+
+
+def poisson_surface(points: np.ndarray, normals: np.ndarray, depth: int) -> Surface:
+    """The surface that Poisson reconstruction with an octree of this depth puts through points [N, 3] with normals."""
+    open3d = import_open3d()
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.asarray(points, np.float64)))
+    cloud.normals = open3d.utility.Vector3dVector(np.asarray(normals, np.float64))
+    mesh, _ = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth)
+    return _surface(mesh)
+
+
+def simplified(surface: Surface, faces: int) -> Surface:
+    """The surface with so many faces at most, by quadric edge collapse."""
+    open3d = import_open3d()
+    mesh = open3d.geometry.TriangleMesh(
+        open3d.utility.Vector3dVector(surface.vertices), open3d.utility.Vector3iVector(surface.faces)
+    )
+    return _surface(mesh.simplify_quadric_decimation(faces))
+
+
+def _surface(mesh: Any) -> Surface:
+    return Surface(np.asarray(mesh.vertices).astype(np.float64), np.asarray(mesh.triangles).astype(np.int32))
