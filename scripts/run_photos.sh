@@ -43,16 +43,11 @@ if [ "$MESH" = 1 ]; then bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-u
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
-<<<<<<< HEAD
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" \
     --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
     --num_consistent "$NUM_CONSISTENT" "$@"
-=======
-    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
 
 if [ "$MESH" = 1 ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/make_mesh.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans" --texture
     stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans" # which shows it
 fi
->>>>>>> mesh
