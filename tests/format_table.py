@@ -23,7 +23,7 @@ from datasets.formats.scenes import read_scene
 from datasets.io import read_camera, read_pairs
 from datasets.layouts import LAYOUTS
 from datasets.photos.remarks import Remarks
-from tools.photos.poses import find_photos
+from tools.photos.gathering import find_photos
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "formats.md"
 MARKS = ("<!-- table: python tests/format_table.py -->", "<!-- end of table -->")

@@ -6,7 +6,8 @@ from datasets.files import DataError
 from tools.prediction.settings import FusionSettings, PredictionSettings
 from tools.runtime.limits import LARGEST_SIDE, SMALLEST_SIDE, check_between
 
-MATCHINGS = ("auto", "exhaustive", "sequential")
+MATCHINGS = ("auto", "exhaustive", "alike", "sequential")
+MOST_FRAMES = 1000  # of a video
 
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
 _FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
@@ -17,8 +18,9 @@ class PoseSettings:
     """How poses are found; the defaults are those of tools/photos_to_poses.py.
 
     max_side: longest side of the photos used, pixels. matching: every pair of photos ("exhaustive"), neighbours in the
-    order of names ("sequential"), or what suits their number ("auto"). seed: of random choices. threads: None is one
-    per core. strict: refuse photos that cannot be read instead of leaving them out.
+    order of names ("sequential"), these and those that look alike ("alike"), or what suits their number ("auto"). seed:
+    of random choices. threads: None is one per core. strict: refuse photos that cannot be read instead of leaving them
+    out. most_frames: of a video that are used.
     """
 
     max_side: int = 1600
@@ -26,11 +28,13 @@ class PoseSettings:
     seed: int = 0
     threads: int | None = None
     strict: bool = False
+    most_frames: int = 100
 
     def __post_init__(self) -> None:
         if self.matching not in MATCHINGS:
             raise DataError(f"--matching {self.matching}: must be one of {', '.join(MATCHINGS)}")
         check_between("max_side", self.max_side, SMALLEST_SIDE, LARGEST_SIDE)
+        check_between("most_frames", self.most_frames, 2, MOST_FRAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +48,7 @@ class ReconstructionSettings:
     prediction: PredictionSettings = _PREDICTION
     fusion: FusionSettings = _FUSION
     refine: int = 0
+
+    def fitted(self, thin: bool) -> "ReconstructionSettings":
+        """What is not set becomes what suits the set: for one whose photos have few others beside them, `thin`."""
+        return self

@@ -163,7 +163,9 @@ def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Prog
     for reference, sources in distributed.share(plan.of_pass(number)):
         views = [(before if source in plan.origins else network).view(source) for source in sources]
         confidences = [confidence(source) for source in sources]
-        depth = supported_depth(before.view(reference), views, confidences, spacing=number)
+        own = before.view(reference)
+        depth = supported_depth(own, views, confidences, spacing=number)
+        depth[own.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
         if last:
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
