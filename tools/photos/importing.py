@@ -99,7 +99,8 @@ def import_scan(
     files, lenses = [files[k] for k in kept], [lenses[k] for k in kept]
     masks = ScanMasks(scene.photos, files, lenses, folders)
     pairs = _pairs(scene, options, source)
-    made_from = digest(_facts(scene, ranges, pairs, lenses, [*files, *filter(None, masks.files)], options), left_out)
+    facts = _facts(scene, ranges, pairs, lenses, [*files, *filter(None, masks.files)])
+    made_from = digest(facts, dataclasses.asdict(options), left_out, remarks.strict)
     if _is_there(outdir, made_from):
         print(f"{outdir}: the scan of these photos is there already", flush=True)
         return
@@ -126,8 +127,7 @@ def import_scan(
             raise DataError(f"{source}: fewer than two of its photos can be read")
         write_photo_names(target, [photo.name for photo in scene.photos])
         write_left_out(target, left_out)
-        if not damaged:
-            keep_record(target / _RECORD, {"made_from": made_from, "views": len(files)})
+        keep_record(target / _RECORD, {"made_from": made_from, "views": len(scene.photos)})
         write_pairs(target / "pair.txt", _pairs(scene, options, source) if damaged else pairs)
 
 
@@ -137,13 +137,12 @@ def _facts(
     pairs: list,
     lenses: Sequence[Lens],
     files: Sequence[Path],
-    options: Options,
 ) -> list:
     """All that a scan's files depend on."""
     photos = [[photo.name, photo.cam_T_world.tolist()] for photo in scene.photos]
     bent = [[lens.model, list(lens.distortion), lens.K.tolist(), list(lens.size)] for lens in lenses]
     stats = [[str(file), (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]
-    return [_VERSION, photos, bent, [list(limits) for limits in ranges], pairs, stats, dataclasses.asdict(options)]
+    return [_VERSION, photos, bent, [list(limits) for limits in ranges], pairs, stats]
 
 
 def _is_there(outdir: Path, made_from: str) -> bool:

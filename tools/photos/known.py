@@ -29,7 +29,7 @@ from tools.runtime.program import Progress
 
 _FILE = "transforms.json"
 _RECORD = "poses.json"
-_FIRST_PIXEL = 0.5
+_FEWEST_POINTS = 20
 
 
 def has_known_poses(folder: Path) -> bool:
@@ -57,13 +57,18 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     import_pycolmap()
     write_json(outdir / _RECORD, {})  # from here on the folder is ours, and not finished
     forget(outdir)
-    lenses = lenses_of_images(scene, files, _FIRST_PIXEL)
+    lenses = lenses_of_images(scene, files)
     masks = ScanMasks(scene.photos, files, lenses, folders)
     known = _write_photos(scene, files, lenses, masks, outdir, settings, remarks)
     if len(known) < 2:
         raise DataError(f"{folder / _FILE}: fewer than two of its photos can be read")
     search = Search(settings.matching, settings.seed, settings.threads or -1, _folder_of_masks(outdir))
     points = triangulate(outdir / "images", _groups(known), known, outdir, search)
+    if points < _FEWEST_POINTS:
+        raise DataError(
+            f"{folder / _FILE}: only {points} points of its photos fit together with its poses; are photos and "
+            "poses of one capture? without the file poses are found from the photos alone"
+        )
     print(f"poses: {len(known)} of {count} photos, as {_FILE} has them; {points} points in common", flush=True)
     write_left_out(outdir, left_out)
     write_json(outdir / _RECORD, record)

@@ -157,10 +157,11 @@ def _claim(outdir: Path, photos: Path) -> None:
         raise DataError(f"{photos}: no such folder")
     record, own = outdir / _RECORD, {"photos": str(photos.resolve())}
     if record.exists() and read_json(record) != own:
-        raise DataError(f"{outdir}: holds the results of other photos (see {record}); choose another --outdir")
+        raise DataError(f"{outdir}: holds the results of other photos (see {record}); choose another --outdir (OUTDIR)")
     if not record.exists() and outdir.is_dir() and list_folder(outdir):
-        raise DataError(f"{outdir}: holds files of something else; choose another --outdir, or an empty folder")
-    write_json(record, own)
+        raise DataError(f"{outdir}: holds files of something else; choose another, or an empty, --outdir (OUTDIR)")
+    if not record.exists():
+        write_json(record, own)
 
 
 # ---------------------------------------------------------------- depth, cloud and pages
