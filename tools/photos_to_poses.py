@@ -5,12 +5,12 @@
 
 Photos of any sizes, also in subfolders, and HEIC where pillow-heif is installed, are turned upright as their EXIF data
 says, scaled down to --max_side and written to POSES/images; the model goes to POSES/sparse/0. Of a video, or a folder
-of videos, sharp frames are taken, an equal way apart. Masks beside the photos (masks/a.png, masks/a.jpg.png, a_mask.png)
-limit features to what is white in them. Photos of one size, camera and focal length share a lens; EXIF's focal length is
-used where there is one. Where few photos find a pose fainter matches and finer features are tried; of several groups of
-photos that do not connect, the largest is taken. A photo that cannot be read is left out, and named; --strict refuses
-it; POSES/left_out.json says why photos are not in the model. A rerun with the same photos and settings does nothing,
-and goes on where one was cut off. Needs pycolmap (requirements-photos.txt).
+of videos, sharp frames are taken, an equal way apart. Masks beside the photos (masks/a.png, masks/a.jpg.png or
+a_mask.png) limit features to what is white in them. Photos of one size, camera and focal length share a lens; EXIF's
+focal length is used where there is one. Where some photos find no pose fewer matches and fainter features are tried; of
+several groups of photos that do not connect, the largest is taken. A photo that cannot be read is left out, and named;
+--strict refuses it. POSES/left_out.json says why photos are not in the model. A rerun with the same photos and settings
+does nothing, and goes on where one was cut off. Needs pycolmap (requirements-photos.txt).
 """
 
 import argparse

@@ -25,7 +25,7 @@ from tools.runtime.program import Progress
 
 # All pairs of so many photos are matched; of more those that look alike and the neighbours in the order of names.
 EXHAUSTIVE_UP_TO = 60
-_MOST_THOROUGH = 80  # photos of which all pairs are matched when a first try has placed few
+_MOST_THOROUGH = 40  # photos that are searched thoroughly when some of them are not placed; of more when half are not
 
 _SMALLEST_MODEL = 3  # photos
 
@@ -67,7 +67,7 @@ def forget(folder: Path) -> None:
 def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Search) -> Poses:
     """Find the poses of photos in a folder, and write the largest model to folder/sparse/0.
 
-    When the ordinary way places few of them, others are tried: fainter matches, then finer features; the model of the
+    When the ordinary way places few of them, others are tried: fewer matches, then fainter features; the model of the
     most photos is taken. Features and matches stay in folder/database.db, and those that are there already are not made
     again. Raises DataError when no photos fit together.
     """
@@ -78,10 +78,12 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
     best = _Best(pycolmap, folder, len(names))
     try:
         for thorough in (False, True):
+            if thorough and len(names) > _MOST_THOROUGH and best.placed >= len(names) / 2:
+                break
             database = folder / ("thorough.db" if thorough else "database.db")
-            matching = _matching(search.matching, len(names), thorough)
+            matching = _matching(search.matching, len(names))
             if thorough:
-                print(f"only {best.placed} of {len(names)} photos have a pose; finer features are tried", flush=True)
+                print(f"only {best.placed} of {len(names)} photos have a pose; fainter features are tried", flush=True)
             extract_features(pycolmap, database, images, groups, search, thorough)
             match_features(pycolmap, database, names, dataclasses.replace(search, matching=matching), thorough)
             for faint in (False, True):
@@ -95,11 +97,11 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
         raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
 
 
-def _matching(asked: str, count: int, thorough: bool) -> str:
+def _matching(asked: str, count: int) -> str:
     """What "auto" means: "exhaustive", or "alike" for large sets."""
     if asked != "auto":
         return asked
-    return "exhaustive" if count <= (_MOST_THOROUGH if thorough else EXHAUSTIVE_UP_TO) else "alike"
+    return "exhaustive" if count <= EXHAUSTIVE_UP_TO else "alike"
 
 
 # ---------------------------------------------------------------- models
@@ -118,7 +120,7 @@ def _map(
     work = folder / "mapping"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    label = "poses, fainter matches too" if faint else "poses"
+    label = "poses from fewer matches" if faint else "poses"
     with contextlib.closing(Progress(count, label, unit="photo")) as progress, Alive(label) as alive:
 
         def placed() -> None:
@@ -191,7 +193,7 @@ def triangulate(
     work = folder / "mapping"
     try:
         extract_features(pycolmap, database, images, groups, search, thorough=False)
-        search = dataclasses.replace(search, matching=_matching(search.matching, len(names), False))
+        search = dataclasses.replace(search, matching=_matching(search.matching, len(names)))
         match_features(pycolmap, database, names, search, thorough=False)
         with Alive("points"):
             model = _model_of(pycolmap, database, photos)
