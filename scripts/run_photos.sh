@@ -35,14 +35,15 @@ INTERVAL_SCALE="${INTERVAL_SCALE:-1}"
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
 DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
-NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
+NUM_CONSISTENT="${NUM_CONSISTENT:-auto}"                 # other views that have to agree: 2, or 1 where few see the same
 
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
     "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
 bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
 
+[ "$NUM_CONSISTENT" = auto ] || set -- --num_consistent "$NUM_CONSISTENT" "$@"
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --most_frames "$MOST_FRAMES" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --num_consistent "$NUM_CONSISTENT" "$@"
+    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" "$@"

@@ -40,9 +40,12 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Recons
     add_prediction_flags(parser, defaults.prediction, several_scans=False)
     add_refine_flag(parser)
     add_fusion_flags(parser, defaults.fusion)
+    parser.set_defaults(num_consistent=None)  # what suits the set
     args = parser.parse_args(argv)
+    fit = args.num_consistent is None
+    args.num_consistent = defaults.fusion.num_consistent if fit else args.num_consistent
     prediction = prediction_settings(args, defaults.prediction, light=None)
-    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine)
+    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine, fit)
 
 
 def main() -> None:

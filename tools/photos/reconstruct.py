@@ -100,7 +100,13 @@ def reconstruct(
     count, coverage = _make_scan(photos, outdir / "poses", folder, settings) if distributed.is_main() else (0, None)
     thin = coverage is not None and coverage.is_thin
     count, thin = map(int, distributed.agree([count, thin]))
-    settings = settings.fitted(bool(thin))
+    fitted = settings.fitted(bool(thin))
+    if fitted != settings:
+        _announce(
+            "few photos see the same: a depth becomes a point where one other photo confirms it (two elsewhere; "
+            f"--num_consistent says how many) and its confidence is {fitted.fusion.prob_threshold:g} or more"
+        )
+    settings = fitted
     forget_files()
     scan = _Scan(name, count, SingleScan(folder), depth, coverage)
     _announce("depth and cloud")

@@ -12,6 +12,8 @@ MOST_FRAMES = 1000  # of a video
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
 _FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
 
+THIN_CONFIDENCE = 0.1  # least confidence where one other view has to agree
+
 
 @dataclasses.dataclass(frozen=True)
 class PoseSettings:
@@ -41,14 +43,20 @@ class PoseSettings:
 class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
-    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none.
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks fewer
+    views to agree, of a higher confidence, where the photos have few others beside them.
     """
 
     poses: PoseSettings = PoseSettings()
     prediction: PredictionSettings = _PREDICTION
     fusion: FusionSettings = _FUSION
     refine: int = 0
+    fit: bool = True
 
     def fitted(self, thin: bool) -> "ReconstructionSettings":
-        """What is not set becomes what suits the set: for one whose photos have few others beside them, `thin`."""
-        return self
+        """The settings that suit a set; of a `thin` one the photos have few others beside them."""
+        if not (thin and self.fit and self.fusion.method == "gipuma"):
+            return self
+        surer = max(self.fusion.prob_threshold, THIN_CONFIDENCE)
+        fusion = dataclasses.replace(self.fusion, num_consistent=1, prob_threshold=surer)
+        return dataclasses.replace(self, fusion=fusion)
