@@ -10,10 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.cpu.threads import pieces, run_on
 
-# oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
-# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; docs/method.md, section 10).
+# oneDNN's bf16 weight gradient of Conv3d on AMX processors writes beyond its memory for few depths and large planes
+# (D = 4 from 96x128 on, D = 8 from 224x320; never seen with D = 16 or more; docs/method.md, section 10).
 _SAFE_BF16_DEPTH = 16
-_SAFE_BF16_PLANE = 192 * 256
 # With or without AMX it returns what the memory held before for the kernel's rows that touch the border only: seen with
 # two depths, and with sides of one at stride 2; never with sides of three or more.
 _SAFE_BF16_SIDE = 4
@@ -29,11 +28,19 @@ def predicts(network: nn.Module) -> bool:
     return not (network.training or torch.is_grad_enabled())
 
 
-def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
-    """Whether oneDNN's bf16 weight gradient of a 3x3x3 convolution can be trusted for an input of this size."""
-    if min(depth, height, width) < _SAFE_BF16_SIDE:
-        return False
-    return depth >= _SAFE_BF16_DEPTH or height * width <= _SAFE_BF16_PLANE
+def bf16_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:
+    """A cubic 3D convolution's weight gradient, in bf16 where oneDNN's can be trusted, else in float32.
+
+    The three sides of a volume are alike to it, so the longest one stands for the depths where these are few.
+    """
+    if min(x.shape[2:]) < _SAFE_BF16_SIDE:
+        grad, x, weight = grad.float(), x.float(), weight.float()
+    longest = 2 if x.shape[2] >= _SAFE_BF16_DEPTH else max((2, 3, 4), key=lambda side: x.shape[side])
+    swapped = (
+        tensor.transpose(2, longest).contiguous(memory_format=torch.channels_last_3d) for tensor in (grad, x, weight)
+    )
+    gradient = torch.ops.aten.convolution_backward(*swapped, None, *geometry, [False, True, False])[1]
+    return gradient.transpose(2, longest)
 
 
 def _in_sound_type(x: Tensor, stride: int) -> Tensor:
@@ -44,7 +51,7 @@ def _in_sound_type(x: Tensor, stride: int) -> Tensor:
 
 class _Bf16Conv3d(torch.autograd.Function):
     """Conv3d for bf16 training on CPUs: channels-last inside, where oneDNN is 2 to 4 times faster, and contiguous
-    outside, where BatchNorm is; the weight gradient in float32 where bf16 would crash or be wrong.
+    outside, where BatchNorm is.
     """
 
     @staticmethod
@@ -63,15 +70,13 @@ class _Bf16Conv3d(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wants_x, wants_weight = ctx.needs_input_grad[:2]
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
-        sound = bf16_weight_gradient_is_sound(*x.shape[2:])
-        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, *ctx.geometry, [wants_x, wants_weight and sound, False]
-        )
-        if wants_weight and not sound:
-            exact = (tensor.float() for tensor in (grad, x, weight))
-            grad_weight = torch.ops.aten.convolution_backward(*exact, None, *ctx.geometry, [False, True, False])[1]
-            grad_weight = grad_weight.to(weight.dtype)
-        return grad_x.contiguous() if wants_x else None, grad_weight, None, None
+        grad_x = grad_weight = None
+        if wants_x:
+            wanted = [True, False, False]
+            grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.geometry, wanted)[0].contiguous()
+        if wants_weight:
+            grad_weight = bf16_weight_gradient(grad, x, weight, ctx.geometry).to(weight.dtype)
+        return grad_x, grad_weight, None, None
 
 
 class Conv3d(nn.Conv3d):

@@ -74,3 +74,16 @@ def test_scores_do_not_depend_on_threads():
         results.append(convolution(x))
     torch.set_num_threads(threads)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize("name", ["2d", "3d", "transposed"])
+def test_running_statistics_follow_by_a_tenth(name):
+    """Official momentum: after one batch a tenth of its statistics and nine of what was known before."""
+    make, shape = BLOCKS[name]
+    torch.manual_seed(1)
+    block, x = make(), 2 + 3 * torch.randn(shape)
+    (norm,) = (module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    block(x)
+    y = next(block.children())(x).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(norm.running_mean, 0.1 * y.mean(dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * y.var(dim=1), rtol=1e-4, atol=1e-5)

@@ -45,9 +45,10 @@ TEST = f"""{PREDICTION} --display --max_h=864 --max_w=1152 --fix_res --high_res=
 
 def words(line: str, **places: object) -> list[str]:
     """A command line with places for what stands in capitals."""
+    flags = line.split()
     for name, place in places.items():
-        line = line.replace(f"={name}", f"={place}")
-    return line.split()
+        flags = [flag.replace(f"={name}", f"={place}") for flag in flags]
+    return flags
 
 
 def parsed(program: str, line: str) -> tuple:
