@@ -9,22 +9,24 @@ import math
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from datasets.photos.posed import PosedPhotos
 
 # A partner of a photo shares this share of its points, under an angle that depth can be found with, degrees.
 _SHARED, _LEAST_ANGLE, _LARGEST_ANGLE = 0.15, 1.5, 35.0
 _THIN = 0.25  # a photo that shares less with every other stands apart
-_WIDE = 20.0  # as does one that sees it from farther round, degrees
+_WIDE = 20.0  # as does one that sees the same from farther round, degrees
 _GOOD_ANGLE = 10.0  # between photos of a dense set, degrees
 _LEAST_PARALLAX = 1.0  # degrees between the places from which the middle point of a set is seen
 _FEW = 3  # partners with which a point can be asked of two others
-_MOST_LISTED = 8
+_MOST_LISTED, _MOST_BETWEEN = 8, 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbour:
-    """The photo that shares the most with another: places of both, the share of points, degrees between them."""
+class Step:
+    """From a photo to another, which no third one joins by smaller steps: places of both, the share of the first one's
+    points that the other sees, degrees between them."""
 
     photo: int
     other: int
@@ -34,21 +36,21 @@ class Neighbour:
     @property
     def between(self) -> int:
         """Photos to take between the two."""
-        return max(1, math.ceil(self.angle / _GOOD_ANGLE) - 1) if self.angle <= 90 else 8
+        return min(_MOST_BETWEEN, max(1, math.ceil(self.angle / _GOOD_ANGLE) - 1))
 
     @property
-    def stands_apart(self) -> bool:
-        """Whether too little is shared, or seen from too far round."""
+    def is_gap(self) -> bool:
+        """Whether too little is shared, or it is seen from too far round."""
         return self.shared < _THIN or self.angle > _WIDE
 
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
-    """Of posed photos with points in common: their names, what each shares with its best neighbour, how many partners
-    each has (median), and degrees between the places from which a middle point is seen at most."""
+    """Of posed photos with points in common: their names, the smallest steps that join them, how many partners each has
+    (median), and degrees between the places from which a middle point is seen at most."""
 
     names: list[str]
-    neighbours: list[Neighbour]
+    steps: list[Step]
     partners: float
     parallax: float
 
@@ -62,26 +64,25 @@ class Coverage:
         """Whether most photos have too few partners for a depth to be asked of two others."""
         return self.partners < _FEW
 
-    def apart(self) -> list[Neighbour]:
-        """The photos that stand apart, those that share the least first."""
-        return sorted((each for each in self.neighbours if each.stands_apart), key=lambda each: each.shared)
+    def gaps(self) -> list[Step]:
+        """The steps that are too large: those that share the least first, then the widest."""
+        gaps = [step for step in self.steps if step.is_gap]
+        return sorted(gaps, key=lambda step: (step.shared if step.shared < _THIN else 1.0, -step.angle))
 
     def advice(self) -> list[str]:
-        """What photos to take, in sentences; pairs of photos that name each other are named once."""
-        said, sentences = set(), []
-        for each in self.apart():
-            pair = frozenset((each.photo, each.other))
-            if pair in said:
-                continue
-            said.add(pair)
-            photo, other = self.names[each.photo], self.names[each.other]
-            count = "one photo" if each.between == 1 else f"{each.between} photos"
-            sentences.append(
-                f"{photo} shares {each.shared:.0%} of its points with any other photo, {each.angle:.0f} degrees away: "
-                f"take {count} between it and {other}"
-            )
+        """What photos to take, in sentences."""
+        sentences = []
+        for step in self.gaps():
+            photo, other = self.names[step.photo], self.names[step.other]
+            count = "one photo" if step.between == 1 else f"{step.between} photos"
+            if step.shared < _THIN:
+                why = f"{photo} shares {step.shared:.0%} of its points with any other"
+                sentences.append(f"{why}: take {count} between it and {other}")
+            else:
+                why = f"{photo} and {other} are {step.angle:.0f} degrees apart with no photo between"
+                sentences.append(f"{why}: take {count} there")
         more = len(sentences) - _MOST_LISTED
-        return sentences[:_MOST_LISTED] + ([f"{more} more photos stand apart like these"] if more > 0 else [])
+        return sentences[:_MOST_LISTED] + ([f"{more} more gaps are like these"] if more > 0 else [])
 
 
 def measure_coverage(scene: PosedPhotos) -> Coverage | None:
@@ -96,12 +97,20 @@ def measure_coverage(scene: PosedPhotos) -> Coverage | None:
     shares = shared / seen[:, None]
     angles = _angles(scene, sights, shared)
     usable = (shares >= _SHARED) & (angles >= _LEAST_ANGLE) & (angles <= _LARGEST_ANGLE)
-    best = shares.argmax(axis=1)
-    neighbours = [
-        Neighbour(k, int(b), float(shares[k, b]), float(angles[k, b])) for k, b in enumerate(best) if shares[k, b] > 0
-    ]
     names = [photo.name for photo in scene.photos]
-    return Coverage(names, neighbours, float(np.median(usable.sum(axis=1))), _parallax(scene, sights))
+    return Coverage(names, _steps(shares, angles), float(np.median(usable.sum(axis=1))), _parallax(scene, sights))
+
+
+def _steps(shares: np.ndarray, angles: np.ndarray) -> list[Step]:
+    """The smallest steps that join the photos (a minimum spanning tree): by the angle where enough is shared."""
+    both = np.maximum(shares, shares.T)
+    lengths = np.where(both >= _THIN, angles + 0.01, 360 * (2 - both))  # 0 would be no step
+    tree = minimum_spanning_tree(np.where(both > 0, lengths, 0)).tocoo()
+    steps = []
+    for a, b in zip(tree.row.tolist(), tree.col.tolist(), strict=True):
+        photo, other = sorted((a, b), key=lambda k: (round(float(shares[k].max()), 2), k))
+        steps.append(Step(photo, other, float(both[a, b]), float(angles[a, b])))
+    return steps
 
 
 def _angles(scene: PosedPhotos, sights: csr_matrix, shared: np.ndarray) -> np.ndarray:

@@ -168,5 +168,7 @@ def _advice(photos: int, placed: int, shares: PixelShares, coverage: Coverage | 
     elif lacking > 0.5:
         advice.append("bare walls, glass, shiny and moving things have no depth; others: come nearer, walk around them")
     if shares.confidence > 0.3:
-        advice.append("where nothing has texture depth is unsure: even light and sharp photos help")
+        advice.append(
+            "where nothing has texture (sky, bare walls, shadow) depth is unsure: even light and sharp photos help"
+        )
     return advice

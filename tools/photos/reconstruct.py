@@ -20,7 +20,15 @@ from datasets.photos.left_out import read_left_out, write_left_out
 from datasets.photos.posed import PosedPhotos
 from datasets.predictions import Predictions
 from datasets.records import digest, read_record
-from datasets.results import DEPTH_FOLDER, ViewFiles, cloud_path, network_folder
+from datasets.results import (
+    DEPTH_FOLDER,
+    FUSION_RECORD,
+    PREDICTION_RECORD,
+    REFINE_RECORD,
+    ViewFiles,
+    cloud_path,
+    network_folder,
+)
 from tools.photos.coverage import Coverage, measure_coverage
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.photos.known import has_known_poses, pose_known_photos
@@ -38,6 +46,9 @@ VERDICT = "verdict.json"
 # In the folder of results: which photos they were made from. In a scan's: what its cloud and pages were made from.
 _RECORD = "photos.json"
 _FINISHED = "finished.json"
+
+# In a scan's results: what its cloud was made from, and how it stands in the world.
+_RECORDS = (PREDICTION_RECORD, REFINE_RECORD, FUSION_RECORD, "units.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +205,8 @@ def _made_from(scan: _Scan, settings: ReconstructionSettings) -> str:
     records = [read_record(ViewFiles(scan.results, view, folder).record).get("made_from") for view, _ in scan.pairs()]
     own = [field.name for field in dataclasses.fields(settings) if field.name not in ("poses", "prediction")]
     told = [scan.photos, *(repr(getattr(settings, name)) for name in own)]
-    return digest(records, told, read_left_out(scan.layout.root / scan.name))
+    kept = [read_record(scan.results / name) for name in _RECORDS]
+    return digest(records, told, kept, read_left_out(scan.layout.root / scan.name))
 
 
 def _finished(scan: _Scan, settings: ReconstructionSettings) -> bool:

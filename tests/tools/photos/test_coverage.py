@@ -36,18 +36,18 @@ def ball(photos: list[PosedPhoto], count: int = 3000) -> PosedPhotos:
 def test_a_dense_set():
     """Eight degrees apart: nobody stands apart, and every photo has partners enough."""
     coverage = measure_coverage(ball([photo(k, 8 * k) for k in range(12)]))
-    assert coverage.apart() == [] and coverage.advice() == []
+    assert coverage.gaps() == [] and coverage.advice() == []
     assert not coverage.is_thin and not coverage.only_turned
-    assert all(each.angle == pytest.approx(8, abs=1.5) for each in coverage.neighbours)
+    assert len(coverage.steps) == 11 and all(step.angle == pytest.approx(8, abs=1.5) for step in coverage.steps)
 
 
 def test_a_gap_is_named():
-    """The photo beyond it, its neighbour, and how many photos belong between; each gap once."""
+    """Where it is, and how many photos belong there; each gap once."""
     places = [0, 8, 16, 24, 64, 72, 150]
     coverage = measure_coverage(ball([photo(k, degrees) for k, degrees in enumerate(places)]))
-    (sentence,) = coverage.advice()
-    assert sentence.startswith("06.jpg shares ") and "take 7 photos between it and 05.jpg" in sentence
-    assert " 78 degrees away" in sentence or " 7" in sentence.split("photo, ")[1]
+    far, gap = coverage.advice()
+    assert far.startswith("06.jpg shares ") and far.endswith("photos between it and 05.jpg")
+    assert "03.jpg" in gap and "04.jpg" in gap and gap.endswith("with no photo between: take 3 photos there")
 
 
 def test_a_thin_set():
@@ -55,7 +55,7 @@ def test_a_thin_set():
     dense = measure_coverage(ball([photo(k, 12 * k) for k in range(12)]))
     thin = measure_coverage(ball([photo(k, 36 * k) for k in range(4)]))
     assert thin.is_thin and not dense.is_thin
-    assert len(thin.apart()) == 4
+    assert len(thin.gaps()) == 3
 
 
 def test_a_camera_that_only_turned():
@@ -79,8 +79,8 @@ def test_without_points():
 
 
 def test_one_point_alone():
-    """Photos that share nothing have no neighbour."""
+    """Photos that share nothing are joined by nothing."""
     photos = [photo(k, 8 * k) for k in range(3)]
     scene = posed_photos(photos, np.zeros((1, 3)), np.array([[0, 1]]), "test")
     coverage = measure_coverage(scene)
-    assert coverage.neighbours == [] and coverage.advice() == [] and coverage.is_thin
+    assert coverage.steps == [] and coverage.advice() == [] and coverage.is_thin
