@@ -24,7 +24,7 @@ _PER_SECOND, _SMALL = 10, 480
 # Between two frames points move by this share of the diagonal: nine tenths of what one shows is in the next.
 _STEP, _FEWEST = 0.05, 20
 _SAME_PLACE = 0.012  # share of the diagonal by which a hand shakes
-_AROUND = 0.35  # share of a step before and behind a place among which the sharpest is taken
+_AROUND = 0.5  # share of a step before and behind a place among which the sharpest is taken
 _POINTS, _FEWEST_TRACKED = 400, 40
 _SHARE_TRACKED = 0.4  # of the points; with fewer new ones are found
 _VERSION = 1

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 
 from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos, posed_photos
 from tools.photos.coverage import measure_coverage
@@ -34,20 +33,20 @@ def ball(photos: list[PosedPhoto], count: int = 3000) -> PosedPhotos:
 
 
 def test_a_dense_set():
-    """Eight degrees apart: nobody stands apart, and every photo has partners enough."""
+    """Eight degrees apart, a few more as the surface sees them: no gap, and every photo has partners enough."""
     coverage = measure_coverage(ball([photo(k, 8 * k) for k in range(12)]))
     assert coverage.gaps() == [] and coverage.advice() == []
     assert not coverage.is_thin and not coverage.only_turned
-    assert len(coverage.steps) == 11 and all(step.angle == pytest.approx(8, abs=1.5) for step in coverage.steps)
+    assert len(coverage.steps) == 11 and all(8 < step.angle < 12 for step in coverage.steps)
 
 
 def test_a_gap_is_named():
     """Where it is, and how many photos belong there; each gap once."""
-    places = [0, 8, 16, 24, 64, 72, 150]
+    places = [0, 8, 16, 24, 64, 72, 180]
     coverage = measure_coverage(ball([photo(k, degrees) for k, degrees in enumerate(places)]))
     far, gap = coverage.advice()
     assert far.startswith("06.jpg shares ") and far.endswith("photos between it and 05.jpg")
-    assert "03.jpg" in gap and "04.jpg" in gap and gap.endswith("with no photo between: take 3 photos there")
+    assert "03.jpg" in gap and "04.jpg" in gap and gap.endswith("with no photo between: take 4 photos there")
 
 
 def test_a_thin_set():
