@@ -106,16 +106,26 @@ def extract_features(
     options.sift.max_num_features = _FEATURES if len(ids) < _MANY else _FEATURES_OF_MANY
     if thorough:
         options.sift.peak_threshold = _FAINT
-    reader = pycolmap.ImageReaderOptions()
-    if search.masks is not None:
-        reader.mask_path = search.masks
     with contextlib.closing(Progress(len(names), "features", unit="photo")) as progress:
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
+        for chunk in _chunks(names, search.masks):
+            reader = pycolmap.ImageReaderOptions()
+            if search.masks is not None and _mask(search.masks, chunk[0]).exists():
+                reader.mask_path = search.masks
             features = {"image_names": chunk, "reader_options": reader, "extraction_options": options}
             run(pycolmap, pycolmap.extract_features, database, images, **features)
             for _ in chunk:
                 progress.step()
+
+
+def _mask(masks: Path, name: str) -> Path:
+    return masks / f"{name}.png"
+
+
+def _chunks(names: list[str], masks: Path | None) -> list[list[str]]:
+    """The photos a few at a time, those with masks apart: where COLMAP looks for masks it takes no photo without."""
+    masked = [name for name in names if masks is not None and _mask(masks, name).exists()]
+    whole = sorted(set(names) - set(masked))
+    return [part[start : start + _CHUNK] for part in (whole, masked) for start in range(0, len(part), _CHUNK)]
 
 
 @contextlib.contextmanager
