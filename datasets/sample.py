@@ -51,9 +51,18 @@ def load_view(path: PathLike, camera: Camera, size: tuple[int, int], resize: boo
     return View(image, camera.scaled(size[0] / width, size[1] / height))
 
 
+def turned_size(width: int, height: int, max_size: tuple[int, int]) -> tuple[int, int]:
+    """max_size (width, height), turned where the image is upright and it is not."""
+    return max_size[::-1] if height > width and max_size[0] > max_size[1] else max_size
+
+
 def fitted_size(width: int, height: int, max_size: tuple[int, int]) -> tuple[int, int]:
-    """The image's size scaled down to fit max_size (width, height), its sides rounded down to multiples of 32."""
-    scale = min(1.0, max_size[0] / width, max_size[1] / height)
+    """The image's size scaled down to fit max_size (width, height), its sides rounded down to multiples of 32.
+
+    For an upright image a `max_size` that is wider than high is turned: photos lose no pixels for being taken so.
+    """
+    max_w, max_h = turned_size(width, height, max_size)
+    scale = min(1.0, max_w / width, max_h / height)
     return tuple(int(scale * side + 1e-6) // SIZE_STEP * SIZE_STEP for side in (width, height))
 
 

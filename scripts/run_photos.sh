@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# From a folder of ordinary photos to a coloured point cloud: poses, test layout, depth, cloud. On the CPU, or with a GPU
-# for the depth.
+# From a folder of ordinary photos, or a video, to a coloured point cloud: poses, test layout, depth, cloud. On the CPU, or
+# with a GPU for the depth. It ends with a verdict: what share of the photos and pixels became points, and what to do.
 #
 #     bash scripts/run_photos.sh FOLDER
+#     bash scripts/run_photos.sh VIDEO.mp4
 #
 # Settings: edit here or set in the environment; further flags of tools/reconstruct.py, among them those of test.py, may
-# follow on the command line. Interrupted, it goes on with the step where it was.
+# follow on the command line. Interrupted, it goes on with the step where it was; what has not changed is not made anew.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -14,16 +15,19 @@ case "$FOLDER" in
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
     "") fail "which photos? bash scripts/run_photos.sh FOLDER" ;;
 esac
-[ -e "$FOLDER" ] || fail "$FOLDER: no such folder"
+[ -e "$FOLDER" ] || fail "$FOLDER: no such folder or video"
 shift
 if [ -d "$FOLDER" ]; then FOLDER="$(cd "$FOLDER" && pwd)"; fi
-NAME="${NAME:-$(basename "$FOLDER")}"                    # of the scan and of its cloud
+OWN_NAME="$(basename "$FOLDER")"
+if [ -f "$FOLDER" ]; then OWN_NAME="${OWN_NAME%.*}"; fi
+NAME="${NAME:-$OWN_NAME}"                               # of the scan and of its cloud
 OUTDIR="${OUTDIR:-$ROOT/outputs/photos/$NAME}"          # poses/, scans/NAME/, depth/
 CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 SEED="${SEED:-0}"
 MAX_SIDE="${MAX_SIDE:-1600}"                            # of the photos that poses are found with, MAX_W and MAX_H at least
-MATCHING="${MATCHING:-auto}"                            # auto, exhaustive, sequential (frames of a video)
-MAX_W="${MAX_W:-1152}"                                  # largest images for the depth
+MATCHING="${MATCHING:-auto}"                            # auto, exhaustive (all pairs), alike, sequential (by name)
+MOST_FRAMES="${MOST_FRAMES:-100}"                       # of a video
+MAX_W="${MAX_W:-1152}"                                  # largest images for the depth; upright ones turn the two
 MAX_H="${MAX_H:-864}"
 AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 NUM_VIEW="${NUM_VIEW:-5}"
@@ -32,7 +36,7 @@ REFINE="${REFINE:-1}"                                   # passes in which the vi
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
 DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
-NUM_CONSISTENT="${NUM_CONSISTENT:-2}"
+NUM_CONSISTENT="${NUM_CONSISTENT:-auto}"                 # other views that have to agree: 2, or 1 where few see the same
 MESH="${MESH:-0}"                                        # 1: also a mesh, beside the cloud; needs Open3D
 
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
@@ -40,12 +44,12 @@ MESH="${MESH:-0}"                                        # 1: also a mesh, besid
 bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
 if [ "$MESH" = 1 ]; then bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"; fi
 
+[ "$NUM_CONSISTENT" = auto ] || set -- --num_consistent "$NUM_CONSISTENT" "$@"
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
-    --max_side "$MAX_SIDE" --matching "$MATCHING" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
-    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" \
-    --filter_method "$FILTER_METHOD" --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" \
-    --num_consistent "$NUM_CONSISTENT" "$@"
+    --max_side "$MAX_SIDE" --matching "$MATCHING" --most_frames "$MOST_FRAMES" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
+    --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" --filter_method "$FILTER_METHOD" \
+    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" "$@"
 
 if [ "$MESH" = 1 ]; then
     stoppable "$PYTHON_BIN" "$ROOT/tools/make_mesh.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans" --texture

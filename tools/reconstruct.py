@@ -1,11 +1,12 @@
-"""From a folder of ordinary photos to a coloured cloud and pages that show it: poses, views, depth, cloud, report.
+"""From a folder of ordinary photos, or a video, to a coloured cloud and pages that show it, and a verdict.
 
     python tools/reconstruct.py --photos FOLDER --outdir OUT
 
-It does what tools/photos_to_poses.py, tools/import_colmap.py, test.py and tools/report.py do one after the other.
-OUT/poses holds the COLMAP model, OUT/scans/NAME the scan in the test layout, OUT/depth depth maps, cloud and report. A
-rerun goes on where the last one was. Under torchrun the processes share the depth. Needs pycolmap
-(requirements-photos.txt).
+It does what tools/photos_to_poses.py, tools/import_colmap.py, test.py and tools/report.py do one after the other; of a
+folder with a transforms.json the poses are kept. OUT/poses holds the COLMAP model, OUT/scans/NAME the scan in the test
+layout, OUT/depth depth maps, cloud and report; OUT/depth/NAME/verdict.json tells what share of the photos and pixels
+became points, and what to do. A rerun goes on where the last one was. Under torchrun the processes share the depth.
+Needs pycolmap (requirements-photos.txt).
 """
 
 import argparse
@@ -31,7 +32,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Recons
     """The flags, and how they say to reconstruct; DataError for values that cannot work."""
     defaults = ReconstructionSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos, JPEG or PNG")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos, or a video")
     parser.add_argument("--outdir", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--name", help="of the scan and its cloud (default: the folder's)")
     parser.add_argument("--loadckpt", default=SHIPPED_CHECKPOINT, help="checkpoint of a teacher or a student")
@@ -39,9 +40,12 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Recons
     add_prediction_flags(parser, defaults.prediction, several_scans=False)
     add_refine_flag(parser, defaults.refine)
     add_fusion_flags(parser, defaults.fusion)
+    parser.set_defaults(num_consistent=None)  # what suits the set
     args = parser.parse_args(argv)
+    fit = args.num_consistent is None
+    args.num_consistent = defaults.fusion.num_consistent if fit else args.num_consistent
     prediction = prediction_settings(args, defaults.prediction, light=None)
-    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine)
+    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine, fit)
 
 
 def main() -> None:

@@ -123,7 +123,9 @@ def _frame(frame: Mapping[str, Any], path: PathLike, photos: PhotoFolders, poses
     if world_T_gl.shape not in ((4, 4), (3, 4)):
         raise DataError(f"{path}: a transform_matrix is not 4x4")
     pose = poses.world_T_cam(world_T_gl)
-    return PosedPhoto(name, _frame_lens(frame, image, path), np.linalg.inv(pose @ _GL_T_CAM))
+    mask = frame.get("mask_path")
+    mask = check_photo_name(mask, path) if isinstance(mask, str) and mask else ""
+    return PosedPhoto(name, _frame_lens(frame, image, path), np.linalg.inv(pose @ _GL_T_CAM), mask)
 
 
 def _frame_lens(frame: Mapping[str, Any], image: Path | None, path: PathLike) -> Lens:

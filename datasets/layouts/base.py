@@ -96,6 +96,10 @@ class Layout(abc.ABC):
         """The view's image under a light; the light does not matter where the layout has none."""
         return self.image_folder(scan) / self.image_name(scan, view, light)
 
+    def mask_path(self, scan: str, view: int) -> Path | None:
+        """The mask of the view's image, white where there is something to reconstruct; None where it has none."""
+        return None
+
     def check_views(self, scan: str, views: Iterable[int], lights: Sequence[int]) -> None:
         """Raise DataError unless every view has a camera file, and an image under every light.
 

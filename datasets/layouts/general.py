@@ -35,7 +35,7 @@ class SurfacePoints:
 class GeneralScans(Layout):
     """`<scan>/images/`, `<scan>/cams/` (or `cams_1/`), `<scan>/pair.txt`; where depth is known `<scan>/gt/%08d.pfm`, or
     `<scan>/depth/%08d.png` of 16 bits in whole units of the camera files (mm, as a rule); where only points of the
-    surface are known `<scan>/sparse_points.txt`, x y z in world units."""
+    surface are known `<scan>/sparse_points.txt`, x y z in world units; masks of images as `<scan>/masks/%08d.png`."""
 
     checks_cameras = True
 
@@ -58,6 +58,10 @@ class GeneralScans(Layout):
         names = folder_names(str(self.image_folder(scan)))
         found = (f"{view:08d}{suffix}" for suffix in _SUFFIXES if f"{view:08d}{suffix}" in names)
         return next(found, f"{view:08d}.jpg")
+
+    def mask_path(self, scan: str, view: int) -> Path | None:
+        path = self.root / scan / "masks" / f"{view:08d}.png"
+        return path if path.exists() else None
 
     def lights(self, scan: str) -> list[int]:
         return [0]

@@ -60,11 +60,13 @@ def make_lens(numbers: Mapping[str, float], size: tuple[int, int], model: str, s
 
 @dataclasses.dataclass(frozen=True)
 class PosedPhoto:
-    """A photo: its name, a path relative to the folder of images, its lens and pose, cam_T_world [4, 4]."""
+    """A photo: its name, a path relative to the folder of images, its lens and pose, cam_T_world [4, 4]; its mask's
+    path, too, where the model names one."""
 
     name: str
     lens: Lens
     cam_T_world: np.ndarray
+    mask: str = ""
 
     @property
     def centre(self) -> np.ndarray:

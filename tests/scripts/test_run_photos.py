@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from helpers import PATIENCE, ROOT, change_times, write_checkpoint
 
+from datasets.files import read_json
 from datasets.formats.images import write_image
 from datasets.formats.ply import read_ply_count
 from datasets.synthetic.scans import Look, render_scene
@@ -56,9 +57,15 @@ def test_from_photos_to_a_cloud(quick_python, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "poses: 7 of 7 photos" in result.stdout
     assert read_ply_count(out / "depth" / "gipuma_pcd" / "my photos.ply") > 0
-    depths = change_times(out, "*.pfm")
-    assert len(depths) >= 7 and run_photos(*flags, **settings).returncode == 0
-    assert change_times(out, "*.pfm") == depths
+    verdict = read_json(out / "depth" / "my photos" / "verdict.json")
+    assert verdict["sentences"][0] == "All 7 photos found their place."
+    assert f"== {verdict['verdict']}: All 7 photos found their place." in result.stdout
+    assert read_json(out / "depth" / "my photos" / "left_out.json") == {}
+    depths, files = change_times(out, "*.pfm"), change_times(out, "*")
+    again = run_photos(*flags, **settings)
+    assert len(depths) >= 7 and again.returncode == 0
+    assert "nothing has changed" in again.stdout and f"== {verdict['verdict']}: " in again.stdout
+    assert change_times(out, "*") == files
 
     (folder / "IMG 6.jpg").unlink()
     result = run_photos(*flags, **settings)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tools.photos.settings import MATCHINGS, PoseSettings
+from tools.photos.settings import MATCHINGS, MOST_FRAMES, PoseSettings
 from tools.photos.sfm import EXHAUSTIVE_UP_TO
 from tools.runtime.limits import LARGEST_SIDE, MOST_WORKERS, SMALLEST_SIDE
 from tools.runtime.program import whole_number
@@ -20,8 +20,11 @@ def add_pose_flags(parser: argparse.ArgumentParser, defaults: PoseSettings) -> N
         "--matching",
         choices=MATCHINGS,
         default=defaults.matching,
-        help=f"auto: every pair of up to {EXHAUSTIVE_UP_TO} photos, of more the neighbours in the order of names",
+        help=f"auto: exhaustive, every pair, up to {EXHAUSTIVE_UP_TO} photos; of more alike: those that look "
+        "alike and the neighbours in the order of names, which sequential takes alone",
     )
+    frames = whole_number(2, MOST_FRAMES)
+    group.add_argument("--most_frames", type=frames, default=defaults.most_frames, help="frames used of a video")
     group.add_argument("--strict", action="store_true", help="refuse photos that cannot be read, and leave none out")
     seed, threads = whole_number(0, _LARGEST_SEED), whole_number(1, MOST_WORKERS)
     group.add_argument("--seed", type=seed, default=defaults.seed, help="seed of random choices")
@@ -30,4 +33,4 @@ def add_pose_flags(parser: argparse.ArgumentParser, defaults: PoseSettings) -> N
 
 def pose_settings(args: argparse.Namespace) -> PoseSettings:
     """What the flags say."""
-    return PoseSettings(args.max_side, args.matching, args.seed, args.threads, args.strict)
+    return PoseSettings(args.max_side, args.matching, args.seed, args.threads, args.strict, args.most_frames)

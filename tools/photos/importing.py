@@ -18,8 +18,10 @@ from datasets.layouts.base import Layout, forget_files
 from datasets.layouts.general import SingleScan
 from datasets.photos.depth_ranges import DepthRange, depth_ranges
 from datasets.photos.folders import PhotoFolders
+from datasets.photos.left_out import LEFT_OUT, read_left_out, write_left_out
+from datasets.photos.masks import MASK_FOLDER
 from datasets.photos.names import PHOTO_NAMES, write_photo_names
-from datasets.photos.posed import Lens, PosedPhotos
+from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten
 from datasets.photos.view_selection import (
@@ -30,14 +32,19 @@ from datasets.photos.view_selection import (
     with_projected_points,
     with_stand_in_points,
 )
-from datasets.sample import fitted_size
+from datasets.records import digest, keep_record, read_record
+from datasets.results import view_name
+from datasets.sample import fitted_size, turned_size
 from tools.photos.replacing import replaced_folder
+from tools.photos.scan_masks import ScanMasks, write_mask
 from tools.runtime.program import Progress
 
 _RESULTS = ("cams", "images")
+_RECORD = "import.json"
+_VERSION = 1  # of what is written; another one makes every scan anew
 
 # What an import writes; pair.txt is the last, without which a scan is none.
-_OURS = (*_RESULTS, PHOTO_NAMES, "pair.txt")
+_OURS = (*_RESULTS, MASK_FOLDER, PHOTO_NAMES, LEFT_OUT, _RECORD, "pair.txt")
 
 
 _NAMED = 5  # photos in a message
@@ -74,50 +81,81 @@ def import_scan(
 ) -> None:
     """Write the scan of posed photos, whose files are in a folder or several; `source` is named in errors.
 
-    Photos that are missing or cannot be read are left out. The scan is built aside and takes the place of an older one
-    as a whole: when something is wrong with what is read, or the process is killed, the older one stays.
+    Photos that are missing or cannot be read are left out, and left_out.json says why. The scan is built aside and
+    takes the place of an older one as a whole: when something is wrong with what is read, or the process is killed, the
+    older one stays. Where it was made from the same, nothing is done.
     """
     check_outdir(outdir, PHOTO_NAMES, _RESULTS)
     folders = images if isinstance(images, PhotoFolders) else PhotoFolders((images,))
-    scene, files = _with_files(scene, folders, source, remarks)
-    lenses = _lenses_of_images(scene, files, options)
+    left_out = read_left_out(source) if source.is_dir() else {}
+    scene, files = with_files(scene, folders, source, remarks, left_out)
+    lenses = lenses_of_images(scene, files, options.first_pixel)
     straight = {id(lens): straight_lens(lens, source) for lens in lenses}
     photos = [
         dataclasses.replace(photo, lens=straight[id(lens)]) for photo, lens in zip(scene.photos, lenses, strict=True)
     ]
-    scene, ranges, kept = _with_ranges(dataclasses.replace(scene, photos=photos), options, source, remarks)
-    _pairs(scene, options, source)
+    scene, ranges, kept = _with_ranges(dataclasses.replace(scene, photos=photos), options, source, remarks, left_out)
+    files, lenses = [files[k] for k in kept], [lenses[k] for k in kept]
+    masks = ScanMasks(scene.photos, files, lenses, folders)
+    pairs = _pairs(scene, options, source)
+    facts = _facts(scene, ranges, pairs, lenses, [*files, *filter(None, masks.files)])
+    made_from = digest(facts, dataclasses.asdict(options), left_out, remarks.strict)
+    if _is_there(outdir, made_from):
+        print(f"{outdir}: the scan of these photos is there already", flush=True)
+        return
     with replaced_folder(outdir, _OURS) as target:
         damaged = set()
-        with contextlib.closing(Progress(len(kept), "import")) as progress:
-            for view, k in enumerate(kept):
+        with contextlib.closing(Progress(len(files), "import")) as progress:
+            for view, file in enumerate(files):
                 try:
-                    image = read_image(files[k], grey16=True)
+                    image = read_image(file, grey16=True)
                 except DataError as error:
                     remarks.leave_out(str(error))
+                    left_out[scene.photos[view].name] = "cannot be read"
                     damaged.add(view)
                 else:
-                    _write_view(target, view - len(damaged), image, lenses[k], scene, view, ranges[view], options)
+                    number, photo = view - len(damaged), scene.photos[view]
+                    size = image_size(photo.lens, options)
+                    _write_view(target, number, image, lenses[view], photo, ranges[view], options)
+                    inside = masks.of(view, photo.lens, size, remarks)
+                    if inside is not None:
+                        write_mask(target / MASK_FOLDER / f"{view_name(number)}.png", inside)
                 progress.step()
         scene = scene.without(damaged) if damaged else scene
         if len(scene.photos) < 2:
             raise DataError(f"{source}: fewer than two of its photos can be read")
         write_photo_names(target, [photo.name for photo in scene.photos])
-        write_pairs(target / "pair.txt", _pairs(scene, options, source))
+        write_left_out(target, left_out)
+        keep_record(target / _RECORD, {"made_from": made_from, "views": len(scene.photos)})
+        write_pairs(target / "pair.txt", _pairs(scene, options, source) if damaged else pairs)
+
+
+def _facts(
+    scene: PosedPhotos,
+    ranges: Sequence[DepthRange],
+    pairs: list,
+    lenses: Sequence[Lens],
+    files: Sequence[Path],
+) -> list:
+    """All that a scan's files depend on."""
+    photos = [[photo.name, photo.cam_T_world.tolist()] for photo in scene.photos]
+    bent = [[lens.model, list(lens.distortion), lens.K.tolist(), list(lens.size)] for lens in lenses]
+    stats = [[str(file), (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]
+    return [_VERSION, photos, bent, [list(limits) for limits in ranges], pairs, stats]
+
+
+def _is_there(outdir: Path, made_from: str) -> bool:
+    """Whether a folder holds the scan made from this, whole."""
+    record = read_record(outdir / _RECORD)
+    if record.get("made_from") != made_from or not (outdir / "pair.txt").exists():
+        return False
+    return all((outdir / name).is_dir() and len(list_folder(outdir / name)) == record.get("views") for name in _RESULTS)
 
 
 def _write_view(
-    target: Path,
-    number: int,
-    image: np.ndarray,
-    lens: Lens,
-    scene: PosedPhotos,
-    view: int,
-    limits: DepthRange,
-    options: Options,
+    target: Path, number: int, image: np.ndarray, lens: Lens, photo: PosedPhoto, limits: DepthRange, options: Options
 ) -> None:
     """Write a view's straightened image and its camera under a number."""
-    photo = scene.photos[view]
     image = straighten(image, lens, photo.lens)
     written = photo.lens.scaled(image_size(photo.lens, options))
     if written.size != photo.lens.size:
@@ -145,7 +183,8 @@ def scan_of_photos(model: Path, folder: Path) -> tuple[Layout, list[str]]:
 
 def image_size(lens: Lens, options: Options) -> tuple[int, int]:
     """The size at which an image is written: its own, or what fits when it is too large."""
-    fits = all(side <= most for side, most in zip(lens.size, options.max_size, strict=True))
+    limits = turned_size(*lens.size, options.max_size)
+    fits = all(side <= most for side, most in zip(lens.size, limits, strict=True))
     return lens.size if fits else fitted_size(*lens.size, options.max_size)
 
 
@@ -155,7 +194,7 @@ def depth_line(limits: DepthRange, numdepth: int) -> tuple[float, ...]:
 
 
 def _with_ranges(
-    scene: PosedPhotos, options: Options, source: Path, remarks: Remarks
+    scene: PosedPhotos, options: Options, source: Path, remarks: Remarks, why: dict[str, str]
 ) -> tuple[PosedPhotos, list[DepthRange], list[int]]:
     """The photos that have a depth range, with points if there were none; their ranges; their places among all."""
     everyone = list(range(len(scene.photos)))
@@ -173,6 +212,7 @@ def _with_ranges(
     left_out = {k for k, limits in enumerate(ranges) if limits is None}
     if left_out:
         names = named([scene.photos[k].name for k in sorted(left_out)])
+        why |= {scene.photos[k].name: "sees too few points of which others tell the depth" for k in left_out}
         print(f"left out, for they see too few points: {names}", flush=True)
     kept = [k for k in everyone if k not in left_out]
     if len(kept) < 2:
@@ -186,10 +226,10 @@ def named(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _with_files(
-    scene: PosedPhotos, folders: PhotoFolders, source: Path, remarks: Remarks
+def with_files(
+    scene: PosedPhotos, folders: PhotoFolders, source: Path, remarks: Remarks, why: dict[str, str]
 ) -> tuple[PosedPhotos, list[Path]]:
-    """The photos whose files are there and begin like images, and these files."""
+    """The photos whose files are there and begin like images, and these files; `why` gets what others lack."""
     files = [folders.find(photo.name) for photo in scene.photos]
     missing = {k for k, file in enumerate(files) if file is None}
     if missing:
@@ -198,12 +238,14 @@ def _with_files(
         if len(files) - len(missing) < 2:
             raise DataError(f"{problem}; say with --images where they are")
         remarks.leave_out(f"{problem}; say with --images if they are elsewhere")
+        why |= {scene.photos[k].name: "its file is missing" for k in missing}
     for k, file in enumerate(files):
         if file is not None:
             try:
                 read_image_size(file)
             except DataError as error:
                 remarks.leave_out(str(error))
+                why[scene.photos[k].name] = "cannot be read"
                 missing.add(k)
     if len(files) - len(missing) < 2:
         raise DataError(f"{source}: fewer than two of its photos can be read")
@@ -221,22 +263,23 @@ def _check_twice(scene: PosedPhotos, files: Sequence[Path], source: Path) -> Non
             raise DataError(f"{source}: its photos {other} and {photo.name} are both {file}; keep the folders apart")
 
 
-def _lenses_of_images(scene: PosedPhotos, files: Sequence[Path], options: Options) -> list[Lens]:
+def lenses_of_images(scene: PosedPhotos, files: Sequence[Path], first_pixel: float = 0.5) -> list[Lens]:
     """Each photo's lens at the size of its file, which may have been scaled since; equal lenses are one object."""
     lenses = {}
-    return [_lens_of_image(lenses, photo.lens, file, options) for photo, file in zip(scene.photos, files, strict=True)]
+    pairs = zip(scene.photos, files, strict=True)
+    return [_lens_of_image(lenses, photo.lens, file, first_pixel) for photo, file in pairs]
 
 
-def _lens_of_image(lenses: dict, lens: Lens, path: Path, options: Options) -> Lens:
+def _lens_of_image(lenses: dict, lens: Lens, path: Path, first_pixel: float) -> Lens:
     size = read_image_size(path)
-    key = id(lens), size
+    key = lens.size, lens.K.tobytes(), lens.distortion, lens.model, size
     if key not in lenses:
         if abs(size[0] * lens.size[1] - size[1] * lens.size[0]) > 2 * max(size[0], lens.size[0]):
             raise DataError(
                 f"{path}: is {size[0]}x{size[1]}, but its camera has {lens.size[0]}x{lens.size[1]} in the model: "
                 "it was cropped or rotated; give the photos the model was made from"
             )
-        shift = np.array([[0, 0, 1], [0, 0, 1], [0, 0, 0]]) * (0.5 - options.first_pixel)
+        shift = np.array([[0, 0, 1], [0, 0, 1], [0, 0, 0]]) * (0.5 - first_pixel)
         lenses[key] = dataclasses.replace(lens, K=lens.K + shift).scaled(size)
     return lenses[key]
 

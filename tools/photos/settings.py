@@ -7,12 +7,14 @@ from fusion.options import FOR_PHOTOS
 from tools.prediction.settings import FusionSettings, PredictionSettings
 from tools.runtime.limits import LARGEST_SIDE, SMALLEST_SIDE, check_between
 
-MATCHINGS = ("auto", "exhaustive", "sequential")
+MATCHINGS = ("auto", "exhaustive", "alike", "sequential")
+MOST_FRAMES = 1000  # of a video
 
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
-_FUSION = FusionSettings(
-    disp_threshold=0.25, cloud=FOR_PHOTOS
-)  # poses that were found are less exact than a laboratory's
+# Poses that were found are less exact than a laboratory's.
+_FUSION = FusionSettings(disp_threshold=0.25, cloud=FOR_PHOTOS)
+
+THIN_CONFIDENCE = 0.1  # least confidence where one other view has to agree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +22,9 @@ class PoseSettings:
     """How poses are found; the defaults are those of tools/photos_to_poses.py.
 
     max_side: longest side of the photos used, pixels. matching: every pair of photos ("exhaustive"), neighbours in the
-    order of names ("sequential"), or what suits their number ("auto"). seed: of random choices. threads: None is one
-    per core. strict: refuse photos that cannot be read instead of leaving them out.
+    order of names ("sequential"), these and those that look alike ("alike"), or what suits their number ("auto"). seed:
+    of random choices. threads: None is one per core. strict: refuse photos that cannot be read instead of leaving them
+    out. most_frames: of a video that are used.
     """
 
     max_side: int = 1600
@@ -29,21 +32,33 @@ class PoseSettings:
     seed: int = 0
     threads: int | None = None
     strict: bool = False
+    most_frames: int = 100
 
     def __post_init__(self) -> None:
         if self.matching not in MATCHINGS:
             raise DataError(f"--matching {self.matching}: must be one of {', '.join(MATCHINGS)}")
         check_between("max_side", self.max_side, SMALLEST_SIDE, LARGEST_SIDE)
+        check_between("most_frames", self.most_frames, 2, MOST_FRAMES)
 
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
-    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none.
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks fewer
+    views to agree, of a higher confidence, where the photos have few others beside them.
     """
 
     poses: PoseSettings = PoseSettings()
     prediction: PredictionSettings = _PREDICTION
     fusion: FusionSettings = _FUSION
     refine: int = 1
+    fit: bool = True
+
+    def fitted(self, thin: bool) -> "ReconstructionSettings":
+        """The settings that suit a set; of a `thin` one the photos have few others beside them."""
+        if not (thin and self.fit and self.fusion.method == "gipuma"):
+            return self
+        surer = max(self.fusion.prob_threshold, THIN_CONFIDENCE)
+        fusion = dataclasses.replace(self.fusion, num_consistent=1, prob_threshold=surer)
+        return dataclasses.replace(self, fusion=fusion)

@@ -1,147 +1,236 @@
-"""Camera poses of photos by structure from motion: pycolmap on the CPU. The only place that knows pycolmap."""
+"""Camera poses of photos by structure from motion, and points of photos whose poses are known: pycolmap on the CPU."""
 
 import contextlib
 import dataclasses
 import os
 import shutil
-import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datasets.files import DataError, reason
+from tools.photos.features import (
+    Group,
+    Search,
+    extract_features,
+    import_pycolmap,
+    match_features,
+    open_database,
+    run,
+)
+from tools.runtime.alive import Alive
 from tools.runtime.program import Progress
 
-# All pairs of so many photos are matched in a few minutes; of more, each with its neighbours in the order of names.
-EXHAUSTIVE_UP_TO = 80
-_LENS_MODEL = "SIMPLE_RADIAL"  # more parameters are seldom well determined by few photos
+# All pairs of so many photos are matched; of more those that look alike and the neighbours in the order of names.
+EXHAUSTIVE_UP_TO = 60
+_MOST_THOROUGH = 40  # photos that are searched thoroughly when some of them are not placed; of more when half are not
+
 _SMALLEST_MODEL = 3  # photos
-_CHUNK = 8  # photos between two signs of life
-_BLOCK = 6
-_ONLY_FATAL = 3  # glog's level
 
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Photos of one camera and one size (width, height); `focal` in pixels where it is known."""
-
-    names: list[str]
-    size: tuple[int, int]
-    focal: float | None
+_ENOUGH = 0.9  # share of the photos from which on no other way is tried
 
 
 @dataclasses.dataclass(frozen=True)
 class Poses:
-    """What was found: the photos of each model, the largest first, and the points and mean error of that."""
+    """What was found: the photos of each model, the largest first, and the points and mean error of that.
+
+    turned: share of the pairs of photos that share points between which the camera only turned.
+    """
 
     models: list[list[str]]
     points: int
     error: float
+    turned: float = 0.0
 
 
-def import_pycolmap() -> Any:
-    """The library; raises DataError where it is missing."""
-    try:
-        import pycolmap  # large, and needed here only
-    except ImportError as error:
-        raise DataError(
-            f"pycolmap cannot be used ({str(error)[:100]}); install it: pip install -r requirements-photos.txt"
-        ) from None
-    # Its logging library has taken SIGTERM over, and would end the program with a trace.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-    pycolmap.logging.minloglevel = _ONLY_FATAL
-    return pycolmap
+@dataclasses.dataclass(frozen=True)
+class KnownPhoto:
+    """A photo whose pose is known: its name, size (width, height), camera (fx, fy, cx, cy) and cam_T_world [4, 4]."""
+
+    name: str
+    size: tuple[int, int]
+    camera: tuple[float, float, float, float]
+    cam_T_world: np.ndarray
 
 
-def _run(pycolmap: Any, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a long function of the library, in a thread: meanwhile Python can act on signals, and cancel it."""
-    token = pycolmap.CancellationToken()
-    with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(work, *arguments, cancellation_token=token, **options)
-        try:
-            return result.result()
-        except BaseException:
-            token.cancel()
-            raise
+def forget(folder: Path) -> None:
+    """Remove what an earlier search has left in a folder."""
+    for name in ("database.db", "thorough.db"):
+        for ending in ("", "-wal", "-shm", "-journal"):
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
+    for name in ("sparse", "mapping"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def find_poses(images: Path, groups: Sequence[Group], folder: Path, matching: str, seed: int, threads: int) -> Poses:
+def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Search) -> Poses:
     """Find the poses of photos in a folder, and write the largest model to folder/sparse/0.
 
-    matching: "exhaustive", "sequential" (photos in the order of their names) or "auto". Features and matches stay in
-    folder/database.db. Raises DataError when no photos fit together.
+    When the ordinary way places few of them, others are tried: fewer matches, then fainter features; the model of the
+    most photos is taken. Features and matches stay in folder/database.db, and those that are there already are not made
+    again. Raises DataError when no photos fit together.
     """
     pycolmap = import_pycolmap()
-    pycolmap.set_random_seed(seed)
-    database = folder / "database.db"
-    for stale in (database, folder / "database.db-wal", folder / "database.db-shm"):
-        stale.unlink(missing_ok=True)
-    shutil.rmtree(folder / "sparse", ignore_errors=True)
+    pycolmap.set_random_seed(search.seed)
     names = sorted(name for group in groups for name in group.names)
+    shutil.rmtree(folder / "sparse", ignore_errors=True)
+    best = _Best(pycolmap, folder, len(names))
     try:
-        _extract(pycolmap, database, images, groups, names, threads)
-        _match(pycolmap, database, len(names), matching, seed, threads)
-        return _map(pycolmap, database, images, folder, len(names), seed, threads)
+        for thorough in (False, True):
+            if thorough and len(names) > _MOST_THOROUGH and best.placed >= len(names) / 2:
+                break
+            database = folder / ("thorough.db" if thorough else "database.db")
+            matching = _matching(search.matching, len(names))
+            if thorough:
+                print(f"only {best.placed} of {len(names)} photos have a pose; fainter features are tried", flush=True)
+            extract_features(pycolmap, database, images, groups, search, thorough)
+            match_features(pycolmap, database, names, dataclasses.replace(search, matching=matching), thorough)
+            for faint in (False, True):
+                best.take(_map(pycolmap, database, images, folder, len(names), search, faint), database)
+                if best.enough:
+                    break
+            if best.enough:
+                break
+        return best.keep(images)
     except (RuntimeError, ValueError) as error:  # of the library: a full disk, say
         raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
 
 
-def _extract(pycolmap: Any, database: Path, images: Path, groups: Sequence[Group], names: list[str], threads: int):
-    """Cameras, photos and their features into the database; numbered before threads work on them, so always alike."""
-    pycolmap.Database.open(database).close()  # makes it
-    for group in groups:
-        reader = pycolmap.ImageReaderOptions(camera_model=_LENS_MODEL)
-        if group.focal is not None:
-            reader.camera_params = f"{group.focal},{group.size[0] / 2},{group.size[1] / 2},0"
-        mode = pycolmap.CameraMode.SINGLE
-        pycolmap.import_images(database, images, mode, image_names=sorted(group.names), options=reader)
-    options = pycolmap.FeatureExtractionOptions(num_threads=threads)
-    with contextlib.closing(Progress(len(names), "features", unit="photo")) as progress:
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            features = {"image_names": chunk, "extraction_options": options}
-            _run(pycolmap, pycolmap.extract_features, database, images, **features)
-            for _ in chunk:
-                progress.step()
+def _matching(asked: str, count: int) -> str:
+    """What "auto" means: "exhaustive", or "alike" for large sets."""
+    if asked != "auto":
+        return asked
+    return "exhaustive" if count <= EXHAUSTIVE_UP_TO else "alike"
 
 
-def _match(pycolmap: Any, database: Path, count: int, matching: str, seed: int, threads: int) -> None:
-    """Matches of pairs of photos, geometrically verified, into the database."""
-    exhaustive = matching == "exhaustive" or (matching == "auto" and count <= EXHAUSTIVE_UP_TO)
-    pairs = f"{count * (count - 1) // 2} pairs" if exhaustive else f"{count} photos with their neighbours by name"
-    print(f"matching {pairs}", flush=True)
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = seed
-    options = {"matching_options": pycolmap.FeatureMatchingOptions(num_threads=threads)}
-    options["verification_options"] = verification
-    if exhaustive:
-        # It can be cancelled between blocks of so many photos squared.
-        options["pairing_options"] = pycolmap.ExhaustivePairingOptions(block_size=_BLOCK)
-    _run(pycolmap, pycolmap.match_exhaustive if exhaustive else pycolmap.match_sequential, database, **options)
+# ---------------------------------------------------------------- models
 
 
-def _map(pycolmap: Any, database: Path, images: Path, folder: Path, count: int, seed: int, threads: int) -> Poses:
-    """The models; the largest one moves to folder/sparse/0."""
-    options = pycolmap.IncrementalPipelineOptions(random_seed=seed, num_threads=threads)
+def _map(
+    pycolmap: Any, database: Path, images: Path, folder: Path, count: int, search: Search, faint: bool
+) -> dict[int, Any]:
+    """The models that fit the matches, by numbers, in folder/mapping. `faint`: fewer matches and smaller angles do."""
+    options = pycolmap.IncrementalPipelineOptions(random_seed=search.seed, num_threads=search.threads)
     options.min_model_size = min(_SMALLEST_MODEL, count)
+    if faint:
+        options.mapper.init_min_tri_angle, options.mapper.init_min_num_inliers = 4.0, 30
+        options.mapper.abs_pose_min_num_inliers, options.mapper.abs_pose_min_inlier_ratio = 15, 0.15
+        options.triangulation.ignore_two_view_tracks = False
     work = folder / "mapping"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with contextlib.closing(Progress(count, "poses", unit="photo")) as progress:
-        arguments = (database, images, work, options)
-        models = _run(pycolmap, pycolmap.incremental_mapping, *arguments, next_image_callback=progress.step)
-    if not models:
-        shutil.rmtree(work)
-        raise DataError(
-            f"{images}: no photos of these fit together; take more, of a still and textured scene, each sharing two "
-            "thirds with the next, from places apart"
+    label = "poses from fewer matches" if faint else "poses"
+    with contextlib.closing(Progress(count, label, unit="photo")) as progress, Alive(label) as alive:
+
+        def placed() -> None:
+            alive.heard()
+            progress.step()
+
+        return run(
+            pycolmap,
+            pycolmap.incremental_mapping,
+            *(database, images, work, options),
+            next_image_callback=placed,
         )
-    order = sorted(models, key=lambda k: (-models[k].num_reg_images(), k))
-    target = folder / "sparse" / "0"
-    target.parent.mkdir()
-    os.replace(work / str(order[0]), target)
-    shutil.rmtree(work)
-    names = [sorted(models[k].image(i).name for i in models[k].reg_image_ids()) for k in order]
-    best = models[order[0]]
-    return Poses(names, best.num_points3D(), best.compute_mean_reprojection_error())
+
+
+class _Best:
+    """The models of the way that has placed the most photos so far."""
+
+    def __init__(self, pycolmap: Any, folder: Path, count: int) -> None:
+        self._pycolmap, self._folder, self._count = pycolmap, folder, count
+        self._models: list[Any] = []
+        self._database: Path | None = None
+
+    @property
+    def placed(self) -> int:
+        """Photos in the largest model."""
+        return self._models[0].num_reg_images() if self._models else 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether no other way has to be tried."""
+        return self.placed >= _ENOUGH * self._count
+
+    def take(self, models: dict[int, Any], database: Path) -> None:
+        """Keep models where they are better than those kept."""
+        ordered = sorted(models.values(), key=lambda model: (-model.num_reg_images(), -model.num_points3D()))
+        if ordered and (self._models == [] or ordered[0].num_reg_images() > self.placed):
+            self._models, self._database = ordered, database
+        shutil.rmtree(self._folder / "mapping", ignore_errors=True)
+
+    def keep(self, images: Path) -> Poses:
+        """Write the largest model to folder/sparse/0; DataError where there is none."""
+        if not self._models:
+            raise DataError(
+                f"{images}: no photos of these fit together; take more, of a still and textured scene, each sharing "
+                "two thirds with the next, from places apart"
+            )
+        target, aside = self._folder / "sparse", self._folder / "mapping"
+        (aside / "0").mkdir(parents=True)
+        largest = self._models[0]
+        largest.write(aside / "0")
+        os.replace(aside, target)
+        names = [sorted(model.image(i).name for i in model.reg_image_ids()) for model in self._models]
+        turned = _turned(self._pycolmap, self._database)
+        return Poses(names, largest.num_points3D(), largest.compute_mean_reprojection_error(), turned)
+
+
+# ---------------------------------------------------------------- known poses
+
+
+def triangulate(
+    images: Path, groups: Sequence[Group], photos: Sequence[KnownPhoto], folder: Path, search: Search
+) -> int:
+    """Write a model of photos whose poses are held to folder/sparse/0, with the points that they have in common;
+    returns the number of points, maybe none. Raises DataError where the library fails."""
+    pycolmap = import_pycolmap()
+    pycolmap.set_random_seed(search.seed)
+    shutil.rmtree(folder / "sparse", ignore_errors=True)
+    database = folder / "database.db"
+    names = sorted(photo.name for photo in photos)
+    work = folder / "mapping"
+    try:
+        extract_features(pycolmap, database, images, groups, search, thorough=False)
+        search = dataclasses.replace(search, matching=_matching(search.matching, len(names)))
+        match_features(pycolmap, database, names, search, thorough=False)
+        with Alive("points"):
+            model = _model_of(pycolmap, database, photos)
+            shutil.rmtree(work, ignore_errors=True)
+            (work / "0").mkdir(parents=True)
+            options = pycolmap.IncrementalPipelineOptions(random_seed=search.seed, num_threads=search.threads)
+            options.triangulation.ignore_two_view_tracks = False
+            model = run(pycolmap, pycolmap.triangulate_points, model, database, images, work / "0", options=options)
+        model.write(work / "0")
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
+    os.replace(work, folder / "sparse")
+    return model.num_points3D()
+
+
+def _model_of(pycolmap: Any, database: Path, photos: Sequence[KnownPhoto]) -> Any:
+    """A model without points of photos, whose cameras and numbers are the database's."""
+    model = pycolmap.Reconstruction()
+    known = {photo.name: photo for photo in photos}
+    with open_database(pycolmap, database) as opened:
+        for camera in opened.read_all_cameras():
+            model.add_camera_with_trivial_rig(camera)
+        for image in opened.read_all_images():
+            world_to_camera = pycolmap.Rigid3d(known[image.name].cam_T_world[:3])
+            fresh = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
+            model.add_image_with_trivial_frame(fresh, world_to_camera)
+    return model
+
+
+# ---------------------------------------------------------------- turning on the spot
+
+
+def _turned(pycolmap: Any, database: Path) -> float:
+    """Share of the matched pairs between which the camera turned without moving, as far as that can be told."""
+    kinds = pycolmap.TwoViewGeometryConfiguration
+    with open_database(pycolmap, database) as opened:
+        found = [int(geometry.config) for geometry in opened.read_two_view_geometries()[1]]
+    matched = [kind for kind in found if kind not in (int(kinds.UNDEFINED), int(kinds.DEGENERATE))]
+    turned = [kind for kind in matched if kind in (int(kinds.PANORAMIC), int(kinds.PLANAR_OR_PANORAMIC))]
+    return len(turned) / max(1, len(matched))

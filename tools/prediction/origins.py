@@ -79,7 +79,9 @@ def scan_origins(
         camera = cameras[reference]
         values = dataset.depth_values(index, camera)
         depths = [*camera.depth_range(dataset.settings.numdepth), float(values[0]), float(values[-1])]
-        origins[reference] = Origin(digest(settings, views, depths), stamps[reference, light])
+        mask = layout.mask_path(scan, reference)
+        masks = [] if mask is None else [image_stamp(mask).digest]
+        origins[reference] = Origin(digest(settings, views, depths, *masks), stamps[reference, light])
     return origins
 
 

@@ -21,6 +21,7 @@ from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import write_camera
 from datasets.mvs import MVSDataset, Settings
+from datasets.photos.masks import read_view_mask
 from datasets.records import map_digest, write_marker
 from datasets.results import ViewFiles
 from datasets.sample import STAGE_SCALES, View, stage_projections
@@ -314,10 +315,15 @@ def write_prediction(
 ) -> int:
     """Write the files of a sample's reference view, the depth map last: it marks the view as finished.
 
-    image uint8 [H, W, 3] and its camera; depth and confidence [H, W]. Returns the index.
+    image uint8 [H, W, 3] and its camera; depth and confidence [H, W], which become 0 outside the image's mask. Returns
+    the index.
     """
     entry = dataset.entries[index]
     files = ViewFiles(outdir / entry.scan, entry.reference)
+    mask = dataset.layout.mask_path(entry.scan, entry.reference)
+    if mask is not None:
+        inside = read_view_mask(mask, depth.shape[::-1])
+        depth, confidence = (np.where(inside, values, np.float32(0)) for values in (depth, confidence))
     record = origin.record() | {"depth": map_digest(depth), "confidence": map_digest(confidence)}
 
     write_without_depth(files, image, result_camera(camera, dataset.settings.numdepth), confidence)

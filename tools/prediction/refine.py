@@ -172,12 +172,14 @@ def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Prog
         view, seen = before.view(reference), [confidence(source) for source in sources]
         if last:
             depth = finished_depth(view, confidence(reference), views, seen, _surroundings(network, reference))
+            depth[view.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
             write_image(files.depth_preview, colour_map(depth))
             write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
         else:
             depth = supported_depth(view, views, seen, spacing=number)
+            depth[view.depth == 0] = 0
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from colmap_models import Camera, model_of_scan, write_model
-from helpers import ROOT, error_line, run_program, succeed
+from helpers import ROOT, change_times, error_line, run_program, succeed
 
 from datasets.files import read_json
 from datasets.formats.images import read_image, read_image_size, write_image
@@ -20,7 +20,10 @@ from datasets.formats.pfm import read_pfm
 from datasets.io import read_camera, read_pairs
 from datasets.layouts.general import SingleScan
 from datasets.mvs import MVSDataset, Settings
+from datasets.photos.masks import read_view_mask
+from datasets.photos.posed import Lens
 from datasets.synthetic.scans import write_test_layout
+from tools.photos.importing import Options, image_size
 
 HERZ_JESUS = ROOT.parent / "shared" / "data" / "herz_jesus"
 VIEWS = 6
@@ -186,6 +189,75 @@ def test_an_import_over_an_import(workspace, tmp_path):
     assert len(list((tmp_path / "out" / "images").iterdir())) == VIEWS
 
 
+def test_an_import_of_the_same_does_nothing(workspace, tmp_path):
+    """Until a photo, the model or a flag changes."""
+    out = tmp_path / "out"
+    succeed(run_import(workspace, out))
+    times = change_times(out, "*")
+    assert "is there already" in succeed(run_import(workspace, out))
+    assert change_times(out, "*") == times
+    succeed(run_import(workspace, out, "--num_src", 2))
+    assert change_times(out, "*") != times
+    os.utime(workspace / "images" / "00000002.jpg")
+    assert "is there already" not in succeed(run_import(workspace, out, "--num_src", 2))
+
+
+def test_upright_photos_keep_their_pixels(scan, tmp_path):
+    """The largest size is turned with them."""
+    lens = Lens((600, 800), np.array([[500.0, 0, 300], [0, 500, 400], [0, 0, 1]]))
+    assert image_size(lens, Options(max_size=(800, 600))) == (600, 800)
+    assert image_size(lens, Options(max_size=(400, 300))) == (288, 384)
+    assert image_size(lens.scaled((800, 600)), Options(max_size=(400, 300))) == (384, 288)
+
+
+# ---------------------------------------------------------------- masks
+
+
+def masked_left(folder: Path, ending: str) -> None:
+    """A mask for each photo of a workspace whose left half is inside."""
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, :48] = 255
+    for path in sorted((folder.parent / "images").iterdir()):
+        write_image(folder / f"{path.name.removesuffix('.jpg')}{ending}", mask)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg.png"])
+def test_masks_of_a_model_are_kept(workspace, tmp_path, ending):
+    """Beside the images, as radiance fields and COLMAP name them; at the size of the scan's images."""
+    masked_left(workspace / "masks", ending)
+    out = tmp_path / "out"
+    succeed(run_import(workspace, out, "--max_w", 64, "--max_h", 64))
+    layout = SingleScan(out)
+    for view in range(VIEWS):
+        mask = read_view_mask(layout.mask_path("out", view), (64, 32))
+        assert mask[:, :31].all() and not mask[:, 33:].any()
+    (workspace / "masks" / f"00000001{ending}").unlink()
+    succeed(run_import(workspace, out, "--max_w", 64, "--max_h", 64))
+    assert SingleScan(out).mask_path("out", 1) is None
+
+
+def test_a_mask_of_another_shape_is_left_out(workspace, tmp_path):
+    """And named; the photo stays."""
+    masked_left(workspace / "masks", ".png")
+    write_image(workspace / "masks" / "00000001.png", np.full((64, 64), 255, np.uint8))
+    output = succeed(run_import(workspace, tmp_path / "out"))
+    assert "00000001.png: is 64x64, its photo 96x64" in output
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == VIEWS - 1
+    assert len(list((tmp_path / "out" / "images").iterdir())) == VIEWS
+
+
+def test_black_frames_are_masked(workspace, tmp_path):
+    """What another program left around photos that it straightened is no part of the scene."""
+    for path in (workspace / "images").iterdir():
+        image = np.maximum(read_image(path), 30)
+        image[:, :12] = 0
+        write_image(path, image)
+    assert "a black frame is masked" in succeed(run_import(workspace, tmp_path / "out"))
+    for path in (tmp_path / "out" / "masks").iterdir():
+        mask = read_image(path)[..., 0] > 127
+        assert not mask[:, :12].any() and mask[:, 18:].all()
+
+
 # ---------------------------------------------------------------- other formats
 
 
@@ -242,6 +314,8 @@ def test_missing_and_damaged_images(scan, workspace, tmp_path):
     )
     names = read_json(tmp_path / "out" / "photos.json")
     assert list(names.values()) == ["00000000.jpg", "00000002.jpg", "00000005.jpg"]
+    left_out = read_json(tmp_path / "out" / "left_out.json")
+    assert left_out["00000001.jpg"] == "its file is missing" and len(left_out) == 3
     assert [view for view, _ in read_pairs(tmp_path / "out" / "pair.txt")] == [0, 1, 2]
     np.testing.assert_allclose(camera_of(tmp_path / "out", 2).cam_T_world, camera_of(scan, 5).cam_T_world, atol=1e-6)
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3

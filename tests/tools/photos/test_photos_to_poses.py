@@ -5,18 +5,19 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers import ROOT, change_times, end_process, error_line, run_program, start_process, succeed, wait_until
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import read_colmap
 from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.io import read_camera
-from datasets.photos.remarks import Remarks
 from datasets.synthetic.scans import Look, render_scene
-from tools.photos.poses import find_photos, prepare_photos
+from tools.photos.gathering import Photos, find_photos
+from tools.photos.prepare import prepare_photos
 
 needs_pycolmap = pytest.mark.skipif(
     importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed (requirements-photos.txt)"
@@ -140,6 +141,64 @@ def test_photos_that_do_not_fit_together(tmp_path):
 
 @needs_pycolmap
 @pytest.mark.slow
+def test_a_phones_video(tmp_path):
+    """Rendered as somebody walks round, a third of it blurred: all frames taken have a pose; a rerun does nothing."""
+    scene = render_scene(1, 320, 256, 18, look=Look(rig="arc"))
+    writer = cv2.VideoWriter(str(tmp_path / "walk.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (320, 256))
+    for k, image in enumerate(scene.images[3]):
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        for _ in range(2):
+            writer.write(cv2.blur(bgr, (9, 9)) if k % 3 == 2 else bgr)
+    writer.release()
+    output = succeed(find_poses(tmp_path / "walk.mp4", tmp_path / "poses"))
+    frames = sorted(path.name for path in (tmp_path / "poses" / "frames" / "walk").glob("*.jpg"))
+    assert 8 <= len(frames) <= 18 and f"poses: {len(frames)} of {len(frames)} photos" in output
+    assert not {int(name[:6]) // 2 % 3 for name in frames} & {2}
+    times = change_times(tmp_path / "poses", "*")
+    assert "are there already" in succeed(find_poses(tmp_path / "walk.mp4", tmp_path / "poses"))
+    assert change_times(tmp_path / "poses", "*") == times
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_a_camera_that_only_turned(tmp_path):
+    """Photos from one place share much and tell nothing of depth: said, instead of a model without a size."""
+    rng, size, focal = np.random.default_rng(0), (400, 300), 380.0
+    layers = [cv2.GaussianBlur(rng.normal(size=(900, 1600)).astype(np.float32), (0, 0), s) * s for s in (1, 2, 5, 12)]
+    far = np.clip(128 + 40 * sum(layer / layer.std() for layer in layers) / 2, 0, 255).astype(np.uint8)
+    K = np.array([[focal, 0, 200], [0, focal, 150], [0, 0, 1]])
+    wide = np.array([[focal, 0, 800], [0, focal, 450], [0, 0, 1]])
+    for k in range(5):
+        angle = np.radians(8 * k - 16)
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        seen = cv2.warpPerspective(far, K @ turn @ np.linalg.inv(wide), size, flags=cv2.INTER_LINEAR)
+        noisy = np.clip(seen + rng.normal(0, 2, seen.shape), 0, 255).astype(np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        save(tmp_path / "photos" / f"{k}.jpg", np.repeat(noisy[..., None], 3, axis=2), focal_35mm=33)
+    line = error_line(find_poses(tmp_path / "photos", tmp_path / "poses"))
+    assert "the camera turned but did not move" in line and "a step to the side" in line
+
+
+@needs_pycolmap
+@pytest.mark.slow
+def test_a_search_that_was_cut_off_goes_on(mixture, tmp_path):
+    """Photos, features and matches that are there are not made again; the model is the same."""
+    root = mixture[0]
+    shutil.copytree(root / "poses", tmp_path / "poses")
+    record = read_json(tmp_path / "poses" / "poses.json")
+    groups = [[[f"first_{k}.jpg" for k in range(FIRST) if k != 1], [320, 256], None]]
+    names = {name: name for name in groups[0][0]}
+    kept = {"groups": groups, "own": names, "left_out": {}, "masked": False}
+    write_json(tmp_path / "poses" / "poses.json", {"unfinished": record, "prepared": kept})
+    shutil.rmtree(tmp_path / "poses" / "sparse")
+    times = change_times(tmp_path / "poses" / "images", "*")
+    output = succeed(find_poses(root / "photos", tmp_path / "poses"))
+    assert "features:" not in output and "matching" not in output and f"poses: {FIRST - 1} of {FIRST - 1}" in output
+    assert change_times(tmp_path / "poses" / "images", "*") == times
+
+
+@needs_pycolmap
+@pytest.mark.slow
 def test_a_signal_ends_it(tmp_path):
     """While COLMAP computes: soon, in one line, with the usual status."""
     (tmp_path / "photos").mkdir()
@@ -180,7 +239,8 @@ def test_photos_are_grouped_by_size_camera_and_focal_length(tmp_path):
         ("f.jpg", (30, 40), 1, 0),
     ):
         save(tmp_path / name, noise(*size), orientation, focal)
-    groups = prepare_photos(tmp_path, [f"{letter}.jpg" for letter in "abcdef"], tmp_path / "out", max_side=40)
+    photos = Photos(tmp_path, [f"{letter}.jpg" for letter in "abcdef"], {})
+    groups = prepare_photos(photos, tmp_path / "out", max_side=40).groups
     assert [(group.names, group.size) for group in groups] == [
         (["a.jpg", "b.jpg"], (40, 30)),
         (["c.jpg"], (30, 40)),
@@ -189,7 +249,7 @@ def test_photos_are_grouped_by_size_camera_and_focal_length(tmp_path):
     ]
     assert groups[0].focal == pytest.approx(36 / 43.2666 * 50, abs=0.01) == groups[1].focal
     assert groups[3].focal is None
-    assert read_image_size(tmp_path / "out" / "c.jpg") == (30, 40)
+    assert read_image_size(tmp_path / "out" / "images" / "c.jpg") == (30, 40)
 
 
 # ---------------------------------------------------------------- mistakes
@@ -205,16 +265,15 @@ def test_no_photos(tmp_path):
     assert "holds only one photo" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
     (tmp_path / "photos" / "b.TIF").touch()
     assert "save b.TIF as JPEG" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
-    (tmp_path / "photos" / "clip.mp4").touch()
-    assert "clip.mp4 is a video: take photos" in error_line(find_poses(tmp_path / "photos", tmp_path / "out"))
-    line = error_line(find_poses(tmp_path / "photos" / "clip.mp4", tmp_path / "out"))
-    assert "is a video, not a folder of photos; take photos from it first: ffmpeg" in line
     assert not (tmp_path / "out").exists()
+    (tmp_path / "photos" / "clip.mp4").touch()
+    line = error_line(find_poses(tmp_path / "photos" / "clip.mp4", tmp_path / "out"))
+    assert "clip.mp4: is no video that can be read" in line
 
 
-def test_photos_of_phones_and_other_programs(tmp_path):
+def test_photos_of_phones_and_other_programs(tmp_path, capsys):
     """In subfolders, as .jfif, grey with 16 bits; what cannot be read is named as what it is, and left out."""
-    photos, said = tmp_path / "photos", []
+    photos = tmp_path / "photos"
     for name in ("a", "b"):
         (photos / name).mkdir(parents=True)
     save(photos / "a" / "1.jpg", noise())
@@ -225,13 +284,34 @@ def test_photos_of_phones_and_other_programs(tmp_path):
     (photos / "b" / "phone.jpg").write_bytes(b"\0\0\0\x24ftypheic" + bytes(40))
     names = find_photos(photos)
     assert names == ["a/1.jfif", "a/1.jpg", "a/2.jfif", "b/1.jpg", "b/phone.jpg", "grey.png"]
-    groups = prepare_photos(photos, names, tmp_path / "out", 1600, Remarks(strict=False, say=said.append))
-    written = sorted(name for group in groups for name in group.names)
-    assert written == ["a/1.jfif.jpg", "a/1.jpg", "a/2.jpg", "b/1.jpg", "grey.png"]
-    assert read_image(tmp_path / "out" / "grey.png")[0, :, 0].tolist() == [0, 100, 255]
-    assert len(said) == 1 and "b/phone.jpg: " in said[0] and "HEIC" in said[0]
-    with pytest.raises(DataError, match="HEIC"):
-        prepare_photos(photos, names, tmp_path / "out", 1600)
+    prepared = prepare_photos(Photos(photos, names, {}), tmp_path / "out", 1600, strict=False)
+    assert prepared.names == ["a/1.jfif.jpg", "a/1.jpg", "a/2.jpg", "b/1.jpg", "grey.png"]
+    assert prepared.own_names["a/2.jpg"] == "a/2.jfif"
+    assert read_image(tmp_path / "out" / "images" / "grey.png")[0, :, 0].tolist() == [0, 100, 255]
+    assert list(prepared.left_out) == ["b/phone.jpg"]
+    assert "b/phone.jpg: is not a readable image" in capsys.readouterr().out
+
+
+def test_all_that_cannot_be_read_is_named_at_once(tmp_path):
+    """Nobody has to start again for each damaged photo."""
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+        save(tmp_path / name, noise())
+    for name in ("b.jpg", "d.jpg"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:400])
+    photos = Photos(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], {})
+    with pytest.raises(DataError, match=r"2 files cannot be used \(b.jpg: .*d.jpg: "):
+        prepare_photos(photos, tmp_path / "out", 1600, strict=True)
+    assert prepare_photos(photos, tmp_path / "out", 1600, strict=False).names == ["a.jpg", "c.jpg"]
+
+
+def test_names_with_spaces(tmp_path):
+    """COLMAP's lists of pairs cannot hold them: they are written without, and no two photos become one."""
+    names = ["my photo.jpg", "my_photo.jpg"]
+    for name in names:
+        save(tmp_path / name, noise())
+    prepared = prepare_photos(Photos(tmp_path, names, {}), tmp_path / "out", 1600)
+    assert len(prepared.names) == 2 and sorted(prepared.own_names.values()) == names
+    assert not any(" " in name for name in prepared.names)
 
 
 @needs_pycolmap
@@ -243,7 +323,7 @@ def test_an_unreadable_photo(tmp_path):
     path = tmp_path / "photos" / "b.jpg"
     path.write_bytes(path.read_bytes()[:400])
     line = error_line(find_poses(tmp_path / "photos", tmp_path / "out", "--strict"))
-    assert str(path) in line and "is not a readable image" in line and "remove" in line
+    assert "b.jpg: is not a readable image" in line and "remove" in line
     assert not (tmp_path / "out" / "database.db").exists()
 
 

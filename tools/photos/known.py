@@ -1,0 +1,133 @@
+"""Photos whose poses a capture app has measured (ARKit's transforms.json): they are kept as they are, in metres.
+
+Such files tell no points. Those that the photos have in common are found by matching features with the poses held, so
+that sources and depth ranges come from what is seen.
+"""
+
+import dataclasses
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+
+from datasets.files import DataError, read_json, write_json
+from datasets.formats.colmap import find_model
+from datasets.formats.images import read_image, write_image
+from datasets.photos.left_out import write_left_out
+from datasets.photos.masks import MASK_FOLDER
+from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
+from datasets.photos.remarks import Remarks
+from datasets.photos.undistort import straight_lens, straighten
+from tools.photos.features import Group, Search, import_pycolmap
+from tools.photos.importing import check_outdir, lenses_of_images, read_posed_photos, with_files
+from tools.photos.prepare import without_spaces
+from tools.photos.scan_masks import ScanMasks, write_mask
+from tools.photos.settings import PoseSettings
+from tools.photos.sfm import KnownPhoto, forget, triangulate
+from tools.runtime.program import Progress
+
+_FILE = "transforms.json"
+_RECORD = "poses.json"
+_FEWEST_POINTS = 20
+
+
+def has_known_poses(folder: Path) -> bool:
+    """Whether a folder of photos holds what a capture app wrote of their poses."""
+    return (folder / _FILE).is_file()
+
+
+def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int:
+    """A COLMAP model of photos with known poses in outdir/sparse/0, the photos straightened in outdir/images, their
+    masks in outdir/masks. Returns the number of photos that the folder's file names.
+
+    Where it is there already, made from the same, nothing is done. Raises DataError where fewer than two photos can be
+    read, and without pycolmap.
+    """
+    check_outdir(outdir, _RECORD, ("images", "sparse", MASK_FOLDER))
+    remarks, left_out = Remarks(settings.strict), {}
+    scene, folders = read_posed_photos(folder / _FILE, None, remarks)
+    count = len(scene.photos)
+    scene, files = with_files(scene, folders, folder / _FILE, remarks, left_out)
+    stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in (folder / _FILE, *files)]
+    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed}
+    if find_model(outdir) and (outdir / _RECORD).exists() and read_json(outdir / _RECORD) == record:
+        print(f"{outdir}: the model of these photos is there already", flush=True)
+        return count
+    import_pycolmap()
+    write_json(outdir / _RECORD, {})  # from here on the folder is ours, and not finished
+    forget(outdir)
+    lenses = lenses_of_images(scene, files)
+    masks = ScanMasks(scene.photos, files, lenses, folders)
+    known = _write_photos(scene, files, lenses, masks, outdir, settings, remarks)
+    if len(known) < 2:
+        raise DataError(f"{folder / _FILE}: fewer than two of its photos can be read")
+    search = Search(settings.matching, settings.seed, settings.threads or -1, _folder_of_masks(outdir))
+    points = triangulate(outdir / "images", _groups(known), known, outdir, search)
+    if points < _FEWEST_POINTS:
+        raise DataError(
+            f"{folder / _FILE}: only {points} points of its photos fit together with its poses; are photos and "
+            "poses of one capture? without the file poses are found from the photos alone"
+        )
+    print(f"poses: {len(known)} of {count} photos, as {_FILE} has them; {points} points in common", flush=True)
+    write_left_out(outdir, left_out)
+    write_json(outdir / _RECORD, record)
+    return count
+
+
+def _folder_of_masks(outdir: Path) -> Path | None:
+    return outdir / MASK_FOLDER if (outdir / MASK_FOLDER).is_dir() else None
+
+
+def _write_photos(
+    scene: PosedPhotos,
+    files: list[Path],
+    lenses: list[Lens],
+    masks: ScanMasks,
+    outdir: Path,
+    settings: PoseSettings,
+    remarks: Remarks,
+) -> list[KnownPhoto]:
+    """Write the photos as pinhole cameras would have taken them, at most so large, and their masks."""
+    for name in ("images", MASK_FOLDER):
+        shutil.rmtree(outdir / name, ignore_errors=True)
+    straight = {id(lens): straight_lens(lens, files[0].parent) for lens in lenses}
+    known, taken = [], {photo.name for photo in scene.photos}
+    progress = Progress(len(files), "photos", unit="photo")
+    for place, (photo, file, lens) in enumerate(zip(scene.photos, files, lenses, strict=True)):
+        progress.step()
+        try:
+            image = straighten(read_image(file, grey16=True), lens, straight[id(lens)])
+        except DataError as error:
+            remarks.leave_out(str(error))
+            continue
+        written = _fitted(straight[id(lens)], settings.max_side)
+        if written.size != image.shape[1::-1]:
+            image = cv2.resize(image, written.size, interpolation=cv2.INTER_AREA)
+        name = without_spaces(photo.name, taken)
+        taken.add(name)
+        write_image(outdir / "images" / name, image, quality=98)
+        inside = masks.of(place, straight[id(lens)], written.size, remarks)
+        if inside is not None:
+            write_mask(outdir / MASK_FOLDER / f"{name}.png", inside)
+        known.append(_known(dataclasses.replace(photo, name=name, lens=written)))
+    progress.close()
+    return known
+
+
+def _fitted(lens: Lens, max_side: int) -> Lens:
+    scale = min(1.0, max_side / max(lens.size))
+    return lens if scale == 1 else lens.scaled(tuple(max(1, round(scale * side)) for side in lens.size))
+
+
+def _known(photo: PosedPhoto) -> KnownPhoto:
+    K = photo.lens.K
+    return KnownPhoto(photo.name, photo.lens.size, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]), photo.cam_T_world)
+
+
+def _groups(known: list[KnownPhoto]) -> list[Group]:
+    """Photos of equal cameras together."""
+    names = defaultdict(list)
+    for photo in known:
+        names[photo.size, photo.camera].append(photo.name)
+    return [Group(members, size, None, camera) for (size, camera), members in names.items()]

@@ -1,0 +1,44 @@
+"""Signs of life of steps that cannot tell how far they are."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import tqdm
+
+
+class Alive:
+    """While its block runs: a line whenever nothing was heard for `every` seconds, until `until` says it is enough.
+
+    `heard` says that something else was printed.
+    """
+
+    def __init__(
+        self, label: str, every: float = 10.0, until: Callable[[], bool] = lambda: False, quiet: bool = False
+    ) -> None:
+        self._label, self._every, self._until = label, every, until
+        self._start = self._last = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = None if quiet else threading.Thread(target=self._watch, daemon=True)
+
+    def heard(self) -> None:
+        """Wait anew."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(1.0, self._every / 4)) and not self._until():
+            now = time.monotonic()
+            if now - self._last >= self._every:
+                self._last = now
+                tqdm.tqdm.write(f"{self._label}: {now - self._start:.0f} s so far")
+
+    def __enter__(self) -> "Alive":
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
