@@ -42,16 +42,13 @@ MESH="${MESH:-0}"                                        # 1: also a mesh, besid
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
     "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
 bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
-if [ "$MESH" = 1 ]; then bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"; fi
-
+if [ "$MESH" = 1 ]; then
+    bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"
+    set -- --mesh "$@"
+fi
 [ "$NUM_CONSISTENT" = auto ] || set -- --num_consistent "$NUM_CONSISTENT" "$@"
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --most_frames "$MOST_FRAMES" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" --filter_method "$FILTER_METHOD" \
     --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" "$@"
-
-if [ "$MESH" = 1 ]; then
-    stoppable "$PYTHON_BIN" "$ROOT/tools/make_mesh.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans" --texture
-    stoppable "$PYTHON_BIN" "$ROOT/tools/report.py" --outdir "$OUTDIR/depth" --testpath "$OUTDIR/scans" # which shows it
-fi

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
+from fusion.mesh.settings import MeshSettings
 from tools.photos.flags import add_pose_flags, pose_settings
 from tools.photos.settings import ReconstructionSettings
 from tools.prediction.flags import (
@@ -40,12 +41,18 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Recons
     add_prediction_flags(parser, defaults.prediction, several_scans=False)
     add_refine_flag(parser, defaults.refine)
     add_fusion_flags(parser, defaults.fusion)
+    parser.add_argument(
+        "--mesh",
+        action="store_true",
+        help="also a mesh with a texture; needs Open3D (tools/make_mesh.py has its settings)",
+    )
     parser.set_defaults(num_consistent=None)  # what suits the set
     args = parser.parse_args(argv)
     fit = args.num_consistent is None
     args.num_consistent = defaults.fusion.num_consistent if fit else args.num_consistent
     prediction = prediction_settings(args, defaults.prediction, light=None)
-    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine, fit)
+    mesh = MeshSettings(texture=True) if args.mesh else None
+    return args, ReconstructionSettings(pose_settings(args), prediction, fusion_settings(args), args.refine, fit, mesh)
 
 
 def main() -> None:

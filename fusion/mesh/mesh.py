@@ -10,6 +10,7 @@ from datasets.formats.mesh_glb import write_glb
 from datasets.formats.mesh_obj import write_obj
 from datasets.formats.mesh_ply import write_ply_mesh
 from datasets.formats.mesh_stl import write_stl
+from datasets.units import similarity_scale
 from fusion.mesh.settings import FORMATS
 from fusion.mesh.surfaces import Surface, vertex_normals
 from fusion.mesh.texture import Texture
@@ -44,7 +45,7 @@ class Mesh:
 
     def moved(self, world_T_scan: np.ndarray) -> "Mesh":
         """The mesh where a similarity [4, 4] takes it."""
-        turned, scale = world_T_scan[:3, :3], float(np.cbrt(np.linalg.det(world_T_scan[:3, :3])))
+        turned, scale = world_T_scan[:3, :3], similarity_scale(world_T_scan)
         return dataclasses.replace(
             self,
             vertices=self.vertices @ turned.T,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.files import DataError, read_json, write_json
+from datasets.files import DataError, write_json
 from datasets.predictions import Predictions
 from datasets.records import digest, image_stamp, read_record
 from datasets.results import (
@@ -20,7 +20,9 @@ from datasets.results import (
     mesh_files,
     mesh_path,
     network_folder,
+    units_path,
 )
+from datasets.units import read_units
 from fusion.consistency import dynamic_check, normal_check
 from fusion.mesh.library import check_open3d
 from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
@@ -31,8 +33,6 @@ from tools.prediction.settings import FusionSettings
 
 # Counted up when the same settings give another mesh.
 _VERSION = 1
-# Beside a cloud: what its coordinates mean.
-_UNITS, _SIMILARITY = "units.json", "world_T_scan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,8 @@ def mesh_scan(outdir: Path, scan: str, testpath: Path | None, settings: MeshSett
     if not views:
         raise DataError(f"{folder / maps.depth_folder}: holds no depth map; predict this scan first")
     pairs = find_pair_file(testpath, scan) if testpath is not None else None
-    world_T_scan = _world_T_scan(ply)
+    units = read_units(units_path(ply))
+    world_T_scan = None if units is None else units.world_T_scan
     made_from = _made_from(maps, views, pairs, fusion, settings, world_T_scan)
     known = read_record(folder / MESH_RECORD)
     if known.get("made_from") == made_from and known.get("files") == _file_sizes(ply):
@@ -110,17 +111,6 @@ def make_kept_mesh(
     with tempfile.TemporaryDirectory(prefix="kdmvs-") as folder:
         kept = KeptMaps(views, maps, Path(folder), steps.begin("check", count))
         return make_mesh(kept, settings, steps)
-
-
-def _world_T_scan(ply: Path) -> np.ndarray | None:
-    """The similarity [4, 4] that a cloud was written through; None where it was not."""
-    path = ply.with_name(_UNITS)
-    if not path.exists():
-        return None
-    try:
-        return np.array(read_json(path)[_SIMILARITY], np.float64).reshape(4, 4)
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: is damaged; remove it, and make the cloud again") from None
 
 
 def _made_from(

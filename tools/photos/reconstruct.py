@@ -25,10 +25,15 @@ from datasets.results import (
     FUSION_RECORD,
     PREDICTION_RECORD,
     REFINE_RECORD,
+    UNITS,
     ViewFiles,
     cloud_path,
+    mesh_path,
     network_folder,
 )
+from fusion.mesh.library import check_open3d
+from tools.meshing.scan_mesh import mesh_scan
+from tools.meshing.steps import ShownSteps
 from tools.photos.coverage import Coverage, measure_coverage
 from tools.photos.importing import Options, import_scan, read_posed_photos
 from tools.photos.known import has_known_poses, pose_known_photos
@@ -49,7 +54,7 @@ _RECORD = "photos.json"
 _FINISHED = "finished.json"
 
 # In a scan's results: what its cloud was made from, and how it stands in the world.
-_RECORDS = (PREDICTION_RECORD, REFINE_RECORD, FUSION_RECORD, "units.json")
+_RECORDS = (PREDICTION_RECORD, REFINE_RECORD, FUSION_RECORD, UNITS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +112,8 @@ def reconstruct(
     CheckpointError.
     """
     name = check_scan_name(name or photos.resolve().stem, photos)
+    if settings.mesh is not None:
+        check_open3d()  # or its absence would be told after the depth
     chosen = distributed.start(device)
     folder, depth = outdir / "scans" / name, outdir / "depth"
     count, coverage = _make_scan(photos, outdir / "poses", folder, settings) if distributed.is_main() else (0, None)
@@ -218,6 +225,8 @@ def _finished(scan: _Scan, settings: ReconstructionSettings) -> bool:
     made = [ReportSettings(scan.depth).index]
     if settings.fusion.method != "none":
         made += [scan.results / VERDICT, scan.cloud]
+    if settings.mesh is not None:
+        made += [mesh_path(scan.cloud, suffix) for suffix in settings.mesh.formats]
     record = read_record(scan.results / _FINISHED)
     return all(path.exists() for path in made) and record.get("made_from") == _made_from(scan, settings)
 
@@ -231,6 +240,9 @@ def _finish(scan: _Scan, settings: ReconstructionSettings, pages: ReportSettings
         write_left_out(scan.results, read_left_out(scan.layout.root / scan.name))
         if settings.fusion.method != "none":
             _write_verdict(scan, settings, points)
+        if settings.mesh is not None:
+            _announce("mesh")
+            mesh_scan(scan.depth, scan.name, scan.layout.root, settings.mesh, ShownSteps())
         _announce("report")
         with Alive("report"):
             write_report(pages)

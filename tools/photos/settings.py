@@ -3,6 +3,7 @@
 import dataclasses
 
 from datasets.files import DataError
+from fusion.mesh.settings import MeshSettings
 from fusion.options import FOR_PHOTOS
 from tools.prediction.settings import FusionSettings, PredictionSettings
 from tools.runtime.limits import LARGEST_SIDE, SMALLEST_SIDE, check_between
@@ -46,7 +47,8 @@ class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
     refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks fewer
-    views to agree, of a higher confidence, where the photos have few others beside them.
+    views to agree, of a higher confidence, where the photos have few others beside them. mesh: of a mesh beside the
+    cloud; None for none.
     """
 
     poses: PoseSettings = PoseSettings()
@@ -54,6 +56,11 @@ class ReconstructionSettings:
     fusion: FusionSettings = _FUSION
     refine: int = 1
     fit: bool = True
+    mesh: MeshSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.mesh is not None and self.fusion.method == "none":
+            raise DataError("--mesh: is made of what the fusion keeps, and --filter_method none is without")
 
     def fitted(self, thin: bool) -> "ReconstructionSettings":
         """The settings that suit a set; of a `thin` one the photos have few others beside them."""
