@@ -35,6 +35,7 @@ from tools.photos.known import has_known_poses, pose_known_photos
 from tools.photos.outcome import judge, pixel_shares
 from tools.photos.poses import photos_to_poses
 from tools.photos.settings import ReconstructionSettings
+from tools.photos.sfm import TURNED
 from tools.prediction.testing import predict_and_fuse
 from tools.reports.report import write_report
 from tools.reports.settings import ReportSettings
@@ -156,10 +157,7 @@ def _make_scan(
 def _say_coverage(photos: Path, posed: PosedPhotos, coverage: Coverage) -> None:
     """Say before the work which photos stand apart; DataError where the camera only turned."""
     if coverage.only_turned:
-        raise DataError(
-            f"{photos}: the camera turned but hardly moved (the photos see things from {coverage.parallax:.1f} degrees "
-            "apart), so nothing tells how far things are; take a step to the side between each two photos"
-        )
+        raise DataError(f"{photos}: {TURNED}")
     for sentence in coverage.advice():
         print(sentence, flush=True)
     print(
