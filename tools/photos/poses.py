@@ -50,7 +50,7 @@ def photos_to_poses(source: Path, outdir: Path, settings: PoseSettings) -> int:
     search = Search(settings.matching, settings.seed, settings.threads or -1, masks)
     poses = find_poses(outdir / "images", prepared.groups, outdir, search)
     coverage = measure_coverage(read_colmap(outdir))
-    if coverage is not None and coverage.only_turned:
+    if coverage is None or coverage.only_turned:
         raise DataError(f"{source}: {TURNED}")
     missing = _without_pose(poses, prepared.names)
     _print_poses(poses, prepared, missing)

@@ -116,7 +116,7 @@ def reconstruct(
     if fitted != settings:
         _announce(
             "few photos see the same: a depth becomes a point where one other photo confirms it (two elsewhere; "
-            f"--num_consistent says how many) and its confidence is {fitted.fusion.prob_threshold:g} or more"
+            "--num_consistent says how many)"
         )
     settings = fitted
     forget_files()

@@ -12,8 +12,6 @@ MOST_FRAMES = 1000  # of a video
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
 _FUSION = FusionSettings(disp_threshold=0.25)  # poses that were found are less exact than a laboratory's
 
-THIN_CONFIDENCE = 0.1  # least confidence where one other view has to agree
-
 
 @dataclasses.dataclass(frozen=True)
 class PoseSettings:
@@ -43,8 +41,8 @@ class PoseSettings:
 class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
-    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks fewer
-    views to agree, of a higher confidence, where the photos have few others beside them.
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks one other
+    view to agree where the photos have few others beside them.
     """
 
     poses: PoseSettings = PoseSettings()
@@ -57,6 +55,4 @@ class ReconstructionSettings:
         """The settings that suit a set; of a `thin` one the photos have few others beside them."""
         if not (thin and self.fit and self.fusion.method == "gipuma"):
             return self
-        surer = max(self.fusion.prob_threshold, THIN_CONFIDENCE)
-        fusion = dataclasses.replace(self.fusion, num_consistent=1, prob_threshold=surer)
-        return dataclasses.replace(self, fusion=fusion)
+        return dataclasses.replace(self, fusion=dataclasses.replace(self.fusion, num_consistent=1))
