@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from datasets.files import DataError, read_json, write_json
-from datasets.formats.colmap import find_model
+from datasets.formats.colmap import find_model, read_colmap
 from datasets.photos.left_out import write_left_out
 from datasets.photos.masks import MASK_FOLDER
+from tools.photos.coverage import measure_coverage
 from tools.photos.features import Group, Search, import_pycolmap
 from tools.photos.gathering import Photos, gather
 from tools.photos.importing import check_outdir, named
 from tools.photos.prepare import Prepared, prepare_photos
 from tools.photos.settings import PoseSettings
-from tools.photos.sfm import Poses, find_poses, forget
+from tools.photos.sfm import TURNED, Poses, find_poses, forget
 
 _RECORD = "poses.json"
 _FRAMES = "frames"
 _ADVICE = "take photos between these and the others, each sharing two thirds with the next"
-_TURNED = 0.7  # share of the pairs of photos from which on the camera has turned instead of walked
 
 _UNFINISHED, _PREPARED = "unfinished", "prepared"
 
@@ -49,7 +49,9 @@ def photos_to_poses(source: Path, outdir: Path, settings: PoseSettings) -> int:
     masks = outdir / MASK_FOLDER if prepared.masked else None
     search = Search(settings.matching, settings.seed, settings.threads or -1, masks)
     poses = find_poses(outdir / "images", prepared.groups, outdir, search)
-    _check_turned(source, poses)
+    coverage = measure_coverage(read_colmap(outdir))
+    if coverage is None or coverage.only_turned:
+        raise DataError(f"{source}: {TURNED}")
     missing = _without_pose(poses, prepared.names)
     _print_poses(poses, prepared, missing)
     write_left_out(outdir, prepared.left_out | {prepared.own_names[name]: why for name, why in missing.items()})
@@ -83,15 +85,6 @@ def _prepared_before(before: Mapping[str, Any], record: Mapping[str, Any]) -> Pr
     kept = before[_PREPARED]
     groups = [Group(names, tuple(size), focal) for names, size, focal in kept["groups"]]
     return Prepared(groups, kept["own"], kept["left_out"], kept["masked"])
-
-
-def _check_turned(source: Path, poses: Poses) -> None:
-    """Raise DataError where the camera turned on the spot: no depth can be found then."""
-    if poses.turned >= _TURNED:
-        raise DataError(
-            f"{source}: between {poses.turned:.0%} of the pairs of photos the camera turned but did not move, so "
-            "nothing tells how far things are; take photos from places apart: a step to the side between each two"
-        )
 
 
 def _without_pose(poses: Poses, names: list[str]) -> dict[str, str]:

@@ -41,6 +41,7 @@ from tools.photos.outcome import judge, pixel_shares
 from tools.photos.poses import photos_to_poses
 from tools.photos.scale import note_units
 from tools.photos.settings import ReconstructionSettings
+from tools.photos.sfm import TURNED
 from tools.prediction.testing import predict_and_fuse
 from tools.reports.report import write_report
 from tools.reports.settings import ReportSettings
@@ -123,7 +124,7 @@ def reconstruct(
     if fitted != settings:
         _announce(
             "few photos see the same: a depth becomes a point where one other photo confirms it (two elsewhere; "
-            f"--num_consistent says how many) and its confidence is {fitted.fusion.prob_threshold:g} or more"
+            "--num_consistent says how many)"
         )
     settings = fitted
     forget_files()
@@ -167,10 +168,7 @@ def _make_scan(
 def _say_coverage(photos: Path, posed: PosedPhotos, coverage: Coverage) -> None:
     """Say before the work which photos stand apart; DataError where the camera only turned."""
     if coverage.only_turned:
-        raise DataError(
-            f"{photos}: the camera turned but hardly moved (the photos see things from {coverage.parallax:.1f} degrees "
-            "apart), so nothing tells how far things are; take a step to the side between each two photos"
-        )
+        raise DataError(f"{photos}: {TURNED}")
     for sentence in coverage.advice():
         print(sentence, flush=True)
     print(

@@ -15,8 +15,6 @@ _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those t
 # Poses that were found are less exact than a laboratory's.
 _FUSION = FusionSettings(disp_threshold=0.25, cloud=FOR_PHOTOS)
 
-THIN_CONFIDENCE = 0.1  # least confidence where one other view has to agree
-
 
 @dataclasses.dataclass(frozen=True)
 class PoseSettings:
@@ -46,9 +44,9 @@ class PoseSettings:
 class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
-    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks fewer
-    views to agree, of a higher confidence, where the photos have few others beside them. mesh: of a mesh beside the
-    cloud; None for none.
+    refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks one other
+    view to agree where the photos have few others beside them. mesh: of a mesh
+    beside the cloud; None for none.
     """
 
     poses: PoseSettings = PoseSettings()
@@ -66,6 +64,4 @@ class ReconstructionSettings:
         """The settings that suit a set; of a `thin` one the photos have few others beside them."""
         if not (thin and self.fit and self.fusion.method == "gipuma"):
             return self
-        surer = max(self.fusion.prob_threshold, THIN_CONFIDENCE)
-        fusion = dataclasses.replace(self.fusion, num_consistent=1, prob_threshold=surer)
-        return dataclasses.replace(self, fusion=fusion)
+        return dataclasses.replace(self, fusion=dataclasses.replace(self.fusion, num_consistent=1))

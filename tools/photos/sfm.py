@@ -29,20 +29,23 @@ _MOST_THOROUGH = 40  # photos that are searched thoroughly when some of them are
 
 _SMALLEST_MODEL = 3  # photos
 
+# Where no photos fit together and in so many of the pairs the camera seems to have turned only, it has.
+_TURNED = 0.7
+TURNED = (
+    "the camera turned but did not move, so nothing tells how far things are; take photos from places apart: a step to "
+    "the side between each two"
+)
+
 _ENOUGH = 0.9  # share of the photos from which on no other way is tried
 
 
 @dataclasses.dataclass(frozen=True)
 class Poses:
-    """What was found: the photos of each model, the largest first, and the points and mean error of that.
-
-    turned: share of the pairs of photos that share points between which the camera only turned.
-    """
+    """What was found: the photos of each model, the largest first, and the points and mean error of that."""
 
     models: list[list[str]]
     points: int
     error: float
-    turned: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,7 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
     pycolmap.set_random_seed(search.seed)
     names = sorted(name for group in groups for name in group.names)
     shutil.rmtree(folder / "sparse", ignore_errors=True)
-    best = _Best(pycolmap, folder, len(names))
+    best = _Best(folder, len(names))
     try:
         for thorough in (False, True):
             if thorough and len(names) > _MOST_THOROUGH and best.placed >= len(names) / 2:
@@ -87,11 +90,13 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
             extract_features(pycolmap, database, images, groups, search, thorough)
             match_features(pycolmap, database, names, dataclasses.replace(search, matching=matching), thorough)
             for faint in (False, True):
-                best.take(_map(pycolmap, database, images, folder, len(names), search, faint), database)
+                best.take(_map(pycolmap, database, images, folder, len(names), search, faint))
                 if best.enough:
                     break
             if best.enough:
                 break
+            if best.placed == 0 and _turned(pycolmap, database) >= _TURNED:
+                raise DataError(f"{images}: {TURNED}")
         return best.keep(images)
     except (RuntimeError, ValueError) as error:  # of the library: a full disk, say
         raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
@@ -138,10 +143,9 @@ def _map(
 class _Best:
     """The models of the way that has placed the most photos so far."""
 
-    def __init__(self, pycolmap: Any, folder: Path, count: int) -> None:
-        self._pycolmap, self._folder, self._count = pycolmap, folder, count
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder, self._count = folder, count
         self._models: list[Any] = []
-        self._database: Path | None = None
 
     @property
     def placed(self) -> int:
@@ -153,11 +157,11 @@ class _Best:
         """Whether no other way has to be tried."""
         return self.placed >= _ENOUGH * self._count
 
-    def take(self, models: dict[int, Any], database: Path) -> None:
+    def take(self, models: dict[int, Any]) -> None:
         """Keep models where they are better than those kept."""
         ordered = sorted(models.values(), key=lambda model: (-model.num_reg_images(), -model.num_points3D()))
         if ordered and (self._models == [] or ordered[0].num_reg_images() > self.placed):
-            self._models, self._database = ordered, database
+            self._models = ordered
         shutil.rmtree(self._folder / "mapping", ignore_errors=True)
 
     def keep(self, images: Path) -> Poses:
@@ -173,8 +177,7 @@ class _Best:
         largest.write(aside / "0")
         os.replace(aside, target)
         names = [sorted(model.image(i).name for i in model.reg_image_ids()) for model in self._models]
-        turned = _turned(self._pycolmap, self._database)
-        return Poses(names, largest.num_points3D(), largest.compute_mean_reprojection_error(), turned)
+        return Poses(names, largest.num_points3D(), largest.compute_mean_reprojection_error())
 
 
 # ---------------------------------------------------------------- known poses
