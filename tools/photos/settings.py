@@ -45,7 +45,7 @@ class ReconstructionSettings:
     """How a folder of photos becomes a cloud; the defaults are those of tools/reconstruct.py.
 
     refine: passes of refinement before fusion (tools.prediction.refine), 0 for none. fit: whether fusion asks one other
-    view to agree where the photos have few others beside them. mesh: how a mesh is made beside the cloud; None for none.
+    view to agree where the photos have few others beside them. mesh: how one is made beside the cloud; None for none.
     """
 
     poses: PoseSettings = PoseSettings()
