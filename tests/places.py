@@ -101,7 +101,7 @@ class Place:
             assert actual.shape == expected.shape and actual.device.type == self.device.type, what or quantity
             return
         allowed = limit(quantity, self.precision)
-        actual, expected = (tensor.detach().double().cpu() for tensor in (torch.as_tensor(actual), expected))
+        actual, expected = (tensor.detach().cpu().double() for tensor in (torch.as_tensor(actual), expected))
         assert actual.shape == expected.shape, what or quantity
         account = allowed.account(actual, expected)
         self.measured("deviation", json.dumps({"quantity": quantity, "what": what, **account}))

@@ -9,7 +9,7 @@ from datasets.predictions import DepthView
 from fusion.builtin import fuse_views
 from tools.benchmarks import clouds
 from tools.benchmarks.measure import repeated
-from tools.gpu.measures import named, small_scan
+from tools.gpu.scans import named, small_scan
 from tools.gpu.settings import CheckSettings, Found
 
 # Points of one way that another may have or lack, by which side of a threshold a rounded number falls on.
@@ -19,7 +19,7 @@ _POINTS_APART = 1e-3
 def measure_clouds(settings: CheckSettings) -> Iterator[Found]:
     """Every size's labels and fusion, and one score. Labels and the score are the CPU's work."""
     for size in settings.sizes:
-        scans = small_scan(settings, size, settings.scan_views)
+        scans = small_scan(settings, size)
         sources = min(clouds.SOURCES, settings.scan_views - 1)
         plain = 0.0
         for way, check in (("plain, CPU", clouds.check_plainly), ("compiled, CPU", clouds.check)):

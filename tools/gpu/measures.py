@@ -4,17 +4,16 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from datasets.synthetic.scans import write_test_layout
 from models.plane_sweep import IMPLEMENTATION_VARIABLE
 from tools.benchmarks import networks
 from tools.benchmarks.measure import Figures
 from tools.benchmarks.roofline import prediction_work
 from tools.gpu.machine import peaks
+from tools.gpu.scans import named, small_scan
 from tools.gpu.settings import GOAL_MEMORY, GOAL_SIZE, GOAL_SPEED, CheckSettings, Found, Size
 
 # Trainings of fewer steps need not learn anything.
@@ -38,7 +37,7 @@ def measure_prediction(settings: CheckSettings) -> Iterator[Found]:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     networks.write_random_checkpoint(checkpoint)
     for size in settings.sizes:
-        scans = small_scan(settings, size, settings.scan_views)
+        scans = small_scan(settings, size)
         common = {"scans": scans, "checkpoint": checkpoint, "size": size, "views": settings.num_view}
         ways = {"plain": (networks.predict_plainly, common, False)}
         for way, amp in _precisions():
@@ -51,7 +50,7 @@ def measure_prediction(settings: CheckSettings) -> Iterator[Found]:
 def measure_training(settings: CheckSettings) -> Iterator[Found]:
     """Steps of teacher and student."""
     for size in settings.training_sizes:
-        scans = small_scan(settings, size, 6)
+        scans = small_scan(settings, size)
         for kind in ("teacher", "student"):
             common = {"scans": scans, "size": size, "kind": kind}
             ways = {"plain": (networks.train_plainly, common, False)}
@@ -62,7 +61,7 @@ def measure_training(settings: CheckSettings) -> Iterator[Found]:
 
 def measure_curves(settings: CheckSettings) -> Iterator[Found]:
     """Mean losses of the tenths of trainings from one start on the same samples: they must fall alike."""
-    scans = small_scan(settings, settings.curve_size, 6)
+    scans = small_scan(settings, settings.curve_size)
     for kind in ("teacher", "student"):
         for way, amp in (("float32", "off"), ("bf16", "bf16")):
             with _rounding(False):
@@ -72,19 +71,6 @@ def measure_curves(settings: CheckSettings) -> Iterator[Found]:
             wrong = "" if falls else f"the {kind}'s loss does not fall in {way}"
             cells = {"way": way, "seconds a step": _rounded(sum(seconds) / len(seconds)), "losses": losses}
             yield Found(f"{kind}, {named(settings.curve_size)}, {settings.curve_steps} steps", cells, wrong)
-
-
-def small_scan(settings: CheckSettings, size: Size, views: int) -> Path:
-    """A root folder with one synthetic scan, rendered once."""
-    root = settings.outdir / "data" / f"{named(size)}_{views}"
-    if not root.exists():
-        write_test_layout(root, {"scan1": 1}, *size, views)
-    return root
-
-
-def named(size: Size) -> str:
-    """Width x height."""
-    return f"{size[0]}x{size[1]}"
 
 
 def _precisions() -> list[tuple[str, str]]:

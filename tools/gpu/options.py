@@ -9,7 +9,7 @@ from models.blocks import fold
 from models.cascade import CascadeMVSNet, build_model
 from tools.benchmarks.measure import repeated
 from tools.benchmarks.networks import ring_of_cameras
-from tools.gpu.measures import named
+from tools.gpu.scans import named
 from tools.gpu.settings import CheckSettings, Found, Size
 
 

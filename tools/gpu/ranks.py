@@ -16,7 +16,7 @@ from datasets.files import DataError
 from datasets.mvs import Settings, open_dataset
 from models.cascade import CascadeMVSNet, build_model
 from models.settings import STAGES
-from tools.gpu.measures import small_scan
+from tools.gpu.scans import small_scan
 from tools.gpu.settings import CheckSettings, Found
 from tools.runtime import distributed
 from tools.runtime.devices import move_to
@@ -30,7 +30,7 @@ _PATIENCE = 50.0  # seconds
 def check_ranks(settings: CheckSettings) -> Iterator[Found]:
     """Two ranks with gloo, with each rank's own statistics and with SyncBatchNorm, and one rank with NCCL."""
     device = torch.device(settings.device, 0) if settings.device == "cuda" else torch.device(settings.device)
-    scans = small_scan(settings, _SIZE, 3)
+    scans = small_scan(settings, _SIZE)
     singles = [_gradient(_network(device), _samples(scans, device, [index])) for index in (0, 1)]
     yield _compared("two ranks, gloo", _from_ranks("gloo", 2, False, scans, device), sum(singles) / 2)
     if device.type != "cuda":

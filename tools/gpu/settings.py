@@ -65,7 +65,7 @@ def quick(settings: CheckSettings) -> CheckSettings:
         num_view=3,
         scan_views=3,
         cloud_points=0.01,
-        tests=("tests/models/test_blocks.py",),
+        tests=("tests/models/test_cascade.py::test_golden_outputs",),
         work=(128, 1),
     )
 

@@ -7,18 +7,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import PATIENCE, ROOT, error_line, run_program, wait_until
 from stages_in_small import dying, failing, hanging, passing, wrong
 
 from datasets.files import read_json
+from datasets.formats.images import read_image
+from datasets.layouts.general import GeneralScans
+from datasets.synthetic.scans import render_scene
 from tools.benchmarks import clouds, networks
+from tools.gpu import ranks
 from tools.gpu.clouds import measure_clouds
 from tools.gpu.machine import check_machine, missing_packages
 from tools.gpu.measures import measure_curves, measure_prediction, measure_training, measure_volumes, with_goal
-from tools.gpu.ranks import check_ranks
 from tools.gpu.runner import run_stage
+from tools.gpu.scans import small_scan
 from tools.gpu.settings import CheckSettings, Found, Outcome, quick
 from tools.gpu.tests import read_report
 from tools.reports.gpu_page import gpu_page
@@ -108,6 +113,18 @@ def test_cost_volumes(settings):
         assert table[0]["times as fast"] == 1 and table[2]["seconds"] > 0
 
 
+def test_scans(settings):
+    """Large ones are enlarged: a pixel of the exact depth stays where the camera sees it."""
+    root = small_scan(settings, (256, 288))
+    layout = GeneralScans(root)
+    camera, depth = layout.camera("scan1", 0), layout.ground_truth("scan1", 0, (256, 288))
+    assert read_image(layout.image_path("scan1", 0)).shape == (288, 256, 3) and depth.shape == (288, 256)
+    rendered = render_scene(1, 64, 72, settings.scan_views, (3,))
+    np.testing.assert_allclose(camera.K, np.diag([4, 4, 1]) @ rendered.cameras[0].K, rtol=1e-5)
+    assert np.median(np.abs(depth[2::4, 2::4] - rendered.depths[0])) < 1
+    assert small_scan(settings, (256, 288)) == root
+
+
 def measured(losses: list[float], **memory: float):
     """A measurement that takes no time: half a second for the plain way, a quarter for others."""
 
@@ -171,12 +188,22 @@ def test_clouds(settings, monkeypatch):
     assert [name.split(",")[0] for name in tables] == ["labels of a view", "fusion", "DTU score"]
 
 
-@pytest.mark.slow
-def test_ranks(settings):
-    """Two processes with gloo have the gradient of both samples together; what needs a GPU says so."""
-    two, *others = rows(check_ranks(settings))["gradients"]
-    assert two["result"] == "as expected" and float(two["apart"]) < 1e-3
+def test_ranks(settings, monkeypatch):
+    """The ranks' gradient is compared with that of both samples; what needs a GPU says so."""
+    expected: list[torch.Tensor] = []
+    gradient_of = ranks._gradient
+
+    def recorded(*arguments) -> torch.Tensor:
+        expected.append(gradient_of(*arguments))
+        return expected[-1]
+
+    monkeypatch.setattr(ranks, "_gradient", recorded)
+    monkeypatch.setattr(ranks, "_from_ranks", lambda *arguments: sum(expected) / 2)
+    two, *others = rows(ranks.check_ranks(settings))["gradients"]
+    assert two["result"] == "as expected" and float(two["apart"]) < 1e-6
     assert {row["result"] for row in others} == {"not run: needs a GPU"}
+    monkeypatch.setattr(ranks, "_from_ranks", lambda *arguments: expected[0])
+    assert "two ranks, gloo: the gradient is " in next(ranks.check_ranks(settings)).wrong
 
 
 REPORT = """<testsuites><testsuite>
