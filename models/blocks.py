@@ -79,19 +79,56 @@ class _Bf16Conv3d(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
 
+class _Bf16DoublingConv3d(torch.autograd.Function):
+    """The convolution of `DoublingConv3d` for bf16 training on CPUs."""
+
+    # Of the convolution that this one is the transpose of.
+    _GEOMETRY = ([2] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        with torch.autocast("cpu", enabled=False):
+            return F.conv_transpose3d(x, weight, None, 2, 1, 1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        stride, padding = _Bf16DoublingConv3d._GEOMETRY[:2]
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.conv3d(grad, weight, None, stride, padding)
+        if ctx.needs_input_grad[1]:
+            grad_weight = bf16_weight_gradient(x, grad, weight, _Bf16DoublingConv3d._GEOMETRY).to(weight.dtype)
+        return grad_x, grad_weight
+
+
+def _trains_in_bf16(network: nn.Module, x: Tensor) -> bool:
+    """Whether this is a pass of a training in bf16 on a CPU."""
+    if x.device.type != "cpu" or predicts(network):
+        return False
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
 class Conv3d(nn.Conv3d):
     """`nn.Conv3d` (no bias, cubic kernel) that is safe and fast to train in bf16 on CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        training_in_bf16 = (
-            x.device.type == "cpu"
-            and not predicts(self)
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        )
-        if not training_in_bf16:
+        if not _trains_in_bf16(self, x):
             return super().forward(x)
         return _Bf16Conv3d.apply(x.bfloat16(), self.weight.bfloat16(), self.stride[0], self.padding[0])
+
+
+class DoublingConv3d(nn.ConvTranspose3d):
+    """The transpose of a 3x3x3 convolution at stride 2, which doubles every side; safe to train in bf16 on CPUs."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, 2, 1, output_padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _trains_in_bf16(self, x):
+            return super().forward(x)
+        return _Bf16DoublingConv3d.apply(x.bfloat16(), self.weight.bfloat16())
 
 
 class ConvBnReLU2d(nn.Module):
@@ -159,7 +196,7 @@ class DeconvBnReLU3d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose3d(in_channels, out_channels, 3, 2, 1, output_padding=1, bias=False)
+        self.conv = DoublingConv3d(in_channels, out_channels)
         self.bn = nn.BatchNorm3d(out_channels, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
