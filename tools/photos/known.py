@@ -37,6 +37,16 @@ def has_known_poses(folder: Path) -> bool:
     return (folder / _FILE).is_file()
 
 
+def measured_by(folder: Path) -> str | None:
+    """Who measured the poses of such a folder in metres; None where they were found from the photos, as nerfstudio's
+    converter does, which then notes COLMAP's numbers of the images."""
+    content = read_json(folder / _FILE)
+    frames = content.get("frames") if isinstance(content, dict) else None
+    if not isinstance(frames, list) or any("colmap_im_id" in frame for frame in frames if isinstance(frame, dict)):
+        return None
+    return f"the poses in {_FILE}, which capture apps measure"
+
+
 def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int:
     """A COLMAP model of photos with known poses in outdir/sparse/0, the photos straightened in outdir/images, their
     masks in outdir/masks. Returns the number of photos that the folder's file names.

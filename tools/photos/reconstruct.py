@@ -36,7 +36,7 @@ from tools.meshing.scan_mesh import mesh_scan
 from tools.meshing.steps import ShownSteps
 from tools.photos.coverage import Coverage, measure_coverage
 from tools.photos.importing import Options, import_scan, read_posed_photos
-from tools.photos.known import has_known_poses, pose_known_photos
+from tools.photos.known import has_known_poses, measured_by, pose_known_photos
 from tools.photos.outcome import judge, pixel_shares
 from tools.photos.poses import photos_to_poses
 from tools.photos.scale import note_units
@@ -131,7 +131,8 @@ def reconstruct(
     scan = _Scan(name, count, SingleScan(folder), depth, coverage)
     _announce("depth and cloud")
     if distributed.is_main():
-        note_units(photos, scan.layout, name, depth)
+        measured = measured_by(photos) if has_known_poses(photos) else None
+        note_units(photos, scan.layout, name, depth, measured)
     distributed.barrier()
     points = _make_cloud(scan, checkpoint, settings, chosen)
     pages = ReportSettings(depth, testpath=outdir / "scans")

@@ -14,7 +14,7 @@ from datasets.formats.images import read_image, write_image
 from datasets.io import read_camera
 from datasets.synthetic.scans import Look, render_scene
 from tools.photos.importing import Options, import_scan, read_posed_photos
-from tools.photos.known import has_known_poses, pose_known_photos
+from tools.photos.known import has_known_poses, measured_by, pose_known_photos
 from tools.photos.settings import PoseSettings
 
 pytestmark = pytest.mark.skipif(
@@ -47,6 +47,16 @@ def capture(scene, tmp_path) -> Path:
     lens = {"w": WIDTH, "h": HEIGHT, "fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2] + 0.5, "cy": K[1, 2] + 0.5}
     (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
     return folder
+
+
+def test_only_a_capture_app_measures_in_metres(capture):
+    """A converter of COLMAP models writes such a file, too; its unit of length is nobody's."""
+    assert "transforms.json" in measured_by(capture)
+    content = read_json(capture / "transforms.json")
+    for k, frame in enumerate(content["frames"]):
+        frame["colmap_im_id"] = k + 1
+    (capture / "transforms.json").write_text(json.dumps(content))
+    assert measured_by(capture) is None
 
 
 def test_poses_and_scale_are_kept(scene, capture, tmp_path):
