@@ -7,8 +7,8 @@ from pathlib import Path
 
 from datasets.files import DataError, list_folder
 from datasets.formats.kinds import VIDEO_SUFFIXES, is_video
+from datasets.masks import find_mask, masks_among
 from datasets.photos.folders import PHOTO_SUFFIXES, PhotoFolders
-from datasets.photos.masks import find_mask, masks_among
 from datasets.photos.posed import check_photo_name
 from tools.photos.importing import named
 from tools.photos.video import frames_of_video

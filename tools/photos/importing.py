@@ -16,10 +16,10 @@ from datasets.formats.scenes import read_scene
 from datasets.io import write_camera, write_pairs
 from datasets.layouts.base import Layout, forget_files
 from datasets.layouts.general import SingleScan
+from datasets.masks import MASK_FOLDER
 from datasets.photos.depth_ranges import DepthRange, depth_ranges
 from datasets.photos.folders import PhotoFolders
 from datasets.photos.left_out import LEFT_OUT, read_left_out, write_left_out
-from datasets.photos.masks import MASK_FOLDER
 from datasets.photos.names import PHOTO_NAMES, write_photo_names
 from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
 from datasets.photos.remarks import Remarks

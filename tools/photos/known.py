@@ -14,8 +14,8 @@ import cv2
 from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model
 from datasets.formats.images import read_image, write_image
+from datasets.masks import MASK_FOLDER
 from datasets.photos.left_out import write_left_out
-from datasets.photos.masks import MASK_FOLDER
 from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten

@@ -7,8 +7,8 @@ from typing import Any
 
 from datasets.files import DataError, read_json, write_json
 from datasets.formats.colmap import find_model, read_colmap
+from datasets.masks import MASK_FOLDER
 from datasets.photos.left_out import write_left_out
-from datasets.photos.masks import MASK_FOLDER
 from tools.photos.coverage import measure_coverage
 from tools.photos.features import Group, Search, import_pycolmap
 from tools.photos.gathering import Photos, gather

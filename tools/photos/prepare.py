@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.files import DataError
 from datasets.formats.images import PhotoInfo, read_image, read_photo, write_image
-from datasets.photos.masks import MASK_FOLDER, black_frame, looked_at, read_mask
+from datasets.masks import MASK_FOLDER, black_frame, looked_at, read_mask
 from tools.photos.features import Group
 from tools.photos.gathering import FEWEST, Photos
 from tools.photos.importing import named

@@ -9,8 +9,8 @@ import numpy as np
 
 from datasets.files import DataError, write_bytes
 from datasets.formats.images import encode_image, read_image
+from datasets.masks import FEWEST_FRAMED, black_frame, find_mask, looked_at, read_mask
 from datasets.photos.folders import PhotoFolders
-from datasets.photos.masks import FEWEST_FRAMED, black_frame, find_mask, looked_at, read_mask
 from datasets.photos.posed import Lens, PosedPhoto
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straighten

@@ -20,8 +20,8 @@ from datasets.files import DataError, PathLike
 from datasets.formats.images import colour_map, write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import write_camera
+from datasets.masks import read_view_mask
 from datasets.mvs import MVSDataset, Settings
-from datasets.photos.masks import read_view_mask
 from datasets.records import map_digest, write_marker
 from datasets.results import ViewFiles
 from datasets.sample import STAGE_SCALES, View, stage_projections

@@ -19,8 +19,8 @@ from datasets.formats.images import read_image, read_image_size, write_image
 from datasets.formats.pfm import read_pfm
 from datasets.io import read_camera, read_pairs
 from datasets.layouts.general import SingleScan
+from datasets.masks import read_view_mask
 from datasets.mvs import MVSDataset, Settings
-from datasets.photos.masks import read_view_mask
 from datasets.photos.posed import Lens
 from datasets.synthetic.scans import write_test_layout
 from tools.photos.importing import Options, image_size

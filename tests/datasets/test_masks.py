@@ -7,8 +7,8 @@ from PIL import Image
 
 from datasets.files import DataError
 from datasets.formats.images import write_image
+from datasets.masks import black_frame, find_mask, masks_among, read_mask, read_view_mask
 from datasets.photos.folders import PhotoFolders
-from datasets.photos.masks import black_frame, find_mask, masks_among, read_mask, read_view_mask
 
 SIZE = (64, 48)
 
