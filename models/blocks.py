@@ -10,10 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.cpu.threads import pieces, run_on
 
-# oneDNN's bf16 weight gradient of Conv3d on AMX processors crashes the process for few depths and large planes
-# (D = 4 or 8 from 224x320 on; never seen up to 192x256 nor with D = 16 or more; docs/method.md, section 10).
+# oneDNN's bf16 weight gradient of Conv3d on AMX processors writes beyond its memory for few depths and large planes
+# (D = 4 from 96x128 on, D = 8 from 224x320; never seen with D = 16 or more; docs/method.md, section 10).
 _SAFE_BF16_DEPTH = 16
-_SAFE_BF16_PLANE = 192 * 256
 # With or without AMX it returns what the memory held before for the kernel's rows that touch the border only: seen with
 # two depths, and with sides of one at stride 2; never with sides of three or more.
 _SAFE_BF16_SIDE = 4
@@ -29,11 +28,19 @@ def predicts(network: nn.Module) -> bool:
     return not (network.training or torch.is_grad_enabled())
 
 
-def bf16_weight_gradient_is_sound(depth: int, height: int, width: int) -> bool:
-    """Whether oneDNN's bf16 weight gradient of a 3x3x3 convolution can be trusted for an input of this size."""
-    if min(depth, height, width) < _SAFE_BF16_SIDE:
-        return False
-    return depth >= _SAFE_BF16_DEPTH or height * width <= _SAFE_BF16_PLANE
+def bf16_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:
+    """A cubic 3D convolution's weight gradient, in bf16 where oneDNN's can be trusted, else in float32.
+
+    The three sides of a volume are alike to it, so the longest one stands for the depths where these are few.
+    """
+    if min(x.shape[2:]) < _SAFE_BF16_SIDE:
+        grad, x, weight = grad.float(), x.float(), weight.float()
+    longest = 2 if x.shape[2] >= _SAFE_BF16_DEPTH else max((2, 3, 4), key=lambda side: x.shape[side])
+    swapped = (
+        tensor.transpose(2, longest).contiguous(memory_format=torch.channels_last_3d) for tensor in (grad, x, weight)
+    )
+    gradient = torch.ops.aten.convolution_backward(*swapped, None, *geometry, [False, True, False])[1]
+    return gradient.transpose(2, longest)
 
 
 def _in_sound_type(x: Tensor, stride: int) -> Tensor:
@@ -44,7 +51,7 @@ def _in_sound_type(x: Tensor, stride: int) -> Tensor:
 
 class _Bf16Conv3d(torch.autograd.Function):
     """Conv3d for bf16 training on CPUs: channels-last inside, where oneDNN is 2 to 4 times faster, and contiguous
-    outside, where BatchNorm is; the weight gradient in float32 where bf16 would crash or be wrong.
+    outside, where BatchNorm is.
     """
 
     @staticmethod
@@ -63,30 +70,65 @@ class _Bf16Conv3d(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wants_x, wants_weight = ctx.needs_input_grad[:2]
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
-        sound = bf16_weight_gradient_is_sound(*x.shape[2:])
-        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, *ctx.geometry, [wants_x, wants_weight and sound, False]
-        )
-        if wants_weight and not sound:
-            exact = (tensor.float() for tensor in (grad, x, weight))
-            grad_weight = torch.ops.aten.convolution_backward(*exact, None, *ctx.geometry, [False, True, False])[1]
-            grad_weight = grad_weight.to(weight.dtype)
-        return grad_x.contiguous() if wants_x else None, grad_weight, None, None
+        grad_x = grad_weight = None
+        if wants_x:
+            wanted = [True, False, False]
+            grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.geometry, wanted)[0].contiguous()
+        if wants_weight:
+            grad_weight = bf16_weight_gradient(grad, x, weight, ctx.geometry).to(weight.dtype)
+        return grad_x, grad_weight, None, None
+
+
+class _Bf16DoublingConv3d(torch.autograd.Function):
+    """The convolution of `DoublingConv3d` for bf16 training on CPUs."""
+
+    # Of the convolution that this one is the transpose of.
+    _GEOMETRY = ([2] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        with torch.autocast("cpu", enabled=False):
+            return F.conv_transpose3d(x, weight, None, 2, 1, 1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        stride, padding = _Bf16DoublingConv3d._GEOMETRY[:2]
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.conv3d(grad, weight, None, stride, padding)
+        if ctx.needs_input_grad[1]:
+            grad_weight = bf16_weight_gradient(x, grad, weight, _Bf16DoublingConv3d._GEOMETRY).to(weight.dtype)
+        return grad_x, grad_weight
+
+
+def _trains_in_bf16(network: nn.Module, x: Tensor) -> bool:
+    """Whether this is a pass of a training in bf16 on a CPU."""
+    if x.device.type != "cpu" or predicts(network):
+        return False
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 class Conv3d(nn.Conv3d):
     """`nn.Conv3d` (no bias, cubic kernel) that is safe and fast to train in bf16 on CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        training_in_bf16 = (
-            x.device.type == "cpu"
-            and not predicts(self)
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        )
-        if not training_in_bf16:
+        if not _trains_in_bf16(self, x):
             return super().forward(x)
         return _Bf16Conv3d.apply(x.bfloat16(), self.weight.bfloat16(), self.stride[0], self.padding[0])
+
+
+class DoublingConv3d(nn.ConvTranspose3d):
+    """The transpose of a 3x3x3 convolution at stride 2, which doubles every side; safe to train in bf16 on CPUs."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, 2, 1, output_padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _trains_in_bf16(self, x):
+            return super().forward(x)
+        return _Bf16DoublingConv3d.apply(x.bfloat16(), self.weight.bfloat16())
 
 
 class ConvBnReLU2d(nn.Module):
@@ -154,7 +196,7 @@ class DeconvBnReLU3d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose3d(in_channels, out_channels, 3, 2, 1, output_padding=1, bias=False)
+        self.conv = DoublingConv3d(in_channels, out_channels)
         self.bn = nn.BatchNorm3d(out_channels, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:

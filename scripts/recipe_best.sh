@@ -1,4 +1,4 @@
-# What was measured to be better than the official settings, on scenes with exact depth (README, "Training benchmark").
+# What was measured to be better than the official settings, on scenes with exact depth (docs/results.md, "Training benchmark").
 # Sourced by the drivers with RECIPE=best; whatever is set in the environment stays as it is.
 
 FREEZE_BN="${FREEZE_BN:-0.67}" # with few samples a step, running statistics are not those that the weights learned with

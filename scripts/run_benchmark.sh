@@ -8,7 +8,7 @@
 #     bash scripts/run_benchmark.sh all                    every one
 #
 # Scenes are rendered once, teachers and students are trained once for all variants that share them, and what is finished
-# is skipped on a rerun. The table is $BENCH_DIR/table.md, with curves in benchmark.html; the README has its figures.
+# is skipped on a rerun. The table is $BENCH_DIR/table.md, with curves in benchmark.html; docs/results.md has its figures.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -49,6 +49,7 @@ variants=("${@:-rounds_3}")
 if [ "${variants[*]}" = all ]; then read -r -d '' -a variants <<<"$VARIANTS" || true; fi
 for variant in "${variants[@]}"; do settings_of "$variant" >/dev/null; done
 
+claim BENCH_DIR "$BENCH_DIR" "$TRAIN_SCENES and $TEST_SCENES scenes, ${WIDTH}x$HEIGHT, $TEACHER_STEPS and $STUDENT_STEPS steps, AMP $AMP"
 data="$BENCH_DIR/data"
 render() { # render LAYOUT SCENES FIRST_SEED LIGHTS: once
     local list="$data/$1.txt"

@@ -18,25 +18,26 @@ def test_an_unknown_variant_is_refused_before_the_work(tmp_path):
 
 @pytest.mark.slow
 def test_two_variants_share_scenes_and_teacher(quick_python, tmp_path):
-    """Scores of both are in the table; a rerun trains nothing anew."""
+    """Scores of both are in the table; a rerun trains nothing anew, and other budgets need another folder."""
+    bench = tmp_path / "bench"
     small = {"TRAIN_SCENES": 1, "TEST_SCENES": 1, "WIDTH": 64, "HEIGHT": 64, "TEACHER_STEPS": 1, "STUDENT_STEPS": 1}
-    settings = {"BENCH_DIR": tmp_path, "AMP": "off", "PYTHON_BIN": quick_python, **small}
+    settings = {"BENCH_DIR": bench, "AMP": "off", "PYTHON_BIN": quick_python, **small}
     first = run_driver("run_benchmark.sh", "rounds_1", "kd_hard", **settings)
     assert first.returncode == 0, first.stderr
     assert "(1 of 18 steps)" not in first.stdout and first.stdout.count("trained 1 steps") == 3
-    table = (tmp_path / "table.md").read_text()
-    assert "kd_hard" in (tmp_path / "benchmark.html").read_text()
+    table = (bench / "table.md").read_text()
+    assert "kd_hard" in (bench / "benchmark.html").read_text()
     assert "| rounds_1 | 1 |" in table and "| kd_hard | 1 |" in table and "3 trainings" in table
     assert "of 3 checkpoints" in table
-    flags = {
-        name: read_json(tmp_path / f"seed_1/{name}/round_1/student/flags.json") for name in ("rounds_1", "kd_hard")
-    }
+    flags = {name: read_json(bench / f"seed_1/{name}/round_1/student/flags.json") for name in ("rounds_1", "kd_hard")}
     assert (flags["rounds_1"]["loss"], flags["kd_hard"]["loss"]) == ("paper", "hard")
     assert flags["rounds_1"]["read_out"] == "local" and flags["rounds_1"]["loadckpt"].endswith(
         "teacher_per_pixel/model_000000.ckpt"
     )
     again = run_driver("run_benchmark.sh", "rounds_1", **settings)
     assert again.returncode == 0 and "trained 1 steps" not in again.stdout
+    other = run_driver("run_benchmark.sh", "rounds_1", **{**settings, "STUDENT_STEPS": 2})
+    assert other.returncode != 0 and "holds results of other" in other.stderr
 
 
 def scores(overall: float) -> dict:

@@ -19,7 +19,7 @@ class NamedFolder(NamedTuple):
 
 def named_folder(text: str) -> NamedFolder:
     """The flag `label=folder`, or a folder."""
-    label, _, folder = text.rpartition("=")
+    label, _, folder = ("", "", text) if os.path.isdir(text) or "=" not in text else text.partition("=")
     if not os.path.isdir(folder):  # Path's own raises for a name that is too long
         raise argparse.ArgumentTypeError(f"{folder}: no such folder")
     return NamedFolder(label, Path(folder))

@@ -144,6 +144,14 @@ def test_two_predictions_of_one_label_are_refused(runs, given):
         labelled(folders)
 
 
+def test_a_path_may_have_the_sign_of_a_label(tmp_path):
+    """A folder that is there is taken whole; the first sign ends a label."""
+    folder = tmp_path / "lr=0.001" / "out"
+    folder.mkdir(parents=True)
+    assert labelled([named_folder(str(folder))]) == {"out": folder}
+    assert labelled([named_folder(f"net={folder}")]) == {"net": folder}
+
+
 def test_programs_show_every_prediction(scenes, tmp_path):
     """Two folders of one name make two rows."""
     for run in ("runA", "runB"):
