@@ -27,6 +27,7 @@ from fusion.mesh.surfaces import (
     face_normals,
     is_closed,
     joined,
+    ordered,
     vertex_normals,
     without_islands,
 )
@@ -89,6 +90,18 @@ def test_neighbours_lie_across_edges():
     np.testing.assert_array_equal(
         face_neighbours(np.vstack([faces, [[1, 2, 4]]]))[:, :2], [[-1, -1], [-1, -1], [-1, -1]]
     )
+
+
+def test_order_depends_on_places_only():
+    """Of vertices and of faces, whose direction stays."""
+    shuffled = Surface(
+        TETRAHEDRON.vertices[[2, 0, 3, 1]], np.array([[0, 3, 1], [1, 3, 2], [2, 0, 1], [2, 3, 0]], np.int32)
+    )
+    assert is_closed(shuffled)
+    first, second = ordered(TETRAHEDRON), ordered(shuffled)
+    np.testing.assert_array_equal(first.vertices, second.vertices)
+    np.testing.assert_array_equal(first.faces, second.faces)
+    np.testing.assert_allclose(face_normals(first).sum(axis=0), 0, atol=1e-12)
 
 
 def test_islands_go_and_the_largest_piece_stays():
@@ -280,7 +293,7 @@ def test_what_lies_in_front_is_drawn():
     assert owner[0, 0] == -1 and np.isinf(depth[0, 0])
     flipped = Surface(surface.vertices, surface.faces[:, ::-1])
     own = np.where(np.isfinite(depth), depth, 0)
-    own[:, :40] *= 0.5  # leaves, say, that are no part of the surface
+    own[:, :40] = 1.0  # leaves, say, that are no part of the surface
     seen = max((sight(one, camera, own) for one in (surface, flipped)), key=lambda each: each.visible.sum())
     assert seen.visible[:3].all() and not seen.visible[5]
     assert seen.trust[0] < 0.1 and (seen.trust[1:3] == 1).all()
