@@ -94,9 +94,8 @@ def test_neighbours_lie_across_edges():
 
 def test_order_depends_on_places_only():
     """Of vertices and of faces, whose direction stays."""
-    shuffled = Surface(
-        TETRAHEDRON.vertices[[2, 0, 3, 1]], np.array([[0, 3, 1], [1, 3, 2], [2, 0, 1], [2, 3, 0]], np.int32)
-    )
+    faces = np.array([[2, 3, 0], [0, 3, 1], [1, 2, 0], [3, 2, 1]], np.int32)
+    shuffled = Surface(TETRAHEDRON.vertices[[2, 0, 3, 1]], faces)
     assert is_closed(shuffled)
     first, second = ordered(TETRAHEDRON), ordered(shuffled)
     np.testing.assert_array_equal(first.vertices, second.vertices)
@@ -176,8 +175,8 @@ def test_tiles_give_the_same_surface(ball):
     one, many = (fused_surface(ball, chosen, VOXEL, 4 * VOXEL, nothing) for chosen in (tiles(cells, 1.0), parts))
     corners = [surface.vertices[surface.faces].mean(axis=1) for surface in (joined([one]), many)]
     assert len(corners[0]) == len(corners[1])
-    for ordered in zip(*(found[np.lexsort(found.round(6).T)] for found in corners), strict=True):
-        np.testing.assert_allclose(*ordered, atol=1e-5)
+    for pair in zip(*(found[np.lexsort(found.round(6).T)] for found in corners), strict=True):
+        np.testing.assert_allclose(*pair, atol=1e-5)
 
 
 @needs_open3d
