@@ -17,7 +17,7 @@ from fusion.builtin import fuse_views, read_views
 from fusion.consistency import normal_check
 from fusion.mesh.colours import spread
 from fusion.mesh.labels import charts
-from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
+from fusion.mesh.maps import KeptMaps, KeptView, grown, kept_by_check, kept_by_fusibile
 from fusion.mesh.meshes import make_mesh
 from fusion.mesh.render import front_faces, picture, sight
 from fusion.mesh.settings import MeshSettings
@@ -222,6 +222,20 @@ def test_a_looser_check_fills_what_the_clouds_own_leaves(tmp_path):
     for view, more in zip(*checked, strict=True):
         np.testing.assert_array_equal(view.depth > 0, more.sure)
     assert (checked[1][2].depth > 0).sum() > checked[1][2].sure.sum() > 0
+
+
+def test_depth_grows_from_what_is_sure():
+    """Where it goes on without a step, so many pixels far, and by a rim; not into what lies behind."""
+    camera = around(1)[0]
+    depth = np.full((5, 40), 3.0, np.float32)
+    depth[:, 30:] = 4.0
+    depth[:, 25] = 0
+    sure = np.zeros(depth.shape, bool)
+    sure[:, 10:20] = True
+    found = grown(depth, sure, camera)
+    assert (found[:, :26] == 3).all() and (found[:, 26:] == 0).all()  # 24 is the last before the gap, 25 its rim
+    near = grown(np.full((1, 60), 3.0, np.float32), np.arange(60)[None] < 10, camera)
+    assert near[0, 20] == 3 and near[0, 30] == 0
 
 
 def pair_file(folder: Path) -> Path:
