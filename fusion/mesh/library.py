@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from datasets.files import DataError, reason
-from fusion.mesh.surfaces import Surface
+from fusion.mesh.surfaces import Surface, ordered
 
 BLOCK = 8  # voxels along an edge
 _ONLY_ERRORS = 1  # Open3D's verbosity
@@ -51,7 +51,8 @@ def zero_surface(cells: np.ndarray, values: np.ndarray, known: np.ndarray, voxel
     mesh = grid.extract_triangle_mesh(0.5)
     if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
         return Surface.empty()
-    return Surface(mesh.vertex.positions.numpy().astype(np.float64), mesh.triangle.indices.numpy().astype(np.int32))
+    vertices, faces = mesh.vertex.positions.numpy(), mesh.triangle.indices.numpy()
+    return ordered(Surface(vertices.astype(np.float64), faces.astype(np.int32)))
 
 
 def poisson_surface(points: np.ndarray, normals: np.ndarray, depth: int) -> Surface:

@@ -19,6 +19,9 @@ _IN_MEMORY = 8  # views
 
 # Depth that only a looser check keeps closes holes, and must not move what others are sure of: it counts so much.
 _UNSURE = 0.05
+# It is taken up to so many pixels from what is sure, as far as the depth goes on without a step of more than so many
+# widths of a pixel. Then the rim grows by so many pixels, for a voxel at a border has no neighbour to make faces with.
+_REACH, _STEP, _RIM = 12, 3.0, 1
 # The looser checks: thresholds so many times as large, and this share of the views, at least one.
 _LOOSER, _FEWER = 4.0, 0.5
 
@@ -46,7 +49,7 @@ def kept_by_fusibile(
 ) -> Iterator[KeptView]:
     """The pixels that the built-in fuser makes points of, view by view, at the depth of these points.
 
-    fill: also those of a looser check.
+    fill: also those of a looser check that go on from these (`grown`).
     """
     views = sorted(set(views))
     depths, images, cameras = read_views(predictions, views, prob_threshold)
@@ -59,7 +62,7 @@ def kept_by_fusibile(
             _, _, kept.reshape(-1)[pix] = camera.project(points)
         sure = np.zeros(whole.shape, bool)
         sure.reshape(-1)[fused[-1].pix] = True
-        yield KeptView(kept, sure, camera, view)
+        yield KeptView(grown(kept, sure, camera) if fill else kept, sure, camera, view)
 
 
 def kept_by_check(
@@ -67,7 +70,7 @@ def kept_by_check(
 ) -> Iterator[KeptView]:
     """The pixels that the normal or the dynamic check makes points of, view by view, at their mean depth.
 
-    fill: also those of a looser check.
+    fill: also those of a looser check that go on from these (`grown`).
     """
     looser = Check(
         tuple(threshold * _LOOSER for threshold in check.pixel_thresholds),
@@ -83,7 +86,35 @@ def kept_by_check(
         if fill:
             unsure = possible & ~sure & check_prediction(predictions, reference, sources, looser).passed
             depth[unsure] = view.depth[unsure]
+            depth = grown(depth, sure, view.camera)
         yield KeptView(depth, sure, view.camera, reference)
+
+
+def grown(depth: np.ndarray, sure: np.ndarray, camera: Camera) -> np.ndarray:
+    """The depth [H, W] that is sure (bool [H, W]), what goes on from it without a step, and a rim around both."""
+    widest = _STEP / min(abs(camera.K[0, 0]), abs(camera.K[1, 1]))
+    taken = np.where(sure, depth, np.float32(0))
+    for _ in range(_REACH):
+        new = np.zeros(depth.shape, bool)
+        for beside in _beside(taken):
+            new |= (beside > 0) & (np.abs(depth - beside) <= widest * beside)
+        new &= (depth > 0) & (taken == 0)
+        if not new.any():
+            break
+        taken[new] = depth[new]
+    for _ in range(_RIM):
+        around = np.stack(_beside(taken))
+        count = (around > 0).sum(axis=0)
+        farthest, nearest = around.max(axis=0), np.where(around > 0, around, np.inf).min(axis=0)
+        rim = (taken == 0) & (count > 0) & (farthest - nearest <= widest * farthest)
+        taken[rim] = around.sum(axis=0)[rim] / count[rim]
+    return taken
+
+
+def _beside(depth: np.ndarray) -> list[np.ndarray]:
+    """The depth left, right, above and below, each [H, W]; 0 beyond the border."""
+    padded = np.pad(depth, 1)
+    return [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
 
 
 def _fewer(views: float) -> int:

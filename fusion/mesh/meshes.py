@@ -19,7 +19,7 @@ from fusion.mesh.volume import fused_surface, surface_cells, tiles
 
 # Before it is simplified a mesh has so many faces at most, or so many times those that are wanted: finer ones would
 # take minutes and gigabytes, and be gone afterwards.
-_MOST_FACES, _TIMES_WANTED = 2_000_000, 10
+_MOST_FACES, _TIMES_WANTED = 1_000_000, 5
 # Faces that a block of voxels holds; of rendered scenes.
 _FACES_PER_BLOCK = 55
 # Tries at a closed mesh with fewer faces, each with so much larger voxels.

@@ -26,6 +26,17 @@ class Surface:
         return Surface(self.vertices[used], numbers.reshape(-1, 3).astype(np.int32))
 
 
+def ordered(surface: Surface) -> Surface:
+    """The same surface in an order that depends on the places of its vertices alone, not on threads that found them."""
+    order = np.lexsort(surface.vertices.T)
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.arange(len(order), dtype=np.int32)
+    faces = numbers[surface.faces]
+    turns = (np.arange(3) + faces.argmin(axis=1)[:, None]) % 3  # the lowest number first
+    faces = np.take_along_axis(faces, turns, axis=1)
+    return Surface(surface.vertices[order], faces[np.lexsort(faces.T[::-1])])
+
+
 def joined(parts: list[Surface]) -> Surface:
     """All parts as one; vertices at the very same place become one."""
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])

@@ -17,7 +17,7 @@ from fusion.builtin import fuse_views, read_views
 from fusion.consistency import normal_check
 from fusion.mesh.colours import spread
 from fusion.mesh.labels import charts
-from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
+from fusion.mesh.maps import KeptMaps, KeptView, grown, kept_by_check, kept_by_fusibile
 from fusion.mesh.meshes import make_mesh
 from fusion.mesh.render import front_faces, picture, sight
 from fusion.mesh.settings import MeshSettings
@@ -27,6 +27,7 @@ from fusion.mesh.surfaces import (
     face_normals,
     is_closed,
     joined,
+    ordered,
     vertex_normals,
     without_islands,
 )
@@ -89,6 +90,17 @@ def test_neighbours_lie_across_edges():
     np.testing.assert_array_equal(
         face_neighbours(np.vstack([faces, [[1, 2, 4]]]))[:, :2], [[-1, -1], [-1, -1], [-1, -1]]
     )
+
+
+def test_order_depends_on_places_only():
+    """Of vertices and of faces, whose direction stays."""
+    faces = np.array([[2, 3, 0], [0, 3, 1], [1, 2, 0], [3, 2, 1]], np.int32)
+    shuffled = Surface(TETRAHEDRON.vertices[[2, 0, 3, 1]], faces)
+    assert is_closed(shuffled)
+    first, second = ordered(TETRAHEDRON), ordered(shuffled)
+    np.testing.assert_array_equal(first.vertices, second.vertices)
+    np.testing.assert_array_equal(first.faces, second.faces)
+    np.testing.assert_allclose(face_normals(first).sum(axis=0), 0, atol=1e-12)
 
 
 def test_islands_go_and_the_largest_piece_stays():
@@ -163,8 +175,8 @@ def test_tiles_give_the_same_surface(ball):
     one, many = (fused_surface(ball, chosen, VOXEL, 4 * VOXEL, nothing) for chosen in (tiles(cells, 1.0), parts))
     corners = [surface.vertices[surface.faces].mean(axis=1) for surface in (joined([one]), many)]
     assert len(corners[0]) == len(corners[1])
-    for ordered in zip(*(found[np.lexsort(found.round(6).T)] for found in corners), strict=True):
-        np.testing.assert_allclose(*ordered, atol=1e-5)
+    for pair in zip(*(found[np.lexsort(found.round(6).T)] for found in corners), strict=True):
+        np.testing.assert_allclose(*pair, atol=1e-5)
 
 
 @needs_open3d
@@ -210,6 +222,20 @@ def test_a_looser_check_fills_what_the_clouds_own_leaves(tmp_path):
     for view, more in zip(*checked, strict=True):
         np.testing.assert_array_equal(view.depth > 0, more.sure)
     assert (checked[1][2].depth > 0).sum() > checked[1][2].sure.sum() > 0
+
+
+def test_depth_grows_from_what_is_sure():
+    """Where it goes on without a step, so many pixels far, and by a rim; not into what lies behind."""
+    camera = around(1)[0]
+    depth = np.full((5, 40), 3.0, np.float32)
+    depth[:, 30:] = 4.0
+    depth[:, 25] = 0
+    sure = np.zeros(depth.shape, bool)
+    sure[:, 10:20] = True
+    found = grown(depth, sure, camera)
+    assert (found[:, :26] == 3).all() and (found[:, 26:] == 0).all()  # 24 is the last before the gap, 25 its rim
+    near = grown(np.full((1, 60), 3.0, np.float32), np.arange(60)[None] < 10, camera)
+    assert near[0, 20] == 3 and near[0, 30] == 0
 
 
 def pair_file(folder: Path) -> Path:
@@ -280,7 +306,7 @@ def test_what_lies_in_front_is_drawn():
     assert owner[0, 0] == -1 and np.isinf(depth[0, 0])
     flipped = Surface(surface.vertices, surface.faces[:, ::-1])
     own = np.where(np.isfinite(depth), depth, 0)
-    own[:, :40] *= 0.5  # leaves, say, that are no part of the surface
+    own[:, :40] = 1.0  # leaves, say, that are no part of the surface
     seen = max((sight(one, camera, own) for one in (surface, flipped)), key=lambda each: each.visible.sum())
     assert seen.visible[:3].all() and not seen.visible[5]
     assert seen.trust[0] < 0.1 and (seen.trust[1:3] == 1).all()
