@@ -56,15 +56,16 @@ def read_units(path: Path) -> Units | None:
         return None
     content = read_json(path)
     try:
-        world_T_scan = np.array(content["world_T_scan"], np.float64)
+        world_T_scan = np.array(content.get("world_T_scan", np.eye(4)), np.float64)
         check_similarity(world_T_scan)
-        if content["units"] not in (METRES, UNKNOWN):
+        units = content.get("units", UNKNOWN)
+        if units not in (METRES, UNKNOWN):
             raise ValueError("its units are neither metres nor units")
         numbers = {name: _numbers(content.get(name)) for name in ("up", "place")}
         residual = content.get("residual")
         residual = None if residual is None else float(residual)
-        return Units(content["units"], str(content["source"]), world_T_scan=world_T_scan, residual=residual, **numbers)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return Units(units, str(content.get("source", "none")), world_T_scan=world_T_scan, residual=residual, **numbers)
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: is damaged ({str(error)[:80]}); remove it, and make the cloud again") from None
 
 

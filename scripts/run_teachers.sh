@@ -39,26 +39,26 @@ same=(--testpath "$OUTDIR/scenes" --num_view 5 --interval_scale 1)
 echo "== depth of the teachers"
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/depth/sweep"
 launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/depth/network" --filter_method none
-rows=()
 for teacher in sweep network; do
     conf="$CONF"
     if [ "$teacher" = sweep ]; then conf="$SWEEP_CONF"; fi
     stoppable "$PYTHON_BIN" "$ROOT/tools/check_and_encode.py" --testpath "$OUTDIR/depth/$teacher" \
         --pairpath "$OUTDIR/scenes" --outdir "$OUTDIR/labels/$teacher" --thres_view "$THRES_VIEW" --conf "$conf"
-    rows+=("$teacher=$OUTDIR/labels/$teacher")
 done
 both=("$OUTDIR/labels/sweep" "$OUTDIR/labels/network")
 stoppable "$PYTHON_BIN" "$ROOT/tools/merge_labels.py" --labels "${both[@]}" --outdir "$OUTDIR/labels/either"
 stoppable "$PYTHON_BIN" "$ROOT/tools/merge_labels.py" --labels "${both[@]}" --outdir "$OUTDIR/labels/agreed" --both
-rows+=("either=$OUTDIR/labels/either" "agreed=$OUTDIR/labels/agreed")
 echo "== labels against exact depth"
-stoppable "$PYTHON_BIN" "$ROOT/tools/eval_labels.py" --testpath "$OUTDIR/scenes" --labels "${rows[@]}" \
+each() { # each FOLDER: its folders of each kind of labels, in `folders`
+    folders=("sweep=$1/sweep" "network=$1/network" "either=$1/either" "agreed=$1/agreed")
+}
+each "$OUTDIR/labels"
+stoppable "$PYTHON_BIN" "$ROOT/tools/eval_labels.py" --testpath "$OUTDIR/scenes" --labels "${folders[@]}" \
     --out "$OUTDIR/labels.json"
 [ "$STEPS" -gt 0 ] || exit 0
 
 echo "== students"
 render "$OUTDIR/held_out" $((SEED * 1000 + 500))
-students=()
 for labels in sweep network either agreed; do
     stoppable "$PYTHON_BIN" "$ROOT/train_kd.py" --dataset general_eval --trainpath "$OUTDIR/scenes" --trainlist all \
         --pseudopath "$OUTDIR/labels/$labels" --logdir "$OUTDIR/students/$labels" --loss paper --interval_scale 1 \
@@ -66,7 +66,7 @@ for labels in sweep network either agreed; do
     student="$(best_checkpoint "$OUTDIR/students/$labels")"
     launch test.py --testpath "$OUTDIR/held_out" --num_view 5 --interval_scale 1 --loadckpt "$student" \
         --outdir "$OUTDIR/held_out_depth/$labels" --filter_method none
-    students+=("$labels=$OUTDIR/held_out_depth/$labels")
 done
+each "$OUTDIR/held_out_depth"
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" --testpath "$OUTDIR/held_out" --thresholds "" \
-    --relative 0.01,0.05 --predictions "${students[@]}" --out "$OUTDIR/students.json"
+    --relative 0.01,0.05 --predictions "${folders[@]}" --out "$OUTDIR/students.json"

@@ -58,16 +58,20 @@ def command_lines(flags: Sequence[argparse.Action], folder: Path) -> st.SearchSt
     What can be listed is listed first: one draw for a flag with its value is much quicker than one for each word.
     """
     required = [flag for flag in flags if flag.required or flag.dest == "testpath"]  # or --testpath_single_scene
-    needed = [word for flag in required for word in (flag.option_strings[0], _needed(flag, folder))]
+    needed = [word for flag in required for word in (flag.option_strings[0], *_needed(flag, folder))]
     listed = [part for flag in flags for part in _parts(flag, folder)]
     wild = st.one_of(st.sampled_from(listed), st.sampled_from(listed), _arbitrary(flags))
     lines = st.tuples(st.sampled_from([needed] * 8 + [[]]), st.lists(wild, max_size=_MOST_WILD))
     return lines.map(lambda line: [*line[0], *itertools.chain.from_iterable(line[1])])
 
 
-def _needed(flag: argparse.Action, folder: Path) -> str:
-    """A value that a required flag takes."""
-    return "2,5" if getattr(flag.type, "__name__", "").endswith("_list") else str(folder)
+def _needed(flag: argparse.Action, folder: Path) -> list[str]:
+    """Values that a required flag takes."""
+    if getattr(flag.type, "__name__", "").endswith("_list"):
+        return ["2,5"]
+    if flag.nargs == "+" and flag.type is Path:
+        return [str(folder / "one"), str(folder / "other")]
+    return [str(folder / "out.ply" if flag.dest == "out" else folder)]
 
 
 def _parts(flag: argparse.Action, folder: Path) -> list[list[str]]:

@@ -20,7 +20,7 @@ from helpers import load_program
 from datasets.files import DataError
 from tools.training.settings import flat
 
-COMMAND_LINES = int(os.environ.get("KDMVS_FUZZ_COMMAND_LINES", 2_300))
+COMMAND_LINES = int(os.environ.get("KDMVS_FUZZ_COMMAND_LINES", 4_000))
 SEED = int(os.environ.get("KDMVS_FUZZ_SEED", 1))
 
 # Settings that take what is not finite: a box may be open, and memory without a limit.

@@ -183,7 +183,7 @@ def test_the_masks_are_those_of_the_cloud(report, tmp_path):
         (FusionSettings("normal", conf=0.5, thres_view=2), "more than 0.5 confidence that 2 other views confirm"),
         (FusionSettings("dynamic", conf=0.5), "confirm by the dynamic check"),
     ):
-        points = fuse(tmp_path, layout, "scan7", settings)
+        points = fuse(tmp_path, layout, "scan7", settings).points
         (measured,) = [
             measure_scan(result, kept_pixels(result, ReportSettings(tmp_path, testpath=testpath)))
             for result in [ScanResult(tmp_path, "scan7", testpath)]
