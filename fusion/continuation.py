@@ -36,8 +36,10 @@ def continued(inverse: np.ndarray, weight: np.ndarray, image: np.ndarray) -> np.
     values, fits = inverse / unit, _Fits(image)
     fitted = fits.fit(values, known)
     for tolerance in _TOLERANCES:
-        difference = (values - fitted) / (tolerance * np.abs(fitted) + np.finfo(np.float32).tiny)
-        fitted = fits.fit(values, known / np.square(1 + np.square(difference)))
+        with np.errstate(over="ignore"):
+            difference = (values - fitted) / (tolerance * np.abs(fitted) + np.finfo(np.float32).tiny)
+            weights = known / np.square(1 + np.square(difference))
+        fitted = fits.fit(values, weights)
     return fitted * unit
 
 
