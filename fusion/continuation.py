@@ -17,7 +17,7 @@ from numba_cache import cached_njit
 # that counts as going as far.
 _REACH, _CHANGE = 0.1, 0.5
 # From the second fit on inverse depths that differ by so much, relative to the plane's, count a quarter.
-_TOLERANCES = (0.1, 0.05)
+_TOLERANCES = (0.2, 0.1, 0.05)
 _FILTERINGS = 2  # of a fit: each goes along rows and columns, there and back
 _FLATNESS = 1e-2  # of the plane's slope, where the depths around tell none; squared reaches
 # Pixels that nothing confirms count a little: where all are such, their own fit remains.
@@ -36,8 +36,10 @@ def continued(inverse: np.ndarray, weight: np.ndarray, image: np.ndarray) -> np.
     values, fits = inverse / unit, _Fits(image)
     fitted = fits.fit(values, known)
     for tolerance in _TOLERANCES:
-        difference = (values - fitted) / (tolerance * np.abs(fitted) + np.finfo(np.float32).tiny)
-        fitted = fits.fit(values, known / np.square(1 + np.square(difference)))
+        with np.errstate(over="ignore"):
+            difference = (values - fitted) / (tolerance * np.abs(fitted) + np.finfo(np.float32).tiny)
+            weights = known / np.square(1 + np.square(difference))
+        fitted = fits.fit(values, weights)
     return fitted * unit
 
 

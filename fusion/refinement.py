@@ -12,8 +12,10 @@ from fusion.continuation import continued
 # Names what a pass does: maps that were refined in another way are made anew.
 METHOD = "support, crossing, planes 1"
 
-# A pixel keeps its depth where the sources support it so much, in units of a source's confidence.
-_ENOUGH = 0.2
+# A pixel keeps its depth where it is supported so much, in units of confidence; in a fit of a plane it counts by its
+# support to this power. 0.05 to 0.2 and 1 to 2 were tried on photographs and rendered scenes: more planes help rooms,
+# fewer help scenes of small things.
+_ENOUGH, _POWER = 0.07, 1.5
 
 
 class Surroundings(NamedTuple):
@@ -41,7 +43,7 @@ def finished_depth(
         return depth
     valid = np.isfinite(depth) & (depth > 0)
     inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
-    planes = continued(inverse, support.clip(0), surroundings.image)
+    planes = continued(inverse, support.clip(0) ** np.float32(_POWER), surroundings.image)
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
     return np.where(valid & (support > _ENOUGH), depth, found)
