@@ -73,10 +73,10 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     if len(known) < 2:
         raise DataError(f"{folder / _FILE}: fewer than two of its photos can be read")
     search = Search(settings.matching, settings.seed, settings.threads or -1, _folder_of_masks(outdir))
-    points = triangulate(outdir / "images", _groups(known), known, outdir, search)
-    if points < _FEWEST_POINTS:
+    points, sure = triangulate(outdir / "images", _groups(known), known, outdir, search)
+    if sure < _FEWEST_POINTS:
         raise DataError(
-            f"{folder / _FILE}: only {points} points of its photos fit together with its poses; are photos and "
+            f"{folder / _FILE}: only {sure} points of its photos fit together with its poses; are photos and "
             "poses of one capture? without the file poses are found from the photos alone"
         )
     print(f"poses: {len(known)} of {count} photos, as {_FILE} has them; {points} points in common", flush=True)

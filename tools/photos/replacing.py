@@ -14,6 +14,12 @@ from datasets.files import DataError
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
+def clear_aside(folder: Path, ours: Sequence[str]) -> None:
+    """Bring to an end what a process that was killed within `replaced_folder` left beside the folder."""
+    folder = folder.resolve()
+    _clear(_aside(folder), folder, ours)
+
+
 @contextlib.contextmanager
 def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     """A new folder to fill, which takes the place of `folder` when the block ends well; else nothing changes.
@@ -23,7 +29,7 @@ def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     (one that is mounted), its entries are replaced one by one, the last of `ours` first removed and last written.
     """
     folder = folder.resolve()
-    aside = folder / ".import" if os.path.ismount(folder) else folder.parent / f".{folder.name}.import"
+    aside = _aside(folder)
     try:
         _clear(aside, folder, ours)
         aside.mkdir(parents=True)
@@ -36,6 +42,10 @@ def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
         if aside.exists():
             with contextlib.suppress(OSError):
                 _clear(aside, folder, ours)
+
+
+def _aside(folder: Path) -> Path:
+    return folder / ".import" if os.path.ismount(folder) else folder.parent / f".{folder.name}.import"
 
 
 def _clear(aside: Path, folder: Path, ours: Sequence[str]) -> None:

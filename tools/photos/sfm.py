@@ -183,11 +183,17 @@ class _Best:
 # ---------------------------------------------------------------- known poses
 
 
+_SURE_TRACK = 3  # photos that see a point which hardly is there by chance
+
+
 def triangulate(
     images: Path, groups: Sequence[Group], photos: Sequence[KnownPhoto], folder: Path, search: Search
-) -> int:
-    """Write a model of photos whose poses are held to folder/sparse/0, with the points that they have in common;
-    returns the number of points, maybe none. Raises DataError where the library fails."""
+) -> tuple[int, int]:
+    """Write a model of photos whose poses are held to folder/sparse/0, with the points that they have in common.
+
+    Returns the number of points, and of those that three photos see, or two where there are no more: wrong poses have
+    points of two. Raises DataError where the library fails.
+    """
     pycolmap = import_pycolmap()
     pycolmap.set_random_seed(search.seed)
     shutil.rmtree(folder / "sparse", ignore_errors=True)
@@ -209,7 +215,8 @@ def triangulate(
     except (RuntimeError, ValueError) as error:
         raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
     os.replace(work, folder / "sparse")
-    return model.num_points3D()
+    sure = min(_SURE_TRACK, len(photos))
+    return model.num_points3D(), sum(point.track.length() >= sure for point in model.points3D.values())
 
 
 def _model_of(pycolmap: Any, database: Path, photos: Sequence[KnownPhoto]) -> Any:
