@@ -36,7 +36,7 @@ from datasets.photos.view_selection import (
 from datasets.records import digest, keep_record, read_record
 from datasets.results import view_name
 from datasets.sample import fitted_size, turned_size
-from tools.photos.replacing import replaced_folder
+from tools.photos.replacing import replaced_folder, tidy
 from tools.photos.scan_masks import ScanMasks, write_mask
 from tools.runtime.program import Progress
 
@@ -102,6 +102,7 @@ def import_scan(
     facts = _facts(scene, ranges, pairs, lenses, [*files, *filter(None, masks.files)])
     made_from = digest(facts, dataclasses.asdict(options), left_out, remarks.strict)
     if _is_there(outdir, made_from):
+        tidy(outdir, _OURS)
         print(f"{outdir}: the scan of these photos is there already", flush=True)
         return
     with replaced_folder(outdir, _OURS) as target:

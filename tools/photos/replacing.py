@@ -23,7 +23,7 @@ def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     (one that is mounted), its entries are replaced one by one, the last of `ours` first removed and last written.
     """
     folder = folder.resolve()
-    aside = folder / ".import" if os.path.ismount(folder) else folder.parent / f".{folder.name}.import"
+    aside = _aside(folder)
     try:
         _clear(aside, folder, ours)
         aside.mkdir(parents=True)
@@ -36,6 +36,20 @@ def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
         if aside.exists():
             with contextlib.suppress(OSError):
                 _clear(aside, folder, ours)
+
+
+def tidy(folder: Path, ours: Sequence[str]) -> None:
+    """Clear away what a killed process left beside a folder; what is not `ours` in it goes to the folder."""
+    folder = folder.resolve()
+    try:
+        _clear(_aside(folder), folder, ours)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from None
+
+
+def _aside(folder: Path) -> Path:
+    """Where a folder's next content is built, and its last one goes."""
+    return folder / ".import" if os.path.ismount(folder) else folder.parent / f".{folder.name}.import"
 
 
 def _clear(aside: Path, folder: Path, ours: Sequence[str]) -> None:

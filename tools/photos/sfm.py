@@ -202,8 +202,8 @@ def triangulate(
             model = _model_of(pycolmap, database, photos)
             shutil.rmtree(work, ignore_errors=True)
             (work / "0").mkdir(parents=True)
+            # Points of two photos alone are left out, as they are by default: some fit whatever the poses are.
             options = pycolmap.IncrementalPipelineOptions(random_seed=search.seed, num_threads=search.threads)
-            options.triangulation.ignore_two_view_tracks = False
             model = run(pycolmap, pycolmap.triangulate_points, model, database, images, work / "0", options=options)
         model.write(work / "0")
     except (RuntimeError, ValueError) as error:
