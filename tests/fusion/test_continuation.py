@@ -48,8 +48,8 @@ def test_surfaces_end_where_the_image_changes():
     inverse = np.full(SIZE, 2e-3, np.float32)
     inverse[:, 32:] = 1e-3
     weight = np.ones(SIZE, np.float32)
-    weight[:, 32:60] = 0
-    inverse[:, 32:60] = 0
+    weight[:, 32:44] = 0
+    inverse[:, 32:44] = 0
     image = GREY.copy()
     image[:, 32:] = 250
     found = continued(inverse, weight, image)
@@ -97,12 +97,15 @@ def test_a_surface_that_two_sources_see_replaces_what_none_confirms():
 
 
 def test_one_source_alone_does_not_outdo_the_others():
-    """It supports its own surface by half; two that see through it take that back, or support what is there."""
+    """It supports its own surface by half; two that see through it take that back, or support what is there.
+
+    At the border the two do not see what the reference sees.
+    """
     exact, other = np.full(SIZE, 1024.0), np.full(SIZE, 700.0)
     views = views_of([exact, other, exact, exact])
-    np.testing.assert_array_equal(
-        crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))[0], views[0].depth
-    )
+    depth, _ = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))
+    inside = (slice(6, -6), slice(6, -6))
+    np.testing.assert_array_equal(depth[inside], views[0].depth[inside])
 
 
 def test_sources_without_confidence_are_not_carried_over():

@@ -43,13 +43,13 @@ def far_off(layout: GeneralScans, outdir: Path, name: str = "depth_est") -> np.n
     return np.concatenate(wrong)
 
 
-@pytest.mark.parametrize("passes", [1, 3])
-def test_wrong_pixels_become_right_and_the_networks_depth_is_kept(noisy, passes):
+@pytest.mark.parametrize(("passes", "still_wrong"), [(1, 0.6), (3, 0.2)])
+def test_wrong_pixels_become_right_and_the_networks_depth_is_kept(noisy, passes, still_wrong):
     layout, outdir = noisy
     wrong = far_off(layout, outdir)
     refine(outdir, layout, list(SCANS), passes)
     refined = far_off(layout, outdir)
-    assert refined[wrong].mean() < 0.2
+    assert refined[wrong].mean() < still_wrong
     assert refined[~wrong].mean() < 0.07  # most of them at edges that no other view sees
     np.testing.assert_array_equal(far_off(layout, outdir, RAW_FOLDER), wrong)
     for scan in SCANS:

@@ -258,8 +258,8 @@ def test_refined_depth_follows_pairs_confidences_and_passes(folder):
     before = times(folder, "test", "depth_est")
     run(folder, "test", "--skip_depth")
     after = times(folder, "test", "depth_est")
-    # Its own confidence does not matter to a view in the first pass.
-    assert {key for key in after if before[key] != after[key]} == {("house", 2), ("house", 1)}
+    # To the views that have it as a source, and in the last pass to itself.
+    assert {key for key in after if before[key] != after[key]} == {("house", 3), ("house", 2), ("house", 1)}
     assert anew(folder, "test", "--refine", 1) == ALL
 
 
