@@ -95,17 +95,22 @@ def _write(files: LabelFiles, mu: np.ndarray, sigma: np.ndarray, record: dict[st
     write_marker(files.mean, mu, files.record, record)
 
 
-def exact_label(dataset: MVSDataset, index: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+def exact_label(dataset: MVSDataset, index: int, sigma: float, inverse: bool) -> tuple[np.ndarray, np.ndarray]:
     """(mu, sigma) [H, W] of a sample's reference view: its exact depth, and `sigma` depth intervals where it is known.
 
-    Raises DataError where it is not known at all.
+    With `inverse` these are the intervals of a range that is sampled evenly in inverse depth: they grow with the square
+    of the depth. Raises DataError where the depth is not known at all.
     """
     entry, layout = dataset.entries[index], dataset.layout
     depth = layout.ground_truth(entry.scan, entry.reference, dataset.view_keys(index)[0].size)
     if depth is None:
         raise DataError(f"{layout.root}: {entry.scan} has no exact depth for view {entry.reference}")
-    interval = layout.camera(entry.scan, entry.reference).depth_line[1]
-    return depth, np.where(depth > 0, np.float32(sigma * interval), np.float32(0))
+    camera = layout.camera(entry.scan, entry.reference)
+    interval = camera.depth_line[1]
+    if inverse:
+        near, far = camera.depth_range(dataset.settings.numdepth)
+        interval = np.square(depth) * ((1 / near - 1 / far) / dataset.settings.numdepth)
+    return depth, np.where(depth > 0, np.float32(sigma) * interval, 0).astype(np.float32)
 
 
 def write_exact_label(folder: Path, view: int, mu: np.ndarray, sigma: np.ndarray) -> None:

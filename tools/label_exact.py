@@ -2,9 +2,10 @@
 
     python tools/label_exact.py --testpath SCENES --outdir LABELS
 
-Writes checked_depth/ (the depth, 0 where it is unknown) and fused_sigma/ (--sigma of the camera file's depth intervals)
-per scan, as tools/check_and_encode.py does, for train_kd.py --pseudopath. Images above --max_w x --max_h are scaled by
-both programs alike, so give both the same sizes.
+Writes checked_depth/ (the depth, 0 where it is unknown) and fused_sigma/ (--sigma depth intervals) per scan, as
+tools/check_and_encode.py does, for train_kd.py --pseudopath. Images above --max_w x --max_h are scaled by both programs
+alike, so give both the same sizes. The spacing, too: where hypotheses are evenly spaced in inverse depth, their
+interval at a pixel is that around its depth.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
+from models.settings import SPACINGS
 from tools.runtime.flags import add_dataset_flag, add_size_flags
 from tools.runtime.limits import check_size
 from tools.runtime.program import Formatter, positive_float, run_program
@@ -26,6 +28,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--testlist", default="all", help='file of scan names, or "all"')
     parser.add_argument("--outdir", type=Path, required=True, help="folder for the labels, one subfolder per scan")
     parser.add_argument("--sigma", type=positive_float, default=0.4, help="standard deviation, in depth intervals")
+    parser.add_argument(
+        "--spacing", choices=SPACINGS, default="auto", help="of the hypotheses that the student will have"
+    )
     add_size_flags(parser, 640, 512)
     args = parser.parse_args(argv)
     check_size(args.max_w, args.max_h)
@@ -41,7 +46,7 @@ def main() -> None:
 
     settings = Settings(views=2, max_size=(args.max_w, args.max_h), ground_truth=True)
     dataset = open_dataset(args.dataset, args.testpath, args.testlist, settings)
-    finished = label_exactly(dataset, args.sigma, args.outdir)
+    finished = label_exactly(dataset, args.sigma, args.spacing, args.outdir)
     if finished:
         print(f"{finished} views were finished already in {args.outdir}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from datasets.files import check_scan_name
@@ -25,6 +26,7 @@ from fusion.labels import (
     write_exact_label,
     write_labels,
 )
+from models.hypotheses import is_inverse
 from tools.prediction.origins import entries_by_scan
 from tools.prediction.settings import LabelSettings, recorded
 from tools.runtime import distributed
@@ -102,21 +104,28 @@ def _origins(folder: Path, pairs: Pairs, record: dict) -> dict[int, str]:
     return {reference: label_origin(maps, reference, sources, record) for reference, sources in pairs}
 
 
-def label_exactly(dataset: MVSDataset, sigma: float, outdir: Path) -> int:
-    """Labels of every reference view of the dataset from its exact depth, with a deviation of `sigma` depth intervals.
+def label_exactly(dataset: MVSDataset, sigma: float, spacing: str, outdir: Path) -> int:
+    """Labels of every reference view of the dataset from its exact depth, with a deviation of `sigma` depth intervals of
+    hypotheses in this spacing.
 
     Returns how many were there already. Raises DataError where a view's depth is not known.
     """
+
+    def label(index: int) -> tuple[np.ndarray, np.ndarray]:
+        camera = dataset.layout.camera(dataset.entries[index].scan, dataset.entries[index].reference)
+        inverse = is_inverse(spacing, torch.from_numpy(dataset.depth_values(index, camera))[None])
+        return exact_label(dataset, index, sigma, bool(inverse))
+
     progress, finished = Progress(len(dataset), "exact labels"), 0
     for scan, indices in entries_by_scan(dataset).items():
         folder, origins = outdir / check_scan_name(scan, dataset.layout.root), {}
         views = {dataset.entries[index].reference: index for index in indices}
         for view, index in views.items():
-            origins[view] = exact_origin(*exact_label(dataset, index, sigma))
-        begin_labels(folder, {"check": "exact", "sigma": sigma}, origins)
+            origins[view] = exact_origin(*label(index))
+        begin_labels(folder, {"check": "exact", "sigma": sigma, "spacing": spacing}, origins)
         for view, index in views.items():
             if finished_share(folder, view) is None:
-                write_exact_label(folder, view, *exact_label(dataset, index, sigma))
+                write_exact_label(folder, view, *label(index))
             else:
                 finished += 1
             progress.step()

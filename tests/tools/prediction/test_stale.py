@@ -378,6 +378,7 @@ def other_truth(scan: Path) -> None:
         (other_depth_interval, (), {CHANGED}),
         (other_image, (), set()),
         (other_scores, ("--sigma", 1), ALL),
+        (other_scores, ("--spacing", "inverse"), ALL),
         (other_scores, ("--max_w", 32, "--max_h", 32), ALL),
     ],
 )
