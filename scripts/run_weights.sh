@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # How the checkpoint that comes with the project (ckpt/kdmvs.ckpt) was made; the model card beside it tells what it scored.
 # A student learns from rendered scenes, whose depth is exact, and then, in rounds, also from the pseudo-labels of real
-# scans: what it predicts there itself and several views confirm. Further rounds have larger rendered scenes, too. No measured
-# depth is used. Interrupted, it goes on where it was. Settings: edit here or set in the environment.
+# scans: what it predicts there itself and several views confirm. Further rounds have larger rendered scenes, too. At the end it
+# learns to weigh the source views, in rendered rooms and streets that a camera is carried through, whose range of depth is
+# wide. No measured depth is used. Interrupted, it goes on where it was. Settings: edit here or set in the environment.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -15,6 +16,10 @@ LARGE_SCENES="${LARGE_SCENES:-100}"                     # rendered at 384x288, a
 STEPS="${STEPS:-1800}"                                  # on rendered scenes
 REAL_STEPS="${REAL_STEPS:-600}"                         # on rendered and real ones; a number for each round
 REAL_SHARE="${REAL_SHARE:-6}"                           # times that a real scan comes up while a rendered scene does once
+ROOMS="${ROOMS:-80}"                                    # rendered at 384x288 with 7 views; 0: no places
+STREETS="${STREETS:-40}"
+PLACE_STEPS="${PLACE_STEPS:-1370}"
+LAST_STEPS="${LAST_STEPS:-480}"                         # at a lower rate, the last of them with BatchNorm as in prediction
 AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 
 mkdir -p "$WEIGHTS_DIR" && WEIGHTS_DIR="$(cd "$WEIGHTS_DIR" && pwd)"
@@ -89,5 +94,28 @@ if [ -n "$REAL_DIR" ]; then
             --lrepochs "$(decay "$steps" "$(labelled "$dir/mixed/labels")" 4)"
         result="$(best_checkpoint "$dir/student")"
     done
+fi
+if [ "$ROOMS" -gt 0 ]; then
+    echo "== places"
+    places="$WEIGHTS_DIR/places"
+    for kind in "room $ROOMS 40000" "outdoor $STREETS 41000"; do
+        read -r style count seed <<<"$kind"
+        if [ ! -f "$places/$style.txt" ]; then
+            stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$places" --list "$places/$style.txt" --layout test \
+                --scenes "$count" --first_seed "$seed" --lights 3 --style "$style" --views 7 --width 384 --height 288
+        fi
+    done
+    cat "$places/room.txt" "$places/outdoor.txt" >"$places/scans.txt"
+    stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$places" --testlist "$places/scans.txt" \
+        --outdir "$places/labels" "${size[@]}"
+    carried=(--trainpath "$places" --trainlist "$places/scans.txt" --pseudopath "$places/labels" --spacing auto
+        --view_weights learned)
+    echo "== student of places"
+    launch train_kd.py "${student[@]}" "${carried[@]}" --logdir "$WEIGHTS_DIR/places_student" --loadckpt "$result" --lr 0.0005 \
+        --warmup_steps 50 --max_steps "$PLACE_STEPS" --lrepochs 1000:4
+    result="$(best_checkpoint "$WEIGHTS_DIR/places_student")"
+    launch train_kd.py "${student[@]}" "${carried[@]}" --logdir "$WEIGHTS_DIR/last_student" --loadckpt "$result" --lr 0.00015 \
+        --warmup_steps 20 --max_steps "$LAST_STEPS" --lrepochs 1000:4 --freeze_bn 0.4 --seed 7
+    result="$(best_checkpoint "$WEIGHTS_DIR/last_student")"
 fi
 stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" --out "$WEIGHTS_DIR/kdmvs.ckpt"

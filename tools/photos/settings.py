@@ -13,7 +13,7 @@ MOST_FRAMES = 1000  # of a video
 
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
 # Poses that were found are less exact than a laboratory's.
-_FUSION = FusionSettings(disp_threshold=0.25, cloud=FOR_PHOTOS)
+_FUSION = FusionSettings(disp_threshold=0.25, refined=True, cloud=FOR_PHOTOS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,7 +113,7 @@ def add_fusion_flags(parser: argparse.ArgumentParser, defaults: FusionSettings) 
         "--fuse_depth",
         choices=FUSED_DEPTHS,
         default=FUSED_DEPTHS[defaults.refined],
-        help="after --refine: fuse the network's depth (better clouds), or the refined one",
+        help="after --refine: fuse the network's depth, or the refined one",
     )
     group.add_argument(
         "--fusibile_exe_path",
