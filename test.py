@@ -8,8 +8,8 @@
 
 Clouds: <outdir>/gipuma_pcd/mvsnet%03d_l3.ply for scans named scan<number>, <outdir>/gipuma_pcd/<scan>.ply otherwise.
 A rerun predicts only the views that are missing, or were made from other weights, settings, cameras or images. With
---refine depth_est/ holds the refined maps and depth_raw/ the network's, of which clouds are made unless --fuse_depth says
-otherwise. Under torchrun each process takes its share of views and scans.
+--refine depth_est/ holds the refined maps and depth_raw/ the network's, of which clouds are made unless --fuse_depth
+says otherwise. Under torchrun each process takes its share of views and scans.
 """
 
 import argparse

@@ -8,7 +8,8 @@
 
 Accuracy is the mean distance from the points of the cloud, or from points spread over the mesh, to the surfaces that
 some view sees; completeness the mean distance from these; both of distances below the threshold, --widths times what a
-pixel covers at the median depth. Points are thinned to half of that first, as the Tanks and Temples benchmark does. Precision and recall are the shares below it, F their harmonic mean.
+pixel covers at the median depth. Points are thinned to half of that first, as the Tanks and Temples benchmark does.
+Precision and recall are the shares below it, F their harmonic mean.
 """
 
 import argparse

@@ -37,13 +37,30 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
     add("--no_fill", action="store_true", help="only the cloud's pixels; else a looser check's, too, where these lack")
     add("--islands", type=finite_float, default=defaults.islands, help="pieces of a smaller share of the faces go")
     add("--close_holes", action="store_true", help="a closed solid, to print: also what nobody saw is closed")
+    add(
+        "--rim",
+        type=finite_float,
+        default=defaults.rim,
+        help="share of the longer side that depth may reach beyond an edge into what has none, as a roof's into the\nsky",
+    )
     add("--texture", action="store_true", help="photos on the faces, in GLB and OBJ, instead of colours at the corners")
     add("--texture_size", type=natural_int, default=defaults.texture_size, help="largest side of the texture, pixels")
     add("--memory", type=positive_float, default=defaults.memory, help="gigabytes for the voxels at a time")
     add("--formats", default=",".join(defaults.formats), help=f"files to write, of {','.join(FORMATS)}")
     args = parser.parse_args(argv)
     formats = tuple(dict.fromkeys(word.strip() for word in args.formats.split(",") if word.strip()))
-    names = ("method", "voxel", "truncation", "faces", "islands", "close_holes", "texture", "texture_size", "memory")
+    names = (
+        "method",
+        "voxel",
+        "truncation",
+        "faces",
+        "rim",
+        "islands",
+        "close_holes",
+        "texture",
+        "texture_size",
+        "memory",
+    )
     return args, MeshSettings(**{name: getattr(args, name) for name in names}, fill=not args.no_fill, formats=formats)
 
 

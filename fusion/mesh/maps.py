@@ -13,6 +13,7 @@ from datasets.predictions import Predictions
 from fusion.builtin import fuse_views, read_views, rebuilt
 from fusion.consistency import Check
 from fusion.filters import check_prediction
+from fusion.rims import beyond_edges
 
 _IN_MEMORY = 8  # views
 
@@ -88,6 +89,14 @@ def kept_by_check(
             depth[unsure] = view.depth[unsure]
             depth = grown(depth, sure, view.camera)
         yield KeptView(depth, sure, view.camera, reference)
+
+
+def without_rims(views: Iterator[KeptView], predictions: Predictions, rim: float) -> Iterator[KeptView]:
+    """The views without what reaches beyond the edges of things, at most `rim` of the longer side (fusion.rims)."""
+    for view in views:
+        beyond = beyond_edges(view.depth > 0, predictions.image(view.number), round(rim * max(view.depth.shape)))
+        depth = np.where(beyond, np.float32(0), view.depth)
+        yield dataclasses.replace(view, depth=depth, sure=view.sure & ~beyond)
 
 
 def grown(depth: np.ndarray, sure: np.ndarray, camera: Camera) -> np.ndarray:

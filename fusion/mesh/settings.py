@@ -21,7 +21,8 @@ class MeshSettings:
     surface through their oriented points. voxel: edge of the cubes, world units; None: what a pixel covers at the
     median depth. truncation: how far a depth tells of space before and behind it, in voxels. faces: so many at most, 0
     keeps all. fill: where the cloud's check kept nothing, depth that a looser one keeps counts, a little: holes close.
-    islands: pieces of a smaller share of the faces go. close_holes: a closed solid, where nobody looked too.
+    rim: share of the longer side that depth may reach beyond an edge into what has none, as a roof's into the sky, 0:
+    it stays. islands: pieces of a smaller share of the faces go. close_holes: a closed solid, where nobody looked too.
     texture: photos on the faces, in a picture of texture_size pixels a side at most, instead of colours at their
     corners. memory: gigabytes that the voxels may take at a time. formats: files to write.
 
@@ -33,6 +34,7 @@ class MeshSettings:
     truncation: float = 4.0
     faces: int = 200_000
     fill: bool = True
+    rim: float = 0.08
     islands: float = 0.001
     close_holes: bool = False
     texture: bool = False
@@ -51,6 +53,8 @@ class MeshSettings:
         _check("faces", self.faces, 0, _MOST_FACES)
         _check("texture_size", self.texture_size, _SMALLEST_TEXTURE, _LARGEST_TEXTURE)
         _check("memory", self.memory, _LEAST_GB, _MOST_GB)
+        if not 0 <= self.rim <= 1:
+            raise DataError(f"--rim {self.rim:g}: must be a share of the longer side, from 0 to 1")
         if not 0 <= self.islands < 1:
             raise DataError(f"--islands {self.islands:g}: must be a share of the faces, from 0 on and below 1")
 

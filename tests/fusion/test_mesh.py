@@ -4,12 +4,14 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fusion_scenes import WORLDS, moved, moved_back
 from mesh_scenes import RADIUS, NoSteps, around, ball_depth, ball_scan, beside, kept, place_colours
 
 from datasets.files import DataError
+from datasets.formats.images import write_image
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.io import write_camera, write_pairs
 from datasets.predictions import Predictions
@@ -17,7 +19,7 @@ from fusion.builtin import fuse_views, read_views
 from fusion.consistency import normal_check
 from fusion.mesh.colours import spread
 from fusion.mesh.labels import charts
-from fusion.mesh.maps import KeptMaps, KeptView, grown, kept_by_check, kept_by_fusibile
+from fusion.mesh.maps import KeptMaps, KeptView, grown, kept_by_check, kept_by_fusibile, without_rims
 from fusion.mesh.meshes import make_mesh
 from fusion.mesh.render import front_faces, picture, sight
 from fusion.mesh.settings import MeshSettings
@@ -222,6 +224,25 @@ def test_a_looser_check_fills_what_the_clouds_own_leaves(tmp_path):
     for view, more in zip(*checked, strict=True):
         np.testing.assert_array_equal(view.depth > 0, more.sure)
     assert (checked[1][2].depth > 0).sum() > checked[1][2].sure.sum() > 0
+
+
+def test_a_rim_of_sky_goes_from_the_mesh(tmp_path):
+    """Depth that a network carried beyond the ball's edge, into an even background, is left out, sure or not; with a
+    rim of 0 it stays."""
+    scan = ball_scan(tmp_path, beside())
+    maps, camera = Predictions(scan), beside()[0]
+    ball = ball_depth(camera) > 0
+    image = np.where(ball[..., None], maps.image(0), np.uint8(240))
+    write_image(scan / "images" / "00000000.jpg", image, quality=100)
+    wide = cv2.dilate(ball.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    depth = np.where(ball, ball_depth(camera), np.where(wide, np.float32(4), np.float32(0)))
+    view = KeptView(depth, wide, camera, 0)
+    (left,) = without_rims(iter([view]), maps, 0.08)
+    beyond = wide & ~ball
+    assert (left.depth[beyond] > 0).mean() < 0.1 and left.sure[beyond].mean() < 0.1
+    assert (left.depth[ball] > 0).mean() > 0.9
+    (same,) = without_rims(iter([view]), maps, 0)
+    np.testing.assert_array_equal(same.depth, depth)
 
 
 def test_depth_grows_from_what_is_sure():

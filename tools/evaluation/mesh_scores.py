@@ -30,7 +30,7 @@ def mesh_scores(layout: Layout, outdir: Path, scan: str, widths: float) -> dict[
     """Scores of "cloud" and "mesh": acc and comp (means, world units), precision, recall, f_score, count.
 
     The threshold of the shares, from which on distances do not count for the means either, is so many `widths` of what
-    a pixel covers. count: points of the cloud, or on the mesh, that were compared. Raises DataError where a file is missing.
+    a pixel covers. count: points of the cloud, or on the mesh, compared. Raises DataError where a file is missing.
     """
     threshold = widths * footprint(layout, scan)
     truth = _spread(visible_surface(layout, scan), threshold)

@@ -25,14 +25,14 @@ from datasets.results import (
 from datasets.units import read_units
 from fusion.consistency import dynamic_check, normal_check
 from fusion.mesh.library import check_open3d
-from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile
+from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile, without_rims
 from fusion.mesh.mesh import Mesh, write_mesh
 from fusion.mesh.meshes import Steps, make_mesh
 from fusion.mesh.settings import MeshSettings
 from tools.prediction.settings import FusionSettings
 
 # Counted up when the same settings give another mesh.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +109,7 @@ def make_kept_mesh(
 ) -> Mesh:
     """The mesh of kept views, which lie in a temporary folder (TMPDIR) while it is made."""
     with tempfile.TemporaryDirectory(prefix="kdmvs-") as folder:
+        views = without_rims(views, maps, settings.rim)
         kept = KeptMaps(views, maps, Path(folder), steps.begin("check", count))
         return make_mesh(kept, settings, steps)
 

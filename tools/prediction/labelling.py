@@ -105,8 +105,8 @@ def _origins(folder: Path, pairs: Pairs, record: dict) -> dict[int, str]:
 
 
 def label_exactly(dataset: MVSDataset, sigma: float, spacing: str, outdir: Path) -> int:
-    """Labels of every reference view of the dataset from its exact depth, with a deviation of `sigma` depth intervals of
-    hypotheses in this spacing.
+    """Labels of every reference view of the dataset from its exact depth, with a deviation of `sigma` depth intervals
+    of hypotheses in this spacing.
 
     Returns how many were there already. Raises DataError where a view's depth is not known.
     """
