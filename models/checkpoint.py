@@ -282,6 +282,25 @@ def checkpoint_bytes(model: CascadeMVSNet, optimizer: torch.optim.Optimizer, epo
     return buffer.getvalue()
 
 
+def averaged_weights(paths: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
+    """The mean of the weights of several checkpoints, BatchNorm's statistics among them; counters are the first one's.
+
+    Raises CheckpointError for a file that cannot be read, and where one's network is another than the first one's.
+    """
+    first = load_model(paths[0])
+    states = [first.state_dict()]
+    for path in paths[1:]:
+        other = load_model(path)
+        if other.settings != first.settings:
+            raise CheckpointError(f"{path}: its network is another than that of {paths[0]}; their weights have no mean")
+        states.append(other.state_dict())
+    means = {}
+    for name, value in states[0].items():
+        same = [state[name] for state in states]
+        means[name] = torch.stack(same).mean(dim=0).contiguous() if value.is_floating_point() else value
+    return means
+
+
 def file_digest(path: str | os.PathLike) -> str:
     """SHA-256 of a checkpoint file, by which results tell the weights that made them."""
     try:

@@ -95,6 +95,7 @@ if [ -n "$REAL_DIR" ]; then
         result="$(best_checkpoint "$dir/student")"
     done
 fi
+average=() # what it learned in places at the full rate and at the lower one
 if [ "$ROOMS" -gt 0 ]; then
     echo "== places"
     places="$WEIGHTS_DIR/places"
@@ -116,6 +117,8 @@ if [ "$ROOMS" -gt 0 ]; then
     result="$(best_checkpoint "$WEIGHTS_DIR/places_student")"
     launch train_kd.py "${student[@]}" "${carried[@]}" --logdir "$WEIGHTS_DIR/last_student" --loadckpt "$result" --lr 0.00015 \
         --warmup_steps 20 --max_steps "$LAST_STEPS" --lrepochs 1000:4 --freeze_bn 0.4 --seed 7
+    average=(--average "$result")
     result="$(best_checkpoint "$WEIGHTS_DIR/last_student")"
 fi
-stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" --out "$WEIGHTS_DIR/kdmvs.ckpt"
+stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" ${average[@]+"${average[@]}"} \
+    --out "$WEIGHTS_DIR/kdmvs.ckpt"

@@ -41,7 +41,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
         "--rim",
         type=finite_float,
         default=defaults.rim,
-        help="share of the longer side that depth may reach beyond an edge into what has none, as a roof's into the\nsky",
+        help="how far depth may reach beyond an edge into what has none, as a roof's into the sky: a share of the\n"
+        "longer side",
     )
     add("--texture", action="store_true", help="photos on the faces, in GLB and OBJ, instead of colours at the corners")
     add("--texture_size", type=natural_int, default=defaults.texture_size, help="largest side of the texture, pixels")

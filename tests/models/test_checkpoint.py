@@ -10,6 +10,7 @@ from helpers import golden_inputs, golden_network, write_checkpoint
 from models import NetworkSettings, build_model
 from models.checkpoint import (
     CheckpointError,
+    averaged_weights,
     file_digest,
     load_model,
     load_optimizer,
@@ -34,6 +35,20 @@ def test_official_format(tmp_path):
     content = torch.load(write_checkpoint(tmp_path / "model.ckpt"), weights_only=True)
     assert content.keys() == {"epoch", "model", "optimizer", "network"} and content["epoch"] == 0
     assert content["optimizer"].keys() == {"state", "param_groups"}
+
+
+def test_the_mean_of_several(tmp_path):
+    """Every weight and statistic is the mean of the files'; another kind of network has no mean with them."""
+    paths = [write_checkpoint(tmp_path / f"{seed}.ckpt", seed=seed) for seed in (61, 62, 63)]
+    states = [load_model(path).state_dict() for path in paths]
+    mean = averaged_weights(paths)
+    assert mean.keys() == states[0].keys()
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (states[0][name] + states[1][name] + states[2][name]) / 3)
+    other = write_checkpoint(tmp_path / "teacher.ckpt", "teacher")
+    with pytest.raises(CheckpointError, match=r"teacher\.ckpt: its network is another than that of .*61\.ckpt"):
+        averaged_weights([paths[0], other])
 
 
 def test_prefix_of_distributed_training_is_accepted(tmp_path):
