@@ -297,7 +297,7 @@ def averaged_weights(paths: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
     means = {}
     for name, value in states[0].items():
         same = [state[name] for state in states]
-        means[name] = torch.stack(same).mean(dim=0).contiguous() if value.is_floating_point() else value
+        means[name] = torch.stack(same).mean(dim=0) if value.is_floating_point() else value
     return means
 
 

@@ -145,21 +145,14 @@ def integrate(
     at the truncation behind the surface; farther behind nothing is known. Before the truncation, in space that the view
     looks through, it is a share of that.
     """
-    geometry = (
-        camera.projection()[:3],
-        camera.centre,
-        max(abs(camera.K[0, 0]), abs(camera.K[1, 1])),
-        unit_depth,
-        _FREE,
-    )
+    geometry = (camera.projection()[:3], camera.centre, max(abs(camera.K[0, 0]), abs(camera.K[1, 1])), unit_depth)
     _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weights)
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
 def _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weights):
-    """See `integrate`; geometry: img_T_world [3, 4], the camera's centre [3], focal length, unit depth,
-    and what free space counts."""
-    img_T_world, _, focal, unit_depth, free = geometry
+    """See `integrate`; geometry: img_T_world [3, 4], the camera's centre [3], focal length, unit depth."""
+    img_T_world, _, focal, unit_depth = geometry
     radius = voxel * BLOCK * np.sqrt(3.0) / 2
     for n in numba.prange(len(cells)):
         middle = np.empty(3)
@@ -172,7 +165,7 @@ def _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weig
         if farthest < z - radius - truncation:
             continue  # behind all that the view sees there
         if seen == 1 and nearest > z + radius + truncation:
-            weight = np.float32(free * _unit_weight(z, unit_depth) * _confidence(middle, img_T_world, confidence))
+            weight = np.float32(_FREE * _unit_weight(z, unit_depth) * _confidence(middle, img_T_world, confidence))
             for value in range(BLOCK**3):
                 sums[n].reshape(-1)[value] += weight
                 weights[n].reshape(-1)[value] += weight
@@ -238,7 +231,7 @@ def _look(middle, radius, img_T_world, focal, depth):
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _integrate_block(cell, voxel, truncation, geometry, depth, confidence, sums, weights):
     """See `integrate`, for one block; sums, weights [B, B, B]."""
-    img_T_world, centre, _, unit_depth, free = geometry
+    img_T_world, centre, _, unit_depth = geometry
     height, width = depth.shape
     point = np.empty(3)
     for k in range(BLOCK):
@@ -263,7 +256,7 @@ def _integrate_block(cell, voxel, truncation, geometry, depth, confidence, sums,
                 if share <= -1:
                     continue
                 weight = confidence[int(np.rint(v)), int(np.rint(u))] * _unit_weight(z, unit_depth)
-                weight *= free if share > 1 else 1 + min(share, 0.0)
+                weight *= _FREE if share > 1 else 1 + min(share, 0.0)
                 sums[k, j, i] += weight * min(share, 1.0)
                 weights[k, j, i] += weight
 

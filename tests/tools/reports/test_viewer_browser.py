@@ -65,7 +65,7 @@ def drawn(picture: np.ndarray) -> np.ndarray:
 
 def is_alike(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two pictures show the same, but for pixels on edges."""
-    return (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.02
+    return (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
 
 
 def land(page) -> None:
@@ -110,6 +110,7 @@ def test_it_opens_on_the_model_from_the_middle_photo(result, page):
 
 def test_mouse_and_keys_move_it(page):
     """A drag turns, the right button moves, the wheel zooms, keys do it too, and a button leads back."""
+    page.run("document.querySelector('#viewer .hint').hidden = true")  # it fades once the model was moved
     start = page.picture(CANVAS)
     page.drag(CANVAS, 160, 30)
     page.settle()
@@ -279,7 +280,7 @@ def test_on_a_phone(result, tmp_path, flags):
         page.settle()
         page.click("[data-do=reset]", kind="touch")
         land(page)
-        assert drawn(page.picture(CANVAS)).mean() == pytest.approx(drawn(start).mean(), rel=0.15)
+        assert is_alike(page.picture(CANVAS), start)
         page.click(".thumb:nth-of-type(2)", kind="touch")
         page.click("[data-photo=beside]", kind="touch")
         land(page)
