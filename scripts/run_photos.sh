@@ -27,6 +27,7 @@ SEED="${SEED:-0}"
 MAX_SIDE="${MAX_SIDE:-1600}"                            # of the photos that poses are found with, MAX_W and MAX_H at least
 MATCHING="${MATCHING:-auto}"                            # auto, exhaustive (all pairs), alike, sequential (by name)
 MOST_FRAMES="${MOST_FRAMES:-100}"                       # of a video
+ADJUST_POSES="${ADJUST_POSES:-0}"                       # 1: turn cameras that transforms.json tells until the photos fit
 MAX_W="${MAX_W:-1152}"                                  # largest images for the depth; upright ones turn the two
 MAX_H="${MAX_H:-864}"
 AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
@@ -46,6 +47,7 @@ if [ "$MESH" = 1 ]; then
     bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"
     set -- --mesh "$@"
 fi
+[ "$ADJUST_POSES" != 1 ] || set -- --adjust_poses "$@"
 [ "$NUM_CONSISTENT" = auto ] || set -- --num_consistent "$NUM_CONSISTENT" "$@"
 echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \

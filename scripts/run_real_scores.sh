@@ -18,6 +18,7 @@ INTERVAL_SCALE="${INTERVAL_SCALE:-1.06}"
 MAX_W="${MAX_W:-512}"                                   # images of 3:2 become 512x320: sides are multiples of 32
 MAX_H="${MAX_H:-342}"
 REFINE="${REFINE:-1}"                                   # passes of the refinement
+ADJUST="${ADJUST:-0}"                                   # 1: first turn the cameras until the images fit (pycolmap)
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
 OTHERS="${OTHERS:-}"                                    # label=FOLDER ..., depth maps for tools/import_depth.py
 
@@ -54,6 +55,12 @@ CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 
 mkdir -p "$OUTDIR"
 printf '%s\n' "${scenes[@]}" >"$OUTDIR/scenes.txt"
+if [ "$ADJUST" = 1 ]; then
+    bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
+    stoppable "$PYTHON_BIN" "$ROOT/tools/adjust_cameras.py" --dataset "$DATASET" --testpath "$DATA_DIR" \
+        --testlist "$OUTDIR/scenes.txt" --outdir "$OUTDIR/adjusted"
+    DATA_DIR="$OUTDIR/adjusted"
+fi
 scans=(--dataset "$DATASET" --testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
 same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"

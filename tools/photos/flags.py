@@ -26,11 +26,23 @@ def add_pose_flags(parser: argparse.ArgumentParser, defaults: PoseSettings) -> N
     frames = whole_number(2, MOST_FRAMES)
     group.add_argument("--most_frames", type=frames, default=defaults.most_frames, help="frames used of a video")
     group.add_argument("--strict", action="store_true", help="refuse photos that cannot be read, and leave none out")
-    seed, threads = whole_number(0, _LARGEST_SEED), whole_number(1, MOST_WORKERS)
-    group.add_argument("--seed", type=seed, default=defaults.seed, help="seed of random choices")
-    group.add_argument("--threads", type=threads, default=defaults.threads, help="threads (default: one per core)")
+    group.add_argument(
+        "--adjust_poses",
+        action="store_true",
+        help="turn cameras that a capture app has measured until the photos fit together; their scale stays",
+    )
+    add_search_flags(group, defaults.seed, defaults.threads)
+
+
+def add_search_flags(parser: argparse._ActionsContainer, seed: int, threads: int | None) -> None:
+    """How pycolmap works."""
+    seeds, numbers = whole_number(0, _LARGEST_SEED), whole_number(1, MOST_WORKERS)
+    parser.add_argument("--seed", type=seeds, default=seed, help="seed of random choices")
+    parser.add_argument("--threads", type=numbers, default=threads, help="threads (default: one per core)")
 
 
 def pose_settings(args: argparse.Namespace) -> PoseSettings:
     """What the flags say."""
-    return PoseSettings(args.max_side, args.matching, args.seed, args.threads, args.strict, args.most_frames)
+    return PoseSettings(
+        args.max_side, args.matching, args.seed, args.threads, args.strict, args.most_frames, args.adjust_poses
+    )

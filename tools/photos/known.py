@@ -1,7 +1,7 @@
 """Photos whose poses a capture app has measured (ARKit's transforms.json): they are kept as they are, in metres.
 
 Such files tell no points. Those that the photos have in common are found by matching features with the poses held, so
-that sources and depth ranges come from what is seen.
+that sources and depth ranges come from what is seen. Where asked, the cameras are then turned until the points fit.
 """
 
 import dataclasses
@@ -24,12 +24,14 @@ from tools.photos.importing import check_outdir, lenses_of_images, read_posed_ph
 from tools.photos.prepare import without_spaces
 from tools.photos.scan_masks import ScanMasks, write_mask
 from tools.photos.settings import PoseSettings
-from tools.photos.sfm import KnownPhoto, forget, triangulate
+from tools.photos.sfm import forget
+from tools.photos.triangulation import KnownPhoto, Triangulated, triangulate
 from tools.runtime.program import Progress
 
 _FILE = "transforms.json"
 _RECORD = "poses.json"
 _FEWEST_POINTS = 20
+_WELL_MEASURED = 0.5  # pixels that points are off in the mean; poses found from the photos have 0.3 to 0.5
 
 
 def has_known_poses(folder: Path) -> bool:
@@ -60,7 +62,7 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     count = len(scene.photos)
     scene, files = with_files(scene, folders, folder / _FILE, remarks, left_out)
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in (folder / _FILE, *files)]
-    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed}
+    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed, "adjust": settings.adjust}
     if find_model(outdir) and (outdir / _RECORD).exists() and read_json(outdir / _RECORD) == record:
         print(f"{outdir}: the model of these photos is there already", flush=True)
         return count
@@ -73,16 +75,29 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     if len(known) < 2:
         raise DataError(f"{folder / _FILE}: fewer than two of its photos can be read")
     search = Search(settings.matching, settings.seed, settings.threads or -1, _folder_of_masks(outdir))
-    points, sure = triangulate(outdir / "images", _groups(known), known, outdir, search)
-    if sure < _FEWEST_POINTS:
+    found = triangulate(outdir / "images", _groups(known), known, outdir, search, settings.adjust)
+    if found.sure < _FEWEST_POINTS:
         raise DataError(
-            f"{folder / _FILE}: only {sure} points of its photos fit together with its poses; are photos and "
+            f"{folder / _FILE}: only {found.sure} points of its photos fit together with its poses; are photos and "
             "poses of one capture? without the file poses are found from the photos alone"
         )
-    print(f"poses: {len(known)} of {count} photos, as {_FILE} has them; {points} points in common", flush=True)
+    print(f"poses: {len(known)} of {count} photos, {_fit(found, settings.adjust)}", flush=True)
     write_left_out(outdir, left_out)
     write_json(outdir / _RECORD, record)
     return count
+
+
+def _fit(found: Triangulated, asked: bool) -> str:
+    """How well poses and photos fit together, in words; `asked`: whether the poses were to be adjusted."""
+    points = f"{found.points} points in common, {found.error:.2f} pixels off in the mean"
+    if found.adjusted_error is not None:
+        return f"adjusted from those of {_FILE}; {points}, now {found.adjusted_error:.2f}"
+    remark = ""
+    if asked:
+        remark = "; nothing is gained by adjusting them"
+    elif found.error > _WELL_MEASURED:
+        remark = "; --adjust_poses (ADJUST_POSES=1) may mend that"
+    return f"as {_FILE} has them; {points}{remark}"
 
 
 def _folder_of_masks(outdir: Path) -> Path | None:

@@ -23,7 +23,8 @@ class PoseSettings:
     max_side: longest side of the photos used, pixels. matching: every pair of photos ("exhaustive"), neighbours in the
     order of names ("sequential"), these and those that look alike ("alike"), or what suits their number ("auto"). seed:
     of random choices. threads: None is one per core. strict: refuse photos that cannot be read instead of leaving them
-    out. most_frames: of a video that are used.
+    out. most_frames: of a video that are used. adjust: turn cameras that a capture app has measured until the photos
+    fit together (tools.photos.triangulation); those that are found from the photos fit anyway.
     """
 
     max_side: int = 1600
@@ -32,6 +33,7 @@ class PoseSettings:
     threads: int | None = None
     strict: bool = False
     most_frames: int = 100
+    adjust: bool = False
 
     def __post_init__(self) -> None:
         if self.matching not in MATCHINGS:

@@ -1,4 +1,4 @@
-"""Camera poses of photos by structure from motion, and points of photos whose poses are known: pycolmap on the CPU."""
+"""Camera poses of photos by structure from motion: pycolmap on the CPU."""
 
 import contextlib
 import dataclasses
@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from datasets.files import DataError, reason
 from tools.photos.features import (
@@ -48,16 +46,6 @@ class Poses:
     error: float
 
 
-@dataclasses.dataclass(frozen=True)
-class KnownPhoto:
-    """A photo whose pose is known: its name, size (width, height), camera (fx, fy, cx, cy) and cam_T_world [4, 4]."""
-
-    name: str
-    size: tuple[int, int]
-    camera: tuple[float, float, float, float]
-    cam_T_world: np.ndarray
-
-
 def forget(folder: Path) -> None:
     """Remove what an earlier search has left in a folder."""
     for name in ("database.db", "thorough.db"):
@@ -84,7 +72,7 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
             if thorough and len(names) > _MOST_THOROUGH and best.placed >= len(names) / 2:
                 break
             database = folder / ("thorough.db" if thorough else "database.db")
-            matching = _matching(search.matching, len(names))
+            matching = chosen_matching(search.matching, len(names))
             if thorough:
                 print(f"only {best.placed} of {len(names)} photos have a pose; fainter features are tried", flush=True)
             extract_features(pycolmap, database, images, groups, search, thorough)
@@ -102,7 +90,7 @@ def find_poses(images: Path, groups: Sequence[Group], folder: Path, search: Sear
         raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
 
 
-def _matching(asked: str, count: int) -> str:
+def chosen_matching(asked: str, count: int) -> str:
     """What "auto" means: "exhaustive", or "alike" for large sets."""
     if asked != "auto":
         return asked
@@ -178,59 +166,6 @@ class _Best:
         os.replace(aside, target)
         names = [sorted(model.image(i).name for i in model.reg_image_ids()) for model in self._models]
         return Poses(names, largest.num_points3D(), largest.compute_mean_reprojection_error())
-
-
-# ---------------------------------------------------------------- known poses
-
-
-_SURE_TRACK = 3  # photos that see a point which hardly is there by chance
-
-
-def triangulate(
-    images: Path, groups: Sequence[Group], photos: Sequence[KnownPhoto], folder: Path, search: Search
-) -> tuple[int, int]:
-    """Write a model of photos whose poses are held to folder/sparse/0, with the points that they have in common.
-
-    Returns the number of points, and of those that three photos see, or two where there are no more: wrong poses have
-    points of two. Raises DataError where the library fails.
-    """
-    pycolmap = import_pycolmap()
-    pycolmap.set_random_seed(search.seed)
-    shutil.rmtree(folder / "sparse", ignore_errors=True)
-    database = folder / "database.db"
-    names = sorted(photo.name for photo in photos)
-    work = folder / "mapping"
-    try:
-        extract_features(pycolmap, database, images, groups, search, thorough=False)
-        search = dataclasses.replace(search, matching=_matching(search.matching, len(names)))
-        match_features(pycolmap, database, names, search, thorough=False)
-        with Alive("points"):
-            model = _model_of(pycolmap, database, photos)
-            shutil.rmtree(work, ignore_errors=True)
-            (work / "0").mkdir(parents=True)
-            options = pycolmap.IncrementalPipelineOptions(random_seed=search.seed, num_threads=search.threads)
-            options.triangulation.ignore_two_view_tracks = False
-            model = run(pycolmap, pycolmap.triangulate_points, model, database, images, work / "0", options=options)
-        model.write(work / "0")
-    except (RuntimeError, ValueError) as error:
-        raise DataError(f"{folder}: COLMAP failed: {reason(error)}") from None
-    os.replace(work, folder / "sparse")
-    sure = min(_SURE_TRACK, len(photos))
-    return model.num_points3D(), sum(point.track.length() >= sure for point in model.points3D.values())
-
-
-def _model_of(pycolmap: Any, database: Path, photos: Sequence[KnownPhoto]) -> Any:
-    """A model without points of photos, whose cameras and numbers are the database's."""
-    model = pycolmap.Reconstruction()
-    known = {photo.name: photo for photo in photos}
-    with open_database(pycolmap, database) as opened:
-        for camera in opened.read_all_cameras():
-            model.add_camera_with_trivial_rig(camera)
-        for image in opened.read_all_images():
-            world_to_camera = pycolmap.Rigid3d(known[image.name].cam_T_world[:3])
-            fresh = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
-            model.add_image_with_trivial_frame(fresh, world_to_camera)
-    return model
 
 
 # ---------------------------------------------------------------- turning on the spot

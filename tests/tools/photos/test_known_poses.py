@@ -1,9 +1,11 @@
 """Photos of a capture app that has measured its poses: they and their scale are kept, points are found for them."""
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers import change_times
@@ -80,6 +82,29 @@ def test_poses_and_scale_are_kept(scene, capture, tmp_path):
     times = change_times(tmp_path / "poses", "*")
     pose_known_photos(capture, tmp_path / "poses", SETTINGS)
     assert change_times(tmp_path / "poses", "*") == times
+
+
+def test_poses_are_adjusted_when_asked(scene, capture, tmp_path, capsys):
+    """A capture app's directions are off: it is said, and with `adjust` they are turned; places and so metres stay."""
+    content = read_json(capture / "transforms.json")
+    rng = np.random.default_rng(5)
+    for frame in content["frames"]:
+        turn = np.eye(4)
+        turn[:3, :3] = cv2.Rodrigues(np.radians(0.4) * rng.choice([-1, 1], size=3) / np.sqrt(3))[0]
+        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ turn).tolist()
+    (capture / "transforms.json").write_text(json.dumps(content))
+    pose_known_photos(capture, tmp_path / "poses", SETTINGS)
+    assert "--adjust_poses" in capsys.readouterr().out
+    before = read_colmap(tmp_path / "poses")
+    pose_known_photos(capture, tmp_path / "poses", dataclasses.replace(SETTINGS, adjust=True))
+    assert "adjusted from those of transforms.json" in capsys.readouterr().out
+    after = read_colmap(tmp_path / "poses")
+    step = np.linalg.norm(scene.cameras[0].centre - scene.cameras[1].centre)
+    for old, new in zip(before.photos, after.photos, strict=True):
+        assert np.abs(old.cam_T_world - new.cam_T_world).max() > 1e-3
+        centre = -new.cam_T_world[:3, :3].T @ new.cam_T_world[:3, 3]
+        assert np.linalg.norm(centre + old.cam_T_world[:3, :3].T @ old.cam_T_world[:3, 3]) < 0.05 * step
+    assert len(after.points) > 0.9 * len(before.points)
 
 
 def test_their_scan(scene, capture, tmp_path):

@@ -1,0 +1,132 @@
+"""Scans whose cameras a tracker has measured, adjusted until their images fit: the scan again, with better cameras."""
+
+import dataclasses
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from datasets.camera import Camera, local_origin
+from datasets.files import DataError, read_json, write_json
+from datasets.formats.images import read_image_size
+from datasets.io import write_camera
+from datasets.layouts.base import Layout
+from datasets.masks import read_mask
+from datasets.records import camera_facts, digest, image_stamp
+from tools.photos.features import Group, Search
+from tools.photos.replacing import replaced_folder
+from tools.photos.scan_masks import write_mask
+from tools.photos.triangulation import KnownPhoto, Triangulated, triangulate
+
+RECORD = "adjusted.json"
+_FEWEST_POINTS = 20
+_PIXEL = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # COLMAP's first pixel has its centre at 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Adjustment:
+    """How a scan's cameras changed.
+
+    points: that the images have in common. before, after: how far off they are seen, pixels in the mean; equal where
+    the cameras stayed as they are. turned: the median camera, degrees. moved: the median camera, in scan units.
+    """
+
+    points: int
+    before: float
+    after: float
+    turned: float
+    moved: float
+
+
+def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads: int = -1) -> Adjustment:
+    """Write outdir/<scan>: the scan with its cameras turned, and moved by little, until the images fit together.
+
+    All other files are copied, also those of camera files that the pair file does not name. Where it is there already,
+    made from the same, nothing is done. Raises DataError where the images have too little in common, or the cameras'
+    files do not lie in the scan's folder.
+    """
+    source = layout.pair_path(scan).parent if layout.pair_path(scan).parent.name == scan else layout.root / scan
+    if source.resolve() not in layout.camera_folder(scan).resolve().parents:
+        raise DataError(f"{layout.camera_folder(scan)}: cameras that several scans share are not adjusted")
+    target = outdir / scan
+    if target.resolve() == source.resolve():
+        raise DataError(f"{target}: is the scan itself; give --outdir another folder")
+    views = sorted({view for view, sources in layout.pairs(scan) if sources})
+    light = layout.lights(scan)[0]
+    layout.check_views(scan, views, [light])
+    cameras = {view: layout.camera_as_written(scan, view) for view in views}
+    made_from = digest(
+        [camera_facts(camera) for camera in cameras.values()],
+        [image_stamp(layout.image_path(scan, view, light)) for view in views],
+        [str(layout.mask_path(scan, view)) for view in views],
+        layout.pairs(scan),
+        seed,
+    )
+    if (target / RECORD).exists():
+        record = read_json(target / RECORD)
+        if isinstance(record, dict) and record.get("made_from") == made_from:
+            print(f"{target}: these cameras are adjusted already", flush=True)
+            return Adjustment(*(record[field.name] for field in dataclasses.fields(Adjustment)))
+    adjusted, result = _adjusted_cameras(layout, scan, cameras, light, outdir, Search("auto", seed, threads))
+    ours = [path.name for path in sorted(source.iterdir())]
+    with replaced_folder(target, [*ours, RECORD]) as aside:
+        for name in ours:
+            copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
+            copy(source / name, aside / name)
+        for view, camera in adjusted.items():
+            write_camera(aside / layout.camera_path(scan, view).relative_to(source), camera, np.float64)
+        write_json(aside / RECORD, {"made_from": made_from, **dataclasses.asdict(result)})
+    return result
+
+
+def _adjusted_cameras(
+    layout: Layout, scan: str, cameras: dict[int, Camera], light: int, outdir: Path, search: Search
+) -> tuple[dict[int, Camera], Adjustment]:
+    """The cameras by view that fit the images, and how they changed."""
+    origin = local_origin(list(cameras.values()))
+    photos, groups = {}, defaultdict(list)
+    for view, camera in cameras.items():
+        image = layout.image_path(scan, view, light)
+        K = camera.K + _PIXEL
+        pinhole = (K[0, 0], K[1, 1], K[0, 2], K[1, 2])
+        photos[view] = KnownPhoto(image.name, read_image_size(image), pinhole, camera.around(origin).cam_T_world)
+        groups[photos[view].size, pinhole].append(image.name)
+    outdir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".adjust-", dir=outdir) as work:
+        masks = _masks(layout, scan, photos, Path(work) / "masks")
+        search = dataclasses.replace(search, masks=masks)
+        members = [Group(names, size, None, pinhole) for (size, pinhole), names in groups.items()]
+        found = triangulate(layout.image_folder(scan), members, list(photos.values()), Path(work), search, adjust=True)
+    if found.sure < _FEWEST_POINTS:
+        raise DataError(
+            f"{layout.image_folder(scan)}: only {found.sure} points fit together with the scan's cameras, too few to "
+            "adjust them; do images and cameras belong together?"
+        )
+    return _changed(cameras, photos, found, origin)
+
+
+def _masks(layout: Layout, scan: str, photos: dict[int, KnownPhoto], folder: Path) -> Path | None:
+    """The images' masks in a folder, named as COLMAP looks for them; None where there are none."""
+    for view, photo in photos.items():
+        mask = layout.mask_path(scan, view)
+        if mask is not None:
+            write_mask(folder / f"{photo.name}.png", read_mask(mask, photo.size))
+    return folder if folder.is_dir() else None
+
+
+def _changed(
+    cameras: dict[int, Camera], photos: dict[int, KnownPhoto], found: Triangulated, origin: np.ndarray
+) -> tuple[dict[int, Camera], Adjustment]:
+    if found.adjusted_error is None:
+        return cameras, Adjustment(found.points, found.error, found.error, 0.0, 0.0)
+    adjusted, turned, moved = {}, [], []
+    for view, camera in cameras.items():
+        local = dataclasses.replace(camera, cam_T_world=found.poses[photos[view].name])
+        adjusted[view] = local.around(-origin)
+        between = local.cam_T_world[:3, :3] @ camera.cam_T_world[:3, :3].T
+        turned.append(np.degrees(np.arccos(np.clip((np.trace(between) - 1) / 2, -1, 1))))
+        moved.append(np.linalg.norm(local.centre - camera.around(origin).centre))
+    change = float(np.median(turned)), float(np.median(moved))
+    return adjusted, Adjustment(found.points, found.error, found.adjusted_error, *change)
