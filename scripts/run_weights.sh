@@ -20,6 +20,7 @@ ROOMS="${ROOMS:-80}"                                    # rendered at 384x288 wi
 STREETS="${STREETS:-40}"
 PLACE_STEPS="${PLACE_STEPS:-1370}"
 LAST_STEPS="${LAST_STEPS:-480}"                         # at a lower rate, the last of them with BatchNorm as in prediction
+MORE_STEPS="${MORE_STEPS:-1900}"                        # from the mean of the weights after both, at the full rate again
 AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 
 mkdir -p "$WEIGHTS_DIR" && WEIGHTS_DIR="$(cd "$WEIGHTS_DIR" && pwd)"
@@ -95,7 +96,7 @@ if [ -n "$REAL_DIR" ]; then
         result="$(best_checkpoint "$dir/student")"
     done
 fi
-average=() # what it learned in places at the full rate and at the lower one
+average=() # the weights that are averaged at the end
 if [ "$ROOMS" -gt 0 ]; then
     echo "== places"
     places="$WEIGHTS_DIR/places"
@@ -117,8 +118,13 @@ if [ "$ROOMS" -gt 0 ]; then
     result="$(best_checkpoint "$WEIGHTS_DIR/places_student")"
     launch train_kd.py "${student[@]}" "${carried[@]}" --logdir "$WEIGHTS_DIR/last_student" --loadckpt "$result" --lr 0.00015 \
         --warmup_steps 20 --max_steps "$LAST_STEPS" --lrepochs 1000:4 --freeze_bn 0.4 --seed 7
-    average=(--average "$result")
-    result="$(best_checkpoint "$WEIGHTS_DIR/last_student")"
+    stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$(best_checkpoint "$WEIGHTS_DIR/last_student")" \
+        --average "$result" --out "$WEIGHTS_DIR/mean.ckpt"
+    launch train_kd.py "${student[@]}" "${carried[@]}" --logdir "$WEIGHTS_DIR/more_student" --loadckpt "$WEIGHTS_DIR/mean.ckpt" \
+        --lr 0.0005 --warmup_steps 50 --max_steps "$MORE_STEPS" --lrepochs 1,2:3 --seed 11
+    result="$(best_checkpoint "$WEIGHTS_DIR/more_student")"
+    before="$(find "$WEIGHTS_DIR/more_student" -maxdepth 1 -name 'model_[0-9]*.ckpt' | sort | tail -n 2 | head -n 1)"
+    if [ "$before" != "$result" ]; then average=(--average "$before"); fi
 fi
 stoppable "$PYTHON_BIN" "$ROOT/tools/export_checkpoint.py" --loadckpt "$result" ${average[@]+"${average[@]}"} \
     --out "$WEIGHTS_DIR/kdmvs.ckpt"

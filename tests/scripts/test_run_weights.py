@@ -15,7 +15,7 @@ def test_rendered_scenes_then_rounds_of_real_ones(quick_python, tmp_path):
     made, real = tmp_path / "weights", own_scenes(tmp_path / "real", "garden")
     settings = {"WEIGHTS_DIR": made, "REAL_DIR": real, "AMP": "off", "PYTHON_BIN": quick_python}
     settings |= {"SCENES": 1, "LARGE_SCENES": 1, "STEPS": 1, "REAL_STEPS": "1 1", "REAL_SHARE": 2}
-    settings |= {"ROOMS": 1, "STREETS": 1, "PLACE_STEPS": 1, "LAST_STEPS": 1}
+    settings |= {"ROOMS": 1, "STREETS": 1, "PLACE_STEPS": 1, "LAST_STEPS": 1, "MORE_STEPS": 1}
     result = run_driver("run_weights.sh", **settings)
     assert result.returncode == 0, result.stderr
     scenes = [sorted(path.name for path in (made / f"round_{k}/mixed/scenes").iterdir()) for k in (1, 2)]
@@ -27,12 +27,13 @@ def test_rendered_scenes_then_rounds_of_real_ones(quick_python, tmp_path):
         assert flags["pseudopath"] == str(made / folder / "mixed" / "labels")
     last = read_json(made / "last_student" / "flags.json")
     assert last["loadckpt"] == str(made / "places_student" / "model_000000.ckpt")
+    assert read_json(made / "more_student" / "flags.json")["loadckpt"] == str(made / "mean.ckpt")
     assert (made / "places" / "scans.txt").read_text().split() == ["scan40000", "scan41000"]
     network = load_model(made / "kdmvs.ckpt").settings
     assert (network.kind, network.view_weights, network.spacing) == ("student", "learned", "auto")
 
     times = change_times(made, "model_*.ckpt")
-    assert len(times) == 5
+    assert len(times) == 6
     result = run_driver("run_weights.sh", **settings)
     assert result.returncode == 0, result.stderr
     assert change_times(made, "model_*.ckpt") == times

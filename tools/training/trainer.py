@@ -31,6 +31,13 @@ from tools.training.stopping import Stopping
 from tools.training.validation import describe, validation_metrics
 
 
+class _Loader(DataLoader):
+    """A loader that takes as many workers as it is told, without a remark about the machine's cores."""
+
+    def check_worker_number_rationality(self) -> None:
+        """Nothing to say: loading from a slow disk pays with more workers than cores."""
+
+
 class Trainer:
     """Trains a network as the settings say; `compute_losses(outputs, batch)` returns scalars, "total" among them.
 
@@ -78,7 +85,7 @@ class Trainer:
         self, dataset: MVSDataset | SeededSamples, batch_size: int, sampler: TrainingSampler | list[int]
     ) -> DataLoader:
         machine = self.settings.machine
-        return DataLoader(
+        return _Loader(
             dataset,
             batch_size,
             sampler=sampler,
