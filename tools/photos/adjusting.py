@@ -14,7 +14,7 @@ from datasets.formats.images import read_image_size
 from datasets.io import write_camera
 from datasets.layouts.base import Layout
 from datasets.masks import read_mask
-from datasets.records import camera_facts, digest, image_stamp
+from datasets.records import digest, image_stamp
 from tools.photos.features import Group, Search
 from tools.photos.replacing import replaced_folder
 from tools.photos.scan_masks import write_mask
@@ -47,7 +47,7 @@ def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads:
     made from the same, nothing is done. Raises DataError where the images have too little in common, or the cameras'
     files do not lie in the scan's folder.
     """
-    source = layout.pair_path(scan).parent if layout.pair_path(scan).parent.name == scan else layout.root / scan
+    source = layout.root / scan
     if source.resolve() not in layout.camera_folder(scan).resolve().parents:
         raise DataError(f"{layout.camera_folder(scan)}: cameras that several scans share are not adjusted")
     target = outdir / scan
@@ -57,13 +57,9 @@ def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads:
     light = layout.lights(scan)[0]
     layout.check_views(scan, views, [light])
     cameras = {view: layout.camera_as_written(scan, view) for view in views}
-    made_from = digest(
-        [camera_facts(camera) for camera in cameras.values()],
-        [image_stamp(layout.image_path(scan, view, light)) for view in views],
-        [str(layout.mask_path(scan, view)) for view in views],
-        layout.pairs(scan),
-        seed,
-    )
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    contents = [[str(path.relative_to(source)), image_stamp(path).digest] for path in files]
+    made_from = digest(type(layout).__name__, contents, seed)
     if (target / RECORD).exists():
         record = read_json(target / RECORD)
         if isinstance(record, dict) and record.get("made_from") == made_from:

@@ -11,12 +11,12 @@ import pytest
 from helpers import change_times
 
 from datasets.camera import Camera
-from datasets.files import DataError, read_json
+from datasets.files import DataError
 from datasets.formats.images import read_image, write_image
 from datasets.io import read_camera, write_camera, write_pairs
 from datasets.layouts import LAYOUTS
 from datasets.synthetic.scans import Look, render_scene
-from tools.photos.adjusting import RECORD, adjust_scan
+from tools.photos.adjusting import adjust_scan
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed (requirements-photos.txt)"
@@ -96,18 +96,24 @@ def test_wrong_directions_are_mended(scene, tmp_path):
 
 
 def test_a_rerun_does_what_has_changed(scene, tmp_path):
-    """Nothing where nothing did; anew where a camera did, and then the old result is replaced as a whole."""
+    """Nothing where nothing did; anew where any file did: a camera, its depth range, or one that is only copied."""
     cameras = [turned(camera, 0.3, np.random.default_rng(k)) for k, camera in enumerate(scene.cameras)]
     write_scan(tmp_path / "in" / "scan1", scene, cameras)
     layout = LAYOUTS["general_eval"](tmp_path / "in")
+    out = tmp_path / "out" / "scan1"
     first = adjust_scan(layout, "scan1", tmp_path / "out", threads=1)
     times = change_times(tmp_path / "out", "*")
     assert adjust_scan(layout, "scan1", tmp_path / "out", threads=1) == first
     assert change_times(tmp_path / "out", "*") == times
-    before = read_json(tmp_path / "out/scan1" / RECORD)
-    write_camera(tmp_path / "in/scan1/cams/00000002_cam.txt", scene.cameras[2], np.float64)
+    wider = dataclasses.replace(cameras[2], depth_line=(100.0, 5.0))
+    write_camera(tmp_path / "in/scan1/cams/00000002_cam.txt", wider, np.float64)
+    assert adjust_scan(layout, "scan1", tmp_path / "out", threads=1) == first
+    assert read_camera(out / "cams/00000002_cam.txt").depth_line == (100.0, 5.0)
+    (tmp_path / "in/scan1/notes.txt").write_text("others")
     adjust_scan(layout, "scan1", tmp_path / "out", threads=1)
-    assert read_json(tmp_path / "out/scan1" / RECORD)["made_from"] != before["made_from"]
+    assert (out / "notes.txt").read_text() == "others"
+    write_camera(tmp_path / "in/scan1/cams/00000002_cam.txt", scene.cameras[2], np.float64)
+    assert adjust_scan(layout, "scan1", tmp_path / "out", threads=1).before < first.before
 
 
 def test_far_from_the_worlds_origin(scene, tmp_path):
