@@ -136,6 +136,18 @@ def test_good_cameras_stay(scene, tmp_path):
         np.testing.assert_array_equal(camera.cam_T_world, given.cam_T_world)
 
 
+def test_a_view_that_shows_nothing_keeps_its_camera(scene, tmp_path):
+    """Nothing tells how to turn it; the others are turned as ever."""
+    rng = np.random.default_rng(3)
+    wrong = [turned(camera, 0.5, rng) for camera in scene.cameras]
+    write_scan(tmp_path / "in" / "scan1", scene, wrong)
+    write_image(tmp_path / "in/scan1/images/00000005.jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    adjust_scan(LAYOUTS["general_eval"](tmp_path / "in"), "scan1", tmp_path / "out", threads=1)
+    better = adjusted_cameras(tmp_path / "out" / "scan1")
+    np.testing.assert_allclose(better[5].cam_T_world, wrong[5].cam_T_world, atol=1e-6)
+    assert all(angle(better[k], wrong[k]) > 0.1 for k in range(5))
+
+
 def test_what_is_masked_does_not_count(scene, tmp_path):
     """All but a corner masked: too little is left to adjust by."""
     write_scan(tmp_path / "in" / "scan1", scene, list(scene.cameras))
