@@ -69,6 +69,10 @@ class Camera:
         cam_T_local[:3, 3] += self.cam_T_world[:3, :3] @ origin
         return dataclasses.replace(self, cam_T_world=cam_T_local)
 
+    def at_halves(self) -> "Camera":
+        """The camera as COLMAP counts pixels, the first one's centre at 0.5."""
+        return dataclasses.replace(self, K=self.K + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]))
+
     def float32_loss(self) -> float:
         """How far float32 may move a world point beside the camera, in pixels at its nearest depth.
 

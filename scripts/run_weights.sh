@@ -29,13 +29,14 @@ size=(--max_w 384 --max_h 288)
 student=(--dataset general_eval --loss paper --read_out local --amp "$AMP" --augment --save_steps 200 --epochs 1000
     --resume "${size[@]}")
 
-render() { # render FOLDER SCENES FIRST_SEED WIDTH HEIGHT: once, with labels of their exact depth
+render_once() { # render_once LIST SCENES FIRST_SEED WIDTH HEIGHT FLAGS...: scenes beside their list, unless that is there
+    [ -f "$1" ] || stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$(dirname "$1")" --list "$1" \
+        --layout test --scenes "$2" --first_seed "$3" --lights 3 --width "$4" --height "$5" "${@:6}"
+}
+
+render() { # render FOLDER SCENES FIRST_SEED WIDTH HEIGHT: things on a ground, with labels of their exact depth
     local data="$WEIGHTS_DIR/$1"
-    if [ ! -f "$data/scans.txt" ]; then
-        stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$data" --layout test --scenes "$2" \
-            --first_seed "$3" --lights 3 --style rich --rig any --width "$4" --height "$5" \
-            ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
-    fi
+    render_once "$data/scans.txt" "${@:2}" --style rich --rig any ${PHOTOGRAPHS:+--photographs "$PHOTOGRAPHS"}
     stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$data" --outdir "$data/labels" "${size[@]}"
 }
 
@@ -100,13 +101,8 @@ average=() # the weights that are averaged at the end
 if [ "$ROOMS" -gt 0 ]; then
     echo "== places"
     places="$WEIGHTS_DIR/places"
-    for kind in "room $ROOMS 40000" "outdoor $STREETS 41000"; do
-        read -r style count seed <<<"$kind"
-        if [ ! -f "$places/$style.txt" ]; then
-            stoppable "$PYTHON_BIN" "$ROOT/tools/make_synthetic.py" --outdir "$places" --list "$places/$style.txt" --layout test \
-                --scenes "$count" --first_seed "$seed" --lights 3 --style "$style" --views 7 --width 384 --height 288
-        fi
-    done
+    render_once "$places/room.txt" "$ROOMS" 40000 384 288 --style room --views 7
+    render_once "$places/outdoor.txt" "$STREETS" 41000 384 288 --style outdoor --views 7
     cat "$places/room.txt" "$places/outdoor.txt" >"$places/scans.txt"
     stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$places" --testlist "$places/scans.txt" \
         --outdir "$places/labels" "${size[@]}"

@@ -3,26 +3,23 @@
 import dataclasses
 import shutil
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from datasets.camera import Camera, local_origin
-from datasets.files import DataError, read_json, write_json
+from datasets.files import DataError, write_json
 from datasets.formats.images import read_image_size
 from datasets.io import write_camera
 from datasets.layouts.base import Layout
 from datasets.masks import read_mask
-from datasets.records import digest, image_stamp
-from tools.photos.features import Group, Search
+from datasets.records import digest, image_stamp, read_record
+from tools.photos.features import Search
 from tools.photos.replacing import replaced_folder
 from tools.photos.scan_masks import write_mask
-from tools.photos.triangulation import KnownPhoto, Triangulated, triangulate
+from tools.photos.triangulation import FEWEST_SURE, KnownPhoto, Triangulated, triangulate
 
-RECORD = "adjusted.json"
-_FEWEST_POINTS = 20
-_PIXEL = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # COLMAP's first pixel has its centre at 0.5
+_RECORD = "adjusted.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,42 +57,38 @@ def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     contents = [[str(path.relative_to(source)), image_stamp(path).digest] for path in files]
     made_from = digest(type(layout).__name__, contents, seed)
-    if (target / RECORD).exists():
-        record = read_json(target / RECORD)
-        if isinstance(record, dict) and record.get("made_from") == made_from:
-            print(f"{target}: these cameras are adjusted already", flush=True)
-            return Adjustment(*(record[field.name] for field in dataclasses.fields(Adjustment)))
-    adjusted, result = _adjusted_cameras(layout, scan, cameras, light, outdir, Search("auto", seed, threads))
+    record = read_record(target / _RECORD)
+    if record.get("made_from") == made_from:
+        print(f"{target}: these cameras are adjusted already", flush=True)
+        return Adjustment(*(record[field.name] for field in dataclasses.fields(Adjustment)))
+    adjusted, result = _adjusted_cameras(layout, scan, cameras, light, outdir, seed, threads)
     ours = [path.name for path in sorted(source.iterdir())]
-    with replaced_folder(target, [*ours, RECORD]) as aside:
+    with replaced_folder(target, [*ours, _RECORD]) as aside:
         for name in ours:
             copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
             copy(source / name, aside / name)
         for view, camera in adjusted.items():
             write_camera(aside / layout.camera_path(scan, view).relative_to(source), camera, np.float64)
-        write_json(aside / RECORD, {"made_from": made_from, **dataclasses.asdict(result)})
+        write_json(aside / _RECORD, {"made_from": made_from, **dataclasses.asdict(result)})
     return result
 
 
 def _adjusted_cameras(
-    layout: Layout, scan: str, cameras: dict[int, Camera], light: int, outdir: Path, search: Search
+    layout: Layout, scan: str, cameras: dict[int, Camera], light: int, outdir: Path, seed: int, threads: int
 ) -> tuple[dict[int, Camera], Adjustment]:
     """The cameras by view that fit the images, and how they changed."""
     origin = local_origin(list(cameras.values()))
-    photos, groups = {}, defaultdict(list)
+    photos = {}
     for view, camera in cameras.items():
         image = layout.image_path(scan, view, light)
-        K = camera.K + _PIXEL
+        K = camera.at_halves().K
         pinhole = (K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         photos[view] = KnownPhoto(image.name, read_image_size(image), pinhole, camera.around(origin).cam_T_world)
-        groups[photos[view].size, pinhole].append(image.name)
     outdir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adjust-", dir=outdir) as work:
-        masks = _masks(layout, scan, photos, Path(work) / "masks")
-        search = dataclasses.replace(search, masks=masks)
-        members = [Group(names, size, None, pinhole) for (size, pinhole), names in groups.items()]
-        found = triangulate(layout.image_folder(scan), members, list(photos.values()), Path(work), search, adjust=True)
-    if found.sure < _FEWEST_POINTS:
+        search = Search("auto", seed, threads, _masks(layout, scan, photos, Path(work) / "masks"))
+        found = triangulate(layout.image_folder(scan), list(photos.values()), Path(work), search, adjust=True)
+    if found.sure < FEWEST_SURE:
         raise DataError(
             f"{layout.image_folder(scan)}: only {found.sure} points fit together with the scan's cameras, too few to "
             "adjust them; do images and cameras belong together?"

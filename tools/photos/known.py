@@ -6,7 +6,6 @@ that sources and depth ranges come from what is seen. Where asked, the cameras a
 
 import dataclasses
 import shutil
-from collections import defaultdict
 from pathlib import Path
 
 import cv2
@@ -19,18 +18,17 @@ from datasets.photos.left_out import write_left_out
 from datasets.photos.posed import Lens, PosedPhoto, PosedPhotos
 from datasets.photos.remarks import Remarks
 from datasets.photos.undistort import straight_lens, straighten
-from tools.photos.features import Group, Search, import_pycolmap
+from tools.photos.features import Search, import_pycolmap
 from tools.photos.importing import check_outdir, lenses_of_images, read_posed_photos, with_files
 from tools.photos.prepare import without_spaces
 from tools.photos.scan_masks import ScanMasks, write_mask
 from tools.photos.settings import PoseSettings
 from tools.photos.sfm import forget
-from tools.photos.triangulation import KnownPhoto, Triangulated, triangulate
+from tools.photos.triangulation import FEWEST_SURE, KnownPhoto, Triangulated, triangulate
 from tools.runtime.program import Progress
 
 _FILE = "transforms.json"
 _RECORD = "poses.json"
-_FEWEST_POINTS = 20
 _WELL_MEASURED = 0.5  # pixels that points are off in the mean; poses found from the photos have 0.3 to 0.5
 
 
@@ -75,8 +73,8 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     if len(known) < 2:
         raise DataError(f"{folder / _FILE}: fewer than two of its photos can be read")
     search = Search(settings.matching, settings.seed, settings.threads or -1, _folder_of_masks(outdir))
-    found = triangulate(outdir / "images", _groups(known), known, outdir, search, settings.adjust)
-    if found.sure < _FEWEST_POINTS:
+    found = triangulate(outdir / "images", known, outdir, search, settings.adjust)
+    if found.sure < FEWEST_SURE:
         raise DataError(
             f"{folder / _FILE}: only {found.sure} points of its photos fit together with its poses; are photos and "
             "poses of one capture? without the file poses are found from the photos alone"
@@ -148,11 +146,3 @@ def _fitted(lens: Lens, max_side: int) -> Lens:
 def _known(photo: PosedPhoto) -> KnownPhoto:
     K = photo.lens.K
     return KnownPhoto(photo.name, photo.lens.size, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]), photo.cam_T_world)
-
-
-def _groups(known: list[KnownPhoto]) -> list[Group]:
-    """Photos of equal cameras together."""
-    names = defaultdict(list)
-    for photo in known:
-        names[photo.size, photo.camera].append(photo.name)
-    return [Group(members, size, None, camera) for (size, camera), members in names.items()]

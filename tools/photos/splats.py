@@ -9,14 +9,12 @@ A prior is the inverse depth in 16 bits, as the original Gaussian splatting and 
 depth_params.json. Pixel centres are at halves here, as splatting's renderers have them.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from datasets.camera import Camera
 from datasets.files import DataError, read_bytes, write_bytes, write_json
 from datasets.formats.colmap_workspace import ModelImage, ModelPoints, write_model
 from fusion.clouds import Points, joined_points
@@ -48,7 +46,7 @@ def export_splats(result: ScanResult, folder: Path, points: int, progress: Progr
         of = result.predictions.view(view)
         write_bytes(folder / "images" / names[view], read_bytes(result.predictions.image_path(view)))
         _write_prior(folder / "depths" / f"{Path(names[view]).stem}.png", result.depth(view), nearest)
-        images.append(ModelImage(names[view], _at_halves(of.camera), of.depth.shape[::-1]))
+        images.append(ModelImage(names[view], of.camera.at_halves(), of.depth.shape[::-1]))
         seen.append(sees(of, chosen.xyz))
         progress.step()
     several = np.stack(seen, axis=1)
@@ -85,8 +83,3 @@ def _params(names: Mapping[int, str], nearest: float) -> dict[str, dict[str, flo
     """The scale and offset of each image's prior, by its name without the ending. One scale for all: the readers take
     images whose scale differs much from the others' for unreliable."""
     return {Path(name).stem: {"scale": 1 / nearest, "offset": _OFFSET} for name in names.values()}
-
-
-def _at_halves(camera: Camera) -> Camera:
-    """The camera where the first pixel's centre is at 0.5."""
-    return dataclasses.replace(camera, K=camera.K + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]))

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from tools.photos.sfm import chosen_matching
 from tools.runtime.alive import Alive
 
 _SURE_TRACK = 3  # photos that see a point which hardly is there by chance
+FEWEST_SURE = 20  # points so seen; with fewer, photos and poses do not belong together
 
 # Places are measured well and directions badly: a tenth of a degree turns a picture by a pixel, a millimetre moves it
 # by less. So a place is believed to a hundredth of the way to the next camera, which also keeps the scale; a direction
@@ -56,12 +58,7 @@ class Triangulated:
 
 
 def triangulate(
-    images: Path,
-    groups: Sequence[Group],
-    photos: Sequence[KnownPhoto],
-    folder: Path,
-    search: Search,
-    adjust: bool = False,
+    images: Path, photos: Sequence[KnownPhoto], folder: Path, search: Search, adjust: bool = False
 ) -> Triangulated:
     """Write a model of photos with known poses to folder/sparse/0, with the points that they have in common.
 
@@ -76,7 +73,7 @@ def triangulate(
     work = folder / "mapping"
     adjusted = None
     try:
-        extract_features(pycolmap, database, images, groups, search, thorough=False)
+        extract_features(pycolmap, database, images, _groups(photos), search, thorough=False)
         search = dataclasses.replace(search, matching=chosen_matching(search.matching, len(names)))
         match_features(pycolmap, database, names, search, thorough=False)
         with Alive("points"):
@@ -99,6 +96,14 @@ def triangulate(
         adjusted_error=None if adjusted is None else adjusted.compute_mean_reprojection_error(),
         poses={image.name: np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) for image in _images(model)},
     )
+
+
+def _groups(photos: Sequence[KnownPhoto]) -> list[Group]:
+    """Photos of equal cameras together."""
+    names = defaultdict(list)
+    for photo in photos:
+        names[photo.size, photo.camera].append(photo.name)
+    return [Group(members, size, None, camera) for (size, camera), members in names.items()]
 
 
 def _images(model: Any) -> list[Any]:
