@@ -5,8 +5,9 @@
 
 A tracked camera's place is known to millimetres, its direction to a tenth of a degree, which is a pixel or two: too
 much for depth that is to be exact. Features that images have in common become points; then every camera is turned, and
-moved by about a hundredth of the way to the next one at most, until the points are seen where they should be. So the
-scale stays. Lenses stay as they are. ADJUSTED/<scan> is the scan with the new camera files, all else copied, and
+moved by a few hundredths of the way to the next one at most, until the points are seen where they should be. So the
+scale stays. A focal length that ten images share is adjusted with them, where each half of the points tells the same:
+depth is wrong by as much as it is. ADJUSTED/<scan> is the scan with the new camera files, all else copied, and
 adjusted.json, which says what was gained. Where nothing is gained the cameras stay. Needs pycolmap
 (requirements-photos.txt).
 """
@@ -51,7 +52,8 @@ def main() -> None:
             print(f"{points}, and nothing is gained by turning the cameras; they stay as they are")
         else:
             change = f"the median camera turned by {result.turned:.3f} degrees and moved by {result.moved:.4g}"
-            print(f"{points}, now by {result.after:.2f}; {change}")
+            lens = f", focal lengths changed by up to {result.focal:.1%}" if result.focal else ""
+            print(f"{points}, now by {result.after:.2f}; {change}{lens}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from datasets.records import digest, image_stamp, read_record
 from tools.photos.features import Search
 from tools.photos.replacing import replaced_folder
 from tools.photos.scan_masks import write_mask
-from tools.photos.triangulation import FEWEST_SURE, KnownPhoto, Triangulated, triangulate
+from tools.photos.triangulation import ADJUSTING, FEWEST_SURE, KnownPhoto, Triangulated, triangulate
 
 _RECORD = "adjusted.json"
 
@@ -27,7 +27,8 @@ class Adjustment:
     """How a scan's cameras changed.
 
     points: that the images have in common. before, after: how far off they are seen, pixels in the mean; equal where
-    the cameras stayed as they are. turned: the median camera, degrees. moved: the median camera, in scan units.
+    the cameras stayed as they are. turned: the median camera, degrees. moved: the median camera, in scan units. focal:
+    the most that a focal length has changed, as a share of it.
     """
 
     points: int
@@ -35,10 +36,12 @@ class Adjustment:
     after: float
     turned: float
     moved: float
+    focal: float
 
 
 def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads: int = -1) -> Adjustment:
-    """Write outdir/<scan>: the scan with its cameras turned, and moved by little, until the images fit together.
+    """Write outdir/<scan>: the scan with its cameras turned, moved by little and their focal lengths changed by little,
+    until the images fit together.
 
     All other files are copied, also those of camera files that the pair file does not name. Where it is there already,
     made from the same, nothing is done. Raises DataError where the images have too little in common, or the cameras'
@@ -56,7 +59,7 @@ def adjust_scan(layout: Layout, scan: str, outdir: Path, seed: int = 0, threads:
     cameras = {view: layout.camera_as_written(scan, view) for view in views}
     files = sorted(path for path in source.rglob("*") if path.is_file())
     contents = [[str(path.relative_to(source)), image_stamp(path).digest] for path in files]
-    made_from = digest(type(layout).__name__, contents, seed)
+    made_from = digest(ADJUSTING, type(layout).__name__, contents, seed)
     record = read_record(target / _RECORD)
     if record.get("made_from") == made_from:
         print(f"{target}: these cameras are adjusted already", flush=True)
@@ -109,13 +112,18 @@ def _changed(
     cameras: dict[int, Camera], photos: dict[int, KnownPhoto], found: Triangulated, origin: np.ndarray
 ) -> tuple[dict[int, Camera], Adjustment]:
     if found.adjusted_error is None:
-        return cameras, Adjustment(found.points, found.error, found.error, 0.0, 0.0)
-    adjusted, turned, moved = {}, [], []
+        return cameras, Adjustment(found.points, found.error, found.error, 0.0, 0.0, 0.0)
+    adjusted, turned, moved, focal = {}, [], [], [0.0]
     for view, camera in cameras.items():
-        local = dataclasses.replace(camera, cam_T_world=found.poses[photos[view].name])
+        photo = photos[view]
+        share = np.divide(found.cameras[photo.name], photo.camera)[:2]
+        K = camera.K.copy()
+        K[[0, 1], [0, 1]] *= share
+        local = dataclasses.replace(camera, K=K, cam_T_world=found.poses[photo.name])
         adjusted[view] = local.around(-origin)
+        focal.append(float(abs(share - 1).max()))
         between = local.cam_T_world[:3, :3] @ camera.cam_T_world[:3, :3].T
         turned.append(np.degrees(np.arccos(np.clip((np.trace(between) - 1) / 2, -1, 1))))
         moved.append(np.linalg.norm(local.centre - camera.around(origin).centre))
-    change = float(np.median(turned)), float(np.median(moved))
+    change = float(np.median(turned)), float(np.median(moved)), max(focal)
     return adjusted, Adjustment(found.points, found.error, found.adjusted_error, *change)

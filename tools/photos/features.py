@@ -6,7 +6,7 @@ What a run has put into the database is there for the next, which makes only wha
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -147,11 +147,21 @@ def photo_ids(pycolmap: Any, database: Path) -> dict[str, int]:
 # ---------------------------------------------------------------- matches
 
 
-def match_features(pycolmap: Any, database: Path, names: list[str], search: Search, thorough: bool) -> None:
-    """Matches of pairs of photos, geometrically verified, into the database, as far as they are not there."""
+def match_features(
+    pycolmap: Any,
+    database: Path,
+    names: list[str],
+    search: Search,
+    thorough: bool,
+    among: Collection[Pair] | None = None,
+) -> None:
+    """Matches of pairs of photos, geometrically verified, into the database, as far as they are not there; no others
+    than those `among` so many."""
     ids = photo_ids(pycolmap, database)
     with open_database(pycolmap, database) as opened:
         pairs = _chosen_pairs(opened, [ids[name] for name in names], search)
+        if among is not None:
+            pairs = sorted(set(pairs) & set(among))
         missing = [(a, b) for a, b in pairs if not opened.exists_matches(ids[names[a]], ids[names[b]])]
     if not missing:
         return

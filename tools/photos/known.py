@@ -24,7 +24,7 @@ from tools.photos.prepare import without_spaces
 from tools.photos.scan_masks import ScanMasks, write_mask
 from tools.photos.settings import PoseSettings
 from tools.photos.sfm import forget
-from tools.photos.triangulation import FEWEST_SURE, KnownPhoto, Triangulated, triangulate
+from tools.photos.triangulation import ADJUSTING, FEWEST_SURE, KnownPhoto, Triangulated, triangulate
 from tools.runtime.program import Progress
 
 _FILE = "transforms.json"
@@ -60,7 +60,7 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     count = len(scene.photos)
     scene, files = with_files(scene, folders, folder / _FILE, remarks, left_out)
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in (folder / _FILE, *files)]
-    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed, "adjust": settings.adjust}
+    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed, "adjust": settings.adjust and ADJUSTING}
     if find_model(outdir) and (outdir / _RECORD).exists() and read_json(outdir / _RECORD) == record:
         print(f"{outdir}: the model of these photos is there already", flush=True)
         return count
