@@ -60,7 +60,12 @@ def pose_known_photos(folder: Path, outdir: Path, settings: PoseSettings) -> int
     count = len(scene.photos)
     scene, files = with_files(scene, folders, folder / _FILE, remarks, left_out)
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in (folder / _FILE, *files)]
-    record = {"known": stamps, "max_side": settings.max_side, "seed": settings.seed, "adjust": settings.adjust and ADJUSTING}
+    record = {
+        "known": stamps,
+        "max_side": settings.max_side,
+        "seed": settings.seed,
+        "adjust": settings.adjust and ADJUSTING,
+    }
     if find_model(outdir) and (outdir / _RECORD).exists() and read_json(outdir / _RECORD) == record:
         print(f"{outdir}: the model of these photos is there already", flush=True)
         return count

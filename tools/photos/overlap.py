@@ -35,28 +35,30 @@ def overlapping_pairs(views: Sequence[PosedView]) -> list[Pair]:
     step = float(np.median(steps(np.array([pose[:3, 3] for pose in world_T_cam])))) if len(views) > 1 else 0.0
     if not step > 0:
         return [(a, b) for a in range(len(views)) for b in range(a + 1, len(views))]
-    shown = np.zeros((len(_DISTANCES), len(views), len(views)))  # share of the first that lies in the second
-    for a, (view, pose) in enumerate(zip(views, world_T_cam, strict=True)):
-        points = pose[:3, :3] @ _rays(view).T
-        for k, distance in enumerate(_DISTANCES * step):
-            world = points * distance + pose[:3, 3:]
-            shown[k, a] = [_share_inside(other, world) for other in views]
+    shown = np.stack(
+        [
+            [_shares_inside(views, pose[:3, :3] @ rays * distance + pose[:3, 3:]) for distance in _DISTANCES * step]
+            for pose, rays in zip(world_T_cam, map(_rays, views), strict=True)
+        ],
+        axis=1,
+    )  # [distances, views, views]: the share of the first that lies in the second
     overlap = np.minimum(shown, shown.transpose(0, 2, 1)).max(axis=0)
     return [(a, b) for a in range(len(views)) for b in range(a + 1, len(views)) if overlap[a, b] > _OVERLAP]
 
 
 def _rays(view: PosedView) -> np.ndarray:
-    """Directions [n, 3] of depth 1 of some pixels."""
+    """Directions [3, n] of depth 1 of some pixels."""
     fx, fy, cx, cy = view.camera
     columns, rows = np.meshgrid(*(np.linspace(0, side, count) for side, count in zip(view.size, _GRID, strict=True)))
-    return np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones_like(rows)], axis=-1).reshape(-1, 3)
+    return np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones_like(rows)]).reshape(3, -1)
 
 
-def _share_inside(view: PosedView, world: np.ndarray) -> float:
-    """The share of points [3, n] that a view shows, were nothing before them."""
-    x, y, z = view.cam_T_world[:3, :3] @ world + view.cam_T_world[:3, 3:]
-    fx, fy, cx, cy = view.camera
-    width, height = view.size
+def _shares_inside(views: Sequence[PosedView], world: np.ndarray) -> np.ndarray:
+    """The share of points [3, n] that each view [N] shows, were nothing before them."""
+    cam_T_world = np.stack([view.cam_T_world[:3] for view in views])
+    fx, fy, cx, cy = np.array([view.camera for view in views]).T[..., None]
+    width, height = np.array([view.size for view in views]).T[..., None]
+    x, y, z = (cam_T_world[:, :, :3] @ world + cam_T_world[:, :, 3:]).transpose(1, 0, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = fx * x / z + cx, fy * y / z + cy
-        return float(np.mean((z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)))
+        return np.mean((z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height), axis=1)

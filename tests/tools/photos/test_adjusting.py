@@ -43,7 +43,8 @@ def write_scan(folder: Path, scene, cameras: list[Camera]) -> None:
     for k, camera in enumerate(cameras):
         write_image(folder / "images" / f"{k:08d}.jpg", scene.images[3][k], quality=98)
         write_camera(folder / "cams" / f"{k:08d}_cam.txt", camera, np.float64)
-    write_pairs(folder / "pair.txt", [(k, [(j, 1.0) for j in range(VIEWS) if j != k]) for k in range(VIEWS)])
+    views = range(len(cameras))
+    write_pairs(folder / "pair.txt", [(k, [(j, 1.0) for j in views if j != k]) for k in views])
     (folder / "notes.txt").write_text("mine")
 
 
@@ -68,7 +69,14 @@ def misses(cameras: list[Camera], scene) -> float:
 
 
 def adjusted_cameras(folder: Path) -> list[Camera]:
-    return [read_camera(folder / "cams" / f"{k:08d}_cam.txt") for k in range(VIEWS)]
+    return [read_camera(path) for path in sorted((folder / "cams").glob("*_cam.txt"))]
+
+
+def longer(camera: Camera, share: float) -> Camera:
+    """A camera that says of its focal lengths that they are longer by a share."""
+    K = camera.K.copy()
+    K[[0, 1], [0, 1]] *= 1 + share
+    return dataclasses.replace(camera, K=K)
 
 
 def test_wrong_directions_are_mended(scene, tmp_path):
@@ -134,6 +142,30 @@ def test_good_cameras_stay(scene, tmp_path):
     assert result.after == result.before < 0.5 and result.turned == result.moved == 0
     for camera, given in zip(adjusted_cameras(tmp_path / "out" / "scan1"), scene.cameras, strict=True):
         np.testing.assert_array_equal(camera.cam_T_world, given.cam_T_world)
+
+
+def test_a_wrong_focal_length_is_mended(tmp_path):
+    """Where the camera goes far enough round things: 1.5 % off before, 0.3 % at most after."""
+    scene = render_scene(2, WIDTH, HEIGHT, 12, look=Look(rich=True, rig="arc"))
+    rng = np.random.default_rng(3)
+    write_scan(tmp_path / "in/scan1", scene, [longer(turned(camera, 0.4, rng), 0.015) for camera in scene.cameras])
+    result = adjust_scan(LAYOUTS["general_eval"](tmp_path / "in"), "scan1", tmp_path / "out", threads=1)
+    assert result.focal == pytest.approx(0.015, abs=0.003)
+    for camera, true in zip(adjusted_cameras(tmp_path / "out/scan1"), scene.cameras, strict=True):
+        np.testing.assert_allclose(camera.K[[0, 1], [0, 1]], true.K[[0, 1], [0, 1]], rtol=0.003)
+        np.testing.assert_array_equal(camera.K[:2, 2], true.K[:2, 2])
+
+
+def test_a_focal_length_that_nothing_tells_stays(tmp_path):
+    """A hand-held video of a room turns and moves too little. The directions are mended all the same."""
+    scene = render_scene(1, WIDTH, HEIGHT, 12, look=Look(rich=True, rig="video", place="room"))
+    rng = np.random.default_rng(3)
+    wrong = [longer(turned(camera, 0.4, rng), 0.015) for camera in scene.cameras]
+    write_scan(tmp_path / "in/scan1", scene, wrong)
+    result = adjust_scan(LAYOUTS["general_eval"](tmp_path / "in"), "scan1", tmp_path / "out", threads=1)
+    assert result.focal == 0 and result.after < 0.5 * result.before
+    for camera, given in zip(adjusted_cameras(tmp_path / "out/scan1"), wrong, strict=True):
+        np.testing.assert_array_equal(camera.K, given.K)
 
 
 def test_a_view_that_shows_nothing_keeps_its_camera(scene, tmp_path):
