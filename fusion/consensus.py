@@ -46,7 +46,7 @@ def supported_depth(
     depth = np.ascontiguousarray(reference.depth, np.float32)
     chosen = depth.copy()
     if sources:
-        _choose(depth, *_seen(reference, sources, confidences), spacing, chosen)
+        _choose(depth, *stacked(reference, sources, confidences), spacing, chosen)
     return chosen
 
 
@@ -64,7 +64,7 @@ def crossed_depth(
     own = np.nan_to_num(confidence).astype(np.float32)
     chosen, support = depth.copy(), own.copy()
     if sources:
-        seen, src_T_refs = _seen(reference, sources, confidences)
+        seen, src_T_refs = stacked(reference, sources, confidences)
         crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
         for target, source, of_source in zip(crossed, sources, seen, strict=True):
             _cross(of_source, src_T_ref(reference.camera, source.camera), target)
@@ -72,10 +72,10 @@ def crossed_depth(
     return chosen, support
 
 
-def _seen(
+def stacked(
     reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and confidence of the sources [S, h, w, 2], 0 beyond a smaller map, and src_T_ref [S, 4, 4]."""
+    """Depth and confidence of the sources [S, h, w, 2], 0 beyond a smaller map, and src_T_ref [S, 4, 4] of them."""
     height = max(source.depth.shape[0] for source in sources)
     width = max(source.depth.shape[1] for source in sources)
     seen = np.zeros((len(sources), height, width, 2), np.float32)

@@ -1,4 +1,5 @@
-"""The last pass of refinement: depth that other views see, and where none does, the surfaces around it continued."""
+"""The last pass of refinement: depth that other views see, where none does the surfaces around it continued, and last
+the mean of what the views agree on."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.predictions import DepthView
+from fusion.agreement import agreed_depth
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
 
 # Names what a pass does: maps that were refined in another way are made anew.
-METHOD = "support, crossing, planes 1"
+METHOD = "support, crossing, planes, means 1"
 
 # A pixel keeps its depth where it is supported so much, in units of confidence; in a fit of a plane it counts by its
 # support to this power. 0.05 to 0.2 and 1 to 2 were tried on photographs and rendered scenes: more planes help rooms,
@@ -33,7 +35,8 @@ def finished_depth(
     surroundings: Surroundings,
 ) -> np.ndarray:
     """The reference's depth [H, W] float32 after the last pass: each pixel's own, or what a source sees there, as far
-    as it is supported; else that of a plane through the supported depths around it.
+    as it is supported; else that of a plane through the supported depths around it. Of that the mean with the sources
+    that see nearly the same (fusion.agreement).
 
     confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
     supported, or without sources, no plane is fitted.
@@ -46,4 +49,5 @@ def finished_depth(
     planes = continued(inverse, support.clip(0) ** np.float32(_POWER), surroundings.image)
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
-    return np.where(valid & (support > _ENOUGH), depth, found)
+    finished = DepthView(np.where(valid & (support > _ENOUGH), depth, found), reference.camera)
+    return agreed_depth(finished, confidence, sources, confidences)
