@@ -20,6 +20,7 @@ MAX_H="${MAX_H:-342}"
 REFINE="${REFINE:-1}"                                   # passes of the refinement
 ADJUST="${ADJUST:-0}"                                   # 1: first turn the cameras until the images fit (pycolmap)
 ISOLATED="${ISOLATED:-0}"                               # share of the points in sparse_points.txt that is left out
+CELL="${CELL:-8}"                                       # of them the nearest in so many pixels, down and across, counts
 OTHERS="${OTHERS:-}"                                    # label=FOLDER ..., depth maps for tools/import_depth.py
 
 need_test_layout "$DATASET"
@@ -75,5 +76,5 @@ for other in ${others[@]+"${others[@]}"}; do
     compared+=("${other%%=*}=$OUTDIR/others/${other%%=*}")
 done
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
-    --isolated "$ISOLATED" --predictions "${compared[@]}" --out "$OUTDIR/scores.json" --page "$OUTDIR/scores.html"
+    --isolated "$ISOLATED" --cell "$CELL" --predictions "${compared[@]}" --out "$OUTDIR/scores.json" --page "$OUTDIR/scores.html"
 echo "scores: $OUTDIR/scores.json"
