@@ -78,6 +78,12 @@ def test_several_scenes_in_a_folder(tmp_path):
     write_scene(tmp_path, "transforms.json")
     read_scene(tmp_path, remarks=Remarks(say=said.append))
     assert "transforms.json is read; also there, not used: scene.nvm" in said[0]
+    (tmp_path / "transforms.json").rename(tmp_path / "transforms_train.json")
+    for name in ("transforms_test.json", "transforms_val.json", "other.nvm"):
+        (tmp_path / name).touch()
+    read_scene(tmp_path, remarks=Remarks(say=said.append))
+    others = "transforms_test.json, transforms_val.json, other.nvm, scene.nvm"
+    assert f"transforms_train.json is read; also there, not used: {others}" in said[1]
 
 
 @pytest.mark.parametrize("name", ["scene.nvm", "bundle.out"])
