@@ -38,11 +38,12 @@ def read_bytes(path: PathLike) -> bytes:
 
 
 def read_text(path: PathLike) -> str:
-    """Content of a text file (UTF-8); raises DataError when it is missing or not text."""
+    """Content of a text file (UTF-8), its line ends as newlines; raises DataError when it is missing or not text."""
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is not a text file") from None
+        raise DataError(f"{path}: is not a text file in UTF-8; if it is text, save it as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextlib.contextmanager

@@ -99,8 +99,8 @@ _LAST_VIEW = 99_999_999  # files of views are named with eight digits
 def read_pairs(path: PathLike) -> Pairs:
     """Read `pair.txt`: (reference view, source views best first) in file order; the sources may be empty.
 
-    Blank lines count for nothing. Sources that are the view itself, and those of score 0 behind others, are dropped:
-    converters write them where a view has few neighbours.
+    Blank lines count for nothing. Sources that are the view itself or listed before, and those of score 0 behind
+    others, are dropped: converters write them where a view has few neighbours.
     """
     lines = [line for line in read_text(path).split("\n") if line.strip()]
     _check_pair_lines(path, lines)
@@ -155,7 +155,7 @@ def _pair(path: PathLike, view: str, words: list[str]) -> tuple[int, list[int]]:
         while scores[-1] == 0:
             sources.pop()
             scores.pop()
-    return reference, [source for source in sources if source != reference]
+    return reference, [source for source in dict.fromkeys(sources) if source != reference]
 
 
 def write_pairs(path: PathLike, pairs: list[tuple[int, list[tuple[int, float]]]]) -> None:

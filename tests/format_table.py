@@ -3,6 +3,7 @@
 python tests/format_table.py        writes the table anew between its marks
 """
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -154,6 +155,24 @@ def _ply(header: str, data: str) -> Case:
     return read
 
 
+def _edited(name: str, old: str, new: str) -> Case:
+    """A scene of another program with something else in its file."""
+
+    def write(folder: Path) -> None:
+        path = write_scene(folder, name)
+        path.write_text(path.read_text().replace(old, new))
+
+    return _scene(write)
+
+
+def _columns(folder: Path) -> None:
+    path = write_scene(folder, "transforms.json")
+    content = json.loads(path.read_text())
+    for frame in content["frames"]:
+        frame["transform_matrix"] = np.transpose(frame["transform_matrix"]).tolist()
+    path.write_text(json.dumps({**content, "frames": content["frames"][:1]}))
+
+
 def _other(name: str) -> Case:
     return _scene(lambda folder: (folder / name).touch())
 
@@ -184,7 +203,9 @@ CASES: dict[str, Case] = {
     "depth line `1 60`, `--dataset tanks`": _depths("1 60", "tanks"),
     "depth line `425 2.5 100.5`": _depths("425 2.5 100.5"),
     "depth line `425 2.5 100.5`, `--dataset as_written`": _depths("425 2.5 100.5", "as_written"),
+    "depth line `425 2.5 192 2000`": _depths("425 2.5 192 2000"),
     "images of half the size that K is for": _depths("425 2.5", size=(32, 24)),
+    "images of three quarters of the size that K is for": _depths("425 2.5", size=(48, 36)),
     "camera file: `Extrinsic:`, commas": _camera_text(_text().replace("insic", "insic:").title().replace(" ", ", ")),
     "camera file: no last row": _camera_text(_text().replace("0 0 0 1\n", "")),
     "camera file: a comment": _camera_text("# mine\n" + _text()),
@@ -210,12 +231,19 @@ CASES: dict[str, Case] = {
     "transforms.json: `is_fisheye`": _transforms(is_fisheye=True, k1=0.1),
     "transforms.json: `k4`, coefficient of r^8": _transforms(k4=0.1),
     "transforms.json: `rolling_shutter`": _transforms(rolling_shutter=[0, 0, 0.1, 0]),
+    "transforms.json: `coordinate_system`": _transforms(coordinate_system="opencv"),
+    "transforms.json: matrices column by column": _scene(_columns),
     "transforms.json: an entry that is not known": _transforms(weather="sunny"),
     "transforms.json: `file_path` with `..`": _file_path("../T02/images/"),
     "transforms.json: `file_path` with a drive and backslashes": _file_path("C:\\\\\\\\me\\\\\\\\images\\\\\\\\"),
     "transforms.json: `file_path` from the root": _file_path("/home/me/images/"),
     **{f"`{name}`": _scene(lambda folder, name=name: write_scene(folder, name)) for name in _OTHER_PROGRAMS},
     "Metashape: skew (b2)": _scene(lambda folder: (folder / "cameras.xml").write_text(metashape_xml("<b2>0.5</b2>"))),
+    "Metashape: a disabled camera": _edited("cameras.xml", 'id="2"', 'id="2" enabled="false"'),
+    "Metashape: two components": _edited("cameras.xml", 'camera id="2"', 'camera id="2" component_id="1"'),
+    "Meshroom: rigs": _edited("cameras.sfm", '"poses": ', '"rigs": [{"rigId": "1"}], "poses": '),
+    "Meshroom: before StructureFromMotion": _edited("cameras.sfm", '"poses": ', '"no": '),
+    "OpenMVG: spherical": _edited("sfm_data.json", "pinhole_radial_k3", "spherical"),
     **{f"`{name}`": _other(name) for name in _NOT_READ},
     "photos in subfolders, `.jfif`": _photos("a/1.jfif", "b/2.jpg"),
     "masks among photos": _photos("a.jpg", "b.jpg", "masks/a.png", "b_mask.png"),

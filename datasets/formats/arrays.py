@@ -69,6 +69,8 @@ def read_poses_bounds(path: PathLike, photos: PhotoFolders, remarks: Remarks = R
     near, far = rows[:, 15], rows[:, 16]
     usable = ((near > 0) & (far > near)).all()
     ranges = list(zip(near.tolist(), far.tolist(), strict=True)) if usable else None
+    if not usable:
+        remarks.say(f"{path}: its bounds are not positive or not in order, and are not used")
     return without_tracks(found, path, ranges=ranges)
 
 
@@ -104,6 +106,8 @@ def read_neus(path: PathLike, photos: PhotoFolders, remarks: Remarks = Remarks()
             ranges.append(_sphere_range(matrices.get(f"scale_mat_{number}"), found[-1]))
     except _BROKEN as error:
         raise DataError(f"{path}: is damaged or no cameras_sphere.npz ({reason(error)!a})") from None
+    if not all(ranges):
+        remarks.say(f"{path}: lacks a sphere (scale_mat), or has cameras inside of it; depths come from the cameras")
     return without_tracks(found, path, ranges=ranges if all(ranges) else None)
 
 

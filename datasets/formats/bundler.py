@@ -4,6 +4,7 @@ Both give points with tracks. Their principal points are the images' middles unl
 images have to be there to tell their sizes.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def _bundler_names(path: Path) -> list[str]:
     for name in ("list.txt", f"{path.name}.list.txt", f"{path.stem}.list.txt", "../list.txt"):
         if (path.parent / name).is_file():
             lines = read_text(path.parent / name).split("\n")
-            return [check_photo_name(line.split()[0], path.parent / name) for line in lines if line.strip()]
+            # A name, which may have spaces, and where the focal length is known 0 and that.
+            names = [re.sub(r"\s+0\s+[-+.\deE]+$", "", line.strip()) for line in lines if line.strip()]
+            return [check_photo_name(image, path.parent / name) for image in names]
     raise DataError(f"{path}: needs list.txt, Bundler's list of images, beside it")
 
 

@@ -89,10 +89,11 @@ def find_models(folder: PathLike) -> list[tuple[Path, str]]:
             return [itself]
         numbered = sorted((path for path in base.glob("[0-9]*") if path.name.isdecimal()), key=lambda path: path.name)
         models = [model for path in numbered if (model := _model_in(path))]
+        models += [itself] if itself else []
         if len(models) > 1:
             models.sort(key=lambda model: -_count_images(*model))
-        if models or itself:
-            return models or [itself]
+        if models:
+            return models
     return []
 
 
@@ -125,6 +126,10 @@ def read_colmap(folder: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
     if others:
         names = ", ".join(path.name for path, _ in others[:8])
         remarks.say(f"{model}: the largest of {len(models)} models, taken; not used: {names}")
+    if suffix == ".bin" and (model / "images.txt").exists():
+        numbers = [_count_images(model, kind) for kind in _SUFFIXES]
+        if numbers[0] != numbers[1]:
+            remarks.say(f"{model}: images.bin of {numbers[0]} images is read, not images.txt of {numbers[1]}")
     text = suffix == ".txt"
     cameras_path, images_path = (model / f"{name}{suffix}" for name in ("cameras", "images"))
     cameras, poses = read_cameras(cameras_path, text), read_images(images_path, text, remarks)

@@ -98,23 +98,19 @@ def text_images(text: str, damaged: list[str]) -> Iterator[tuple]:
 
     COLMAP writes a second line per image, the points seen in it, which may be blank; some programs leave it out.
     """
-    after_image = False
     for line in text.split("\n"):
         if line.startswith("#"):
             continue
         words = line.strip().split(maxsplit=9)
         if not words or _is_points_line(line):
-            after_image = False
             continue
         try:
             row = int(words[0]), [float(word) for word in words[1:8]], int(words[8]), words[9]
         except (ValueError, IndexError):
-            if not after_image:  # otherwise the points of an image, which nobody needs
-                damaged.append(line.strip())
-            after_image = False
+            # Behind an image it might be its points, which nobody needs, or the next image of one line.
+            damaged.append(line.strip())
             continue
         yield row
-        after_image = True
 
 
 def _is_points_line(line: str) -> bool:

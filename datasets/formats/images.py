@@ -84,6 +84,8 @@ def _colours(path: PathLike, image: Image, grey16: bool = False) -> np.ndarray:
             raise DataError(f"{path}: has one channel of 16 bits, like a depth map; save images with 8 bits")
         grey = np.clip(np.asarray(image).astype(np.int32) // _OF_16_BITS, 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:  # of what colour a transparent pixel is in the file is chance
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 

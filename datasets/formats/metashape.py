@@ -1,5 +1,6 @@
 """Reading cameras of Agisoft Metashape ("Export Cameras", XML) and Strecha's `.camera` files; docs/formats.md."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -26,9 +27,11 @@ _CALIBRATION = ("f", "fx", "fy", "cx", "cy", "b1", "k1", "k2", "k3", "k4", "p1",
 
 
 def read_metashape(path: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
-    """Read the cameras of the first chunk of an XML file; those without a pose are left out, and so are the points.
+    """Read the cameras of an XML file, of the chunk and component of the most; those that have no pose, or are
+    disabled, are left out, and so are the points.
 
-    World units are those of the chunk's transform where it has one (metres, as a rule); its place on the Earth is left.
+    World units are those of the chunk's or component's transform where it has one (metres, as a rule); its place on the
+    Earth is left.
     """
     content = read_bytes(path)
     # Entities could expand to any size; Metashape writes none.
@@ -36,17 +39,22 @@ def read_metashape(path: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
         raise DataError(f"{path}: has declarations that no file of Metashape has; export the cameras again")
     try:
         root = ElementTree.fromstring(content)
-        chunk = root.find("chunk")
-        if root.tag != "document" or chunk is None:
+        chunks = root.findall("chunk")
+        if root.tag != "document" or not chunks:
             raise ValueError("it has no chunk")
+        chunk = max(chunks, key=lambda chunk: len(_posed(chunk)))
+        if len(chunks) > 1:
+            others = ", ".join(other.get("label", "")[:40] for other in chunks if other is not chunk)
+            remarks.say(f"{path}: the chunk {chunk.get('label', '')[:40]!a} is read; also there, not used: {others!a}")
         lenses = {sensor.get("id"): sensor for sensor in chunk.iterfind("sensors/sensor")}
-        scale = float(chunk.findtext("transform/scale") or 1)
+        component, scale = _largest_component(chunk)
         poses, photos, made = ScaledPoses(path, remarks), [], {}
         for camera in chunk.iterfind("cameras//camera"):
             transform, name = camera.findtext("transform"), check_photo_name(camera.get("label") or "", path)
             number = camera.get("sensor_id")
-            if transform is None or number not in lenses:
-                remarks.leave_out(f"{path}: {name} has no pose or no sensor")
+            problem = _unused(camera, lenses, component)
+            if problem:
+                remarks.leave_out(f"{path}: {name} {problem}")
                 continue
             if number not in made:
                 made[number] = _metashape_lens(lenses[number], path)
@@ -56,6 +64,31 @@ def read_metashape(path: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
         return without_tracks(photos, path)
     except _BROKEN as error:
         raise DataError(f"{path}: is damaged or no cameras of Metashape ({reason(error)!a})") from None
+
+
+def _posed(chunk: Element) -> list[Element]:
+    """The cameras that have a pose."""
+    return [camera for camera in chunk.iterfind("cameras//camera") if camera.find("transform") is not None]
+
+
+def _largest_component(chunk: Element) -> tuple[str | None, float]:
+    """The number of the component of the most posed cameras, None where there are no components; world units per unit.
+
+    Cameras of different components are not placed towards each other.
+    """
+    posed = [camera.get("component_id") for camera in _posed(chunk)]
+    number = max(posed, key=posed.count, default=None)
+    scales = {c.get("id"): c.findtext("transform/scale") for c in chunk.iterfind("components/component")}
+    return number, float(scales.get(number) or chunk.findtext("transform/scale") or 1)
+
+
+def _unused(camera: Element, lenses: Mapping[str | None, Element], component: str | None) -> str:
+    """Why a camera is not used; "" where it is."""
+    if camera.find("transform") is None or camera.get("sensor_id") not in lenses:
+        return "has no pose or no sensor"
+    if camera.get("enabled", "true").lower() in ("false", "0"):
+        return "is disabled"
+    return "" if camera.get("component_id") == component else "is of another component"
 
 
 def _metashape_lens(sensor: Element, path: PathLike) -> Lens:

@@ -74,6 +74,8 @@ def _openmvg_lenses(intrinsics: list[Mapping[str, Any]], path: PathLike) -> dict
         name = names.setdefault(number, str(value.get("polymorphic_name", "")))
         data = value["ptr_wrapper"]["data"]
         data = {**data.get("value0", {}), **data}  # of the type that it is derived from
+        if name not in _TYPES:
+            raise _not_supported(name, [], path)
         coefficients = next((v for k, v in data.items() if k.startswith("disto") or k == "fisheye"), [])
         centre = data["principal_point"]
         focal = float(data["focal_length"])
@@ -88,11 +90,15 @@ def _lens(
     """The lens of a type of camera with its coefficients."""
     values = [float(value) for value in coefficients]
     if kind not in _TYPES or (len(values) != len(_TYPES[kind][0]) and any(values)):
-        raise DataError(
-            f"{path}: camera type {kind[:30]!a} with {len(values)} coefficients is not supported; undistort"
-        )
+        raise _not_supported(kind, values, path)
     names, model = _TYPES[kind]
     return make_lens(numbers | dict(zip(names, values, strict=False)), size, model, path)
+
+
+def _not_supported(kind: str, values: list[float], path: PathLike) -> DataError:
+    return DataError(
+        f"{path}: camera type {kind[:30]!a} with {len(values)} coefficients is not supported; export undistorted photos"
+    )
 
 
 def _pose(rotation: np.ndarray, centre: np.ndarray, path: PathLike) -> np.ndarray:
@@ -110,7 +116,11 @@ def _pose(rotation: np.ndarray, centre: np.ndarray, path: PathLike) -> np.ndarra
 def read_meshroom(path: PathLike, remarks: Remarks = Remarks()) -> PosedPhotos:
     """Read `cameras.sfm` or another `.sfm` of AliceVision as JSON; views without a pose are left out."""
     content = read_json(path)
+    if isinstance(content, dict) and "poses" not in content and "views" in content:
+        raise DataError(f"{path}: holds no poses; give the file that Meshroom's node StructureFromMotion writes")
     try:
+        if content.get("rigs"):
+            raise DataError(f"{path}: holds rigs of cameras, which are not supported; export the scene as COLMAP")
         lenses = {entry["intrinsicId"]: _meshroom_lens(entry, path) for entry in content["intrinsics"]}
         poses = {entry["poseId"]: entry["pose"]["transform"] for entry in content["poses"]}
         photos, place = [], {}

@@ -53,7 +53,7 @@ _HARMLESS = re.compile(
 _GEOMETRY = re.compile(
     r"^[a-z]{1,2}\d$|fish|equirect|latlong|pano|spheric|shutter|crop|ortho|skew|shift|theta|lens|dist|tangential|radial|"
     r"fov|focal|angle|camera|model|matri|pose|proj|transform|intrinsic|extrinsic|rotat|translat|scale|resiz|convention|"
-    r"^f[lxy]?$|^c[xy]_|width|height",
+    r"^f[lxy]?$|^c[xy]_|width|height|coord|handed|flip|mirror|ax[ei]s|orient|_mts_",  # the last is Mitsuba's axes
     re.IGNORECASE,
 )
 
@@ -78,7 +78,7 @@ def read_transforms(path: PathLike, photos: PhotoFolders | None = None, remarks:
         try:
             found.append(_frame({**content, **frame}, path, photos, poses))
         except DataError as error:
-            remarks.leave_out(str(error))
+            remarks.leave_out(f"{error} (frame {number})")
         except _NOT_NUMBERS as error:
             problem = f"a number or name is missing or not one ({reason(error)!a})"
             remarks.leave_out(f"{path}: frame {number} is damaged: {problem}")
@@ -121,7 +121,7 @@ def _frame(frame: Mapping[str, Any], path: PathLike, photos: PhotoFolders, poses
         name += image.suffix  # Blender's scenes leave it out
     world_T_gl = np.array(frame["transform_matrix"], np.float64)
     if world_T_gl.shape not in ((4, 4), (3, 4)):
-        raise DataError(f"{path}: a transform_matrix is not 4x4")
+        raise DataError(f"{path}: a transform_matrix is not 4x4; write its rows")
     pose = poses.world_T_cam(world_T_gl)
     mask = frame.get("mask_path")
     mask = check_photo_name(mask, path) if isinstance(mask, str) and mask else ""

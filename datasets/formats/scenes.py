@@ -24,6 +24,7 @@ _Reader = Callable[[Path, PhotoFolders, Remarks], PosedPhotos]
 _READERS: dict[str, _Reader] = {
     "transforms.json": lambda path, photos, remarks: _read_json_scene(path, photos, remarks),
     "transforms_train.json": lambda path, photos, remarks: _read_json_scene(path, photos, remarks),
+    "transforms_*.json": lambda path, photos, remarks: _read_json_scene(path, photos, remarks),
     "sfm_data.json": lambda path, photos, remarks: _read_json_scene(path, photos, remarks),
     "*.sfm": lambda path, photos, remarks: read_meshroom(path, remarks),
     "*.nvm": read_nvm,
@@ -35,6 +36,7 @@ _READERS: dict[str, _Reader] = {
     "*.camera": lambda path, photos, remarks: read_strecha(path.parent, remarks),
     "*.xml": lambda path, photos, remarks: read_metashape(path, remarks),
 }
+_TOGETHER = ".camera"  # a file for each photo
 _ONLY_FILES: dict[str, _Reader] = {
     "*.json": lambda path, photos, remarks: _read_json_scene(path, photos, remarks),
     "*.npy": read_poses_bounds,
@@ -112,10 +114,11 @@ def _reader(model: Path, remarks: Remarks) -> tuple[Path, _Reader]:
 
 
 def _scene_files(folder: Path) -> list[Path]:
-    """The files of a folder that may hold a scene, the likeliest first; one for each pattern."""
+    """The files of a folder that may hold a scene, the likeliest first; of those that belong together the first."""
     names = list_folder(folder)
-    matches = ([name for name in names if fnmatch.fnmatch(name, pattern)] for pattern in _READERS)
-    return [folder / found[0] for found in matches if found]
+    matches = [[name for name in names if fnmatch.fnmatch(name, pattern)] for pattern in _READERS]
+    whole = [found[:1] if found and found[0].endswith(_TOGETHER) else found for found in matches]
+    return [folder / name for name in dict.fromkeys(name for found in whole for name in found)]
 
 
 def _name_others(model: Path, taken: Path, others: list[Path], remarks: Remarks) -> None:

@@ -12,7 +12,7 @@ from datasets.camera import Camera
 from datasets.files import DataError, PathLike, check_scan_name, list_folder, read_scan_list
 from datasets.formats.images import read_image_size
 from datasets.io import Pairs, read_camera, read_pairs
-from datasets.layouts.plausible import explained, is_off_centre, scan_has_maxima
+from datasets.layouts.plausible import explained, off_centre, scan_has_maxima
 
 # Of a scan so many cameras are looked at before the first is used, and so many images: every look costs a file.
 _LOOKED_AT, _IMAGES_LOOKED_AT = 32, 4
@@ -144,13 +144,13 @@ class Layout(abc.ABC):
             if path.is_file():
                 looked_at += 1
                 size = read_image_size(path)
-                if is_off_centre(camera, size):
-                    off.append((view, camera, size))
+                if where := off_centre(camera, size):
+                    off.append((view, camera, size, where))
         if len(off) * 2 > looked_at:
-            view, camera, (width, height) = off[0]
+            view, camera, (width, height), where = off[0]
             raise DataError(
                 f"{self.camera_path(scan, view)}: its principal point ({camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f}) is "
-                f"outside the middle half of the {width}x{height} image, as if K were made for another size; give "
+                f"{where} of the {width}x{height} image, as if K were made for another size; give "
                 "images of the size that K is for, or scale K; if they are cropped so, give --dataset as_written"
             )
 

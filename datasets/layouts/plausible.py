@@ -16,6 +16,11 @@ DEPTHS = 192  # that a line without a count stands for
 
 _WIDEST = 50.0  # farthest to nearest depth
 _FEWEST = 8  # depths of a range
+_ALIKE, _ASIDE = (
+    0.02,
+    0.08,
+)  # shares of the sides: principal points of scaled images, and how far those of others are off
+_DIFFERENT = 0.25  # share of a range by which it may differ and still be interval and count of a converter
 _SAME = 0.02  # share of a range by which depth_max may differ from what interval and count make of it
 
 _AS_WRITTEN = "write 'depth_min interval count depth_max', four numbers that agree, or give --dataset as_written"
@@ -88,7 +93,7 @@ def _four_numbers(camera: Camera, path: Path) -> Camera:
     last = depth_min + interval * count
     if abs(last - depth_max) <= max(_SAME * abs(depth_max - depth_min), 1.01 * abs(interval)):
         return camera
-    if interval > depth_min:
+    if interval > depth_min or abs(last - depth_max) > _DIFFERENT * abs(depth_max - depth_min):
         raise DataError(
             f"{path}: its last line {_words(camera.depth_line)} is not 'depth_min interval count depth_max': "
             f"{depth_min:g} + {count:g} x {interval:g} is {last:g}; {_AS_WRITTEN}"
@@ -119,6 +124,13 @@ def _words(line: Sequence[float]) -> str:
     return "'" + " ".join(f"{value:g}" for value in line) + "'"
 
 
-def is_off_centre(camera: Camera, size: tuple[int, int]) -> bool:
-    """Whether the principal point lies outside the middle half of an image of a size (width, height)."""
-    return any(not side / 4 <= place <= 3 * side / 4 for place, side in zip(camera.K[:2, 2], size, strict=True))
+def off_centre(camera: Camera, size: tuple[int, int]) -> str:
+    """Where the principal point lies, in words, if not where that of an image of a size (width, height) should.
+
+    K of another size shows in both directions alike: a lens or a crop hardly ever does.
+    """
+    across, down = camera.K[:2, 2] / size
+    if not (0.25 <= across <= 0.75 and 0.25 <= down <= 0.75):
+        return "outside the middle half"
+    alike = abs(across - down) < _ALIKE and min(abs(across - 0.5), abs(down - 0.5)) > _ASIDE
+    return f"at {across:.2f} of the width and {down:.2f} of the height" if alike else ""

@@ -169,8 +169,10 @@ def check_pose(cam_T_world: np.ndarray, source: PathLike) -> np.ndarray:
     """Return a pose [4, 4] when it is a rotation and a translation, else raise DataError, which names `source`."""
     check_numbers(cam_T_world, source)
     rotation = cam_T_world[:3, :3]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ROTATION_TOLERANCE:
         raise DataError(f"{source}: holds a pose that is not a rotation and a translation")
+    if np.linalg.det(rotation) < 0:
+        raise DataError(f"{source}: holds a pose that is not a rotation, but mirrors; export it with right-handed axes")
     return cam_T_world
 
 
@@ -189,6 +191,8 @@ class ScaledPoses:
         pose = np.eye(4)
         pose[: len(matrix)] = matrix
         check_numbers(pose, self._source)
+        if np.abs(pose[3] - (0, 0, 0, 1)).max() > _SCALE_TOLERANCE:
+            raise DataError(f"{self._source}: a pose does not end with the row 0 0 0 1; write its matrix row by row")
         scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
         if abs(scale - 1) > _SCALE_TOLERANCE and scale > _LEAST_SCALE:
             pose[:3, :3] /= scale

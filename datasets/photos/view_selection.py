@@ -86,7 +86,9 @@ def camera_depth_ranges(photos: list[PosedPhoto], source: PathLike) -> list[Dept
     axes = np.array([photo.cam_T_world[2, :3] for photo in photos])
     centres = np.array([photo.centre for photo in photos])
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    # Nearly parallel axes have no nearest point; lstsq then picks one near the cameras, which is refused below.
+    # Nearly parallel axes have no nearest point; lstsq then picks the one nearest to the origin, which is therefore put
+    # among the cameras: it is refused below.
+    centres = centres - centres.mean(axis=0)
     middle = np.linalg.lstsq(across.sum(axis=0), (across @ centres[:, :, None]).sum(axis=0)[:, 0], rcond=1e-3)[0]
     ranges = []
     for photo, centre, axis in zip(photos, centres, axes, strict=True):

@@ -26,6 +26,21 @@ def test_scan_list(tmp_path):
     assert read_scan_list(path) == ["scan1", "Family", "my photos"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_any_system(tmp_path, end):
+    """They are newlines."""
+    (tmp_path / "a.txt").write_bytes(f"a b{end}{end}c".encode())
+    assert read_text(tmp_path / "a.txt") == "a b\n\nc"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_other_encodings(tmp_path, encoding):
+    """Windows' text is refused, with what to do."""
+    (tmp_path / "a.txt").write_bytes("Müller.jpg".encode(encoding))
+    with pytest.raises(DataError, match=r"a\.txt: is not a text file in UTF-8; .* save it as UTF-8"):
+        read_text(tmp_path / "a.txt")
+
+
 @pytest.mark.parametrize("name", ["../x", "..", ".", "a/b", "/etc", "a\\b", "x\0y", "x\ty", "\x1b[2J", "\u202egpj"])
 def test_names_cannot_leave_their_folder(tmp_path, name):
     """A name that is a path is refused, with the list that holds it."""

@@ -106,7 +106,10 @@ def _name_videos(names: list[str], photos: list[str]) -> None:
 
 
 def files_below(folder: Path) -> list[str]:
-    """The files in a folder and in the folders in it, by their ways from it with slashes, without hidden ones."""
+    """The files in a folder and in the folders in it, by their ways from it with slashes, without hidden ones.
+
+    Links to folders are named and not entered: they may lead in a circle, or to a whole disk.
+    """
     names = []
     for name in list_folder(folder):
         path = folder / name
@@ -114,6 +117,8 @@ def files_below(folder: Path) -> list[str]:
             continue
         if path.is_dir() and not path.is_symlink():
             names += [f"{name}/{below}" for below in files_below(path)]
-        elif not path.is_dir():
+        elif path.is_dir():
+            print(f"{path}: is a link to a folder, and not entered; give that folder, or copy it here", flush=True)
+        else:
             names.append(name)
     return names

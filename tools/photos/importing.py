@@ -85,7 +85,7 @@ def import_scan(
     takes the place of an older one as a whole: when something is wrong with what is read, or the process is killed, the
     older one stays. Where it was made from the same, nothing is done.
     """
-    check_outdir(outdir, PHOTO_NAMES, _RESULTS)
+    check_outdir(outdir, PHOTO_NAMES, (*_RESULTS, MASK_FOLDER, "pair.txt"))
     folders = images if isinstance(images, PhotoFolders) else PhotoFolders((images,))
     left_out = read_left_out(source) if source.is_dir() else {}
     scene, files = with_files(scene, folders, source, remarks, left_out)
@@ -286,8 +286,12 @@ def _lens_of_image(lenses: dict, lens: Lens, path: Path, first_pixel: float) -> 
 
 
 def check_outdir(outdir: Path, record: str, results: tuple[str, ...]) -> None:
-    """Raise DataError when an output folder has files in `results` that are not ours: ours come with a record."""
+    """Raise DataError when an output folder has files or folders in `results` that are not ours; ours have a record."""
     for name in results:
-        folder = outdir / name
-        if folder.is_dir() and list_folder(folder) and not (outdir / record).exists():
-            raise DataError(f"{folder}: holds files that this program did not make; choose another --outdir")
+        path = outdir / name
+        if (outdir / record).exists() or not path.exists():
+            continue
+        if path.is_file():
+            raise DataError(f"{path}: was not made by this program; choose another --outdir")
+        if list_folder(path):
+            raise DataError(f"{path}: holds files that this program did not make; choose another --outdir")

@@ -29,6 +29,7 @@ _ONE_SURFACE = 1.05
 _POINT_CELL = 8  # pixels: of the points in a cell of this side the nearest is seen
 _SCAN_POINTS = "sparse_points.txt"
 _NAMED = 5  # views in a message
+_OTHER_UNIT = 5.0  # so many times beyond a camera's range depth is taken to be in another unit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +54,10 @@ def import_depth(dataset: MVSDataset, outdir: Path, settings: ImportSettings) ->
     origins = Origins(dataset, outdir, record)
     origins.begin()
     unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
+    told: set[str] = set()  # scans whose depth is in another unit
     progress = Progress(len(unfinished), "import depth")
     for index in unfinished:
-        error = _import_view(origins, index, files[dataset.entries[index].scan], settings)
+        error = _import_view(origins, index, files[dataset.entries[index].scan], settings, told)
         progress.step("" if error is None else f"median error at the points {error:.2%}")
     progress.close()
 
@@ -130,8 +132,11 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def _import_view(origins: Origins, index: int, files: _ScanFiles, settings: ImportSettings) -> float | None:
-    """Bring one view's maps; returns the median error of the fit to points, where there was one."""
+def _import_view(
+    origins: Origins, index: int, files: _ScanFiles, settings: ImportSettings, told: set[str]
+) -> float | None:
+    """Bring one view's maps; returns the median error of the fit to points, where there was one. `told` has the scans
+    of which it has been said that their depth is in another unit."""
     dataset, entry = origins.dataset, origins.dataset.entries[index]
     view = dataset.load(dataset.view_keys(index)[0])
     image = (view.image * 255).astype(np.uint8)  # truncated, as test.py does
@@ -143,6 +148,8 @@ def _import_view(origins: Origins, index: int, files: _ScanFiles, settings: Impo
         read = read_depth_map(path)
         depth = resampled(_valid(read.depth, settings.inverse), full, view.size, path)
         depth, error = _scaled(depth, view.camera, files.points, settings, f"{entry.scan}: view {entry.reference}")
+        if entry.scan not in told and _is_of_another_unit(depth, view.camera, settings.numdepth, path):
+            told.add(entry.scan)
         confidence = np.where(depth > 0, _confidence(read, files.confidence.get(entry.reference), full, view.size), 0)
     maps = (image, view.camera, depth, confidence.astype(np.float32))
     write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))
@@ -177,6 +184,20 @@ def _scaled(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         depth = (1 / values if settings.inverse else values).astype(np.float32)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0)), error
+
+
+def _is_of_another_unit(depth: np.ndarray, camera: Camera, numdepth: int, path: Path) -> bool:
+    """Whether most of a map [H, W] is far beyond the camera's depth range; then it is said."""
+    low, high = camera.depth_range(numdepth)
+    middle = float(np.median(depth[depth > 0])) if (depth > 0).any() else low
+    if low / _OTHER_UNIT <= middle <= high * _OTHER_UNIT:
+        return False
+    print(
+        f"{path}: is {middle:g} deep in the median, where the camera's range is {low:g} to {high:g}; if it is in "
+        "another unit, --scale gives world units per unit of the maps",
+        flush=True,
+    )
+    return True
 
 
 def _confidence(read: DepthMap, path: Path | None, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -135,6 +135,31 @@ def test_the_largest_of_several_models(tmp_path):
     assert "colmap/sparse/1: the largest of 3 models" in said[0] and "not used: 0, 2" in said[0]
 
 
+def test_a_model_above_others(tmp_path):
+    """Of a model in a folder and those in its numbered folders the largest is taken; a text beside that differs is
+    named."""
+    said, model = [], small_model()
+    small = model._replace(images={k: model.images[k] for k in (7, 9)}, tracks=[()] * 5)
+    write_model(tmp_path / "sparse", model, text=True)
+    write_model(tmp_path / "sparse" / "0", small, text=True)
+    assert len(read_colmap(tmp_path, Remarks(say=said.append)).photos) == 3
+    assert "sparse: the largest of 2 models" in said[0] and said[0].endswith("not used: 0")
+    write_model(tmp_path / "sparse", model, text=False)
+    write_model(tmp_path / "sparse", small, text=True)
+    assert len(read_colmap(tmp_path / "sparse", Remarks(say=said.append)).photos) == 3
+    assert "images.bin of 3 images is read, not images.txt of 2" in said[-1]
+
+
+def test_a_damaged_line_among_images_of_one_line(tmp_path):
+    """It is no line of points, and named."""
+    said = []
+    write_model(tmp_path, small_model(), text=True)
+    lines = [line for line in (tmp_path / "images.txt").read_text().split("\n") if line.endswith(".jpg")]
+    (tmp_path / "images.txt").write_text("\n".join([lines[0], lines[1].replace("0.", "O."), lines[2]]))
+    assert len(read_images(tmp_path / "images.txt", True, Remarks(strict=False, say=said.append))) == 2
+    assert len(said) == 1 and "1 of its lines are damaged" in said[0] and "O." in said[0]
+
+
 def test_damaged_elements(tmp_path):
     """A pose of zeros, a point of nan, a track to nowhere, lines that are none: left out, and said; or refused."""
     write_model(tmp_path, small_model(), text=True)

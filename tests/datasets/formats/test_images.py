@@ -52,6 +52,19 @@ def test_focal_length(tmp_path, details, share):
     assert info.focal == (None if share is None else pytest.approx(share, rel=1e-4))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_black(tmp_path, mode):
+    """As in Blender's scenes, whatever colour the file has there; half of a colour is half as bright."""
+    image = Image.fromarray(np.full((1, 3, 4), (200, 200, 200, 255), np.uint8)).convert(mode if mode != "P" else "RGBA")
+    image.putalpha(Image.fromarray(np.uint8([[255, 128, 0]])))
+    (image.quantize(method=Image.Quantize.FASTOCTREE) if mode == "P" else image).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as saved:
+        assert saved.mode == mode
+    found = read_image(tmp_path / "a.png")
+    assert found.shape == (1, 3, 3) and np.abs(found[0, :, 0] - np.array([200, 100, 0])).max() <= 12
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png")[0], found)
+
+
 def test_damaged_exif_is_none(tmp_path):
     """The photo itself is fine."""
     path = save(tmp_path / "a.jpg", picture(), {0x010F: "Maker"}, {0xA405: 28})

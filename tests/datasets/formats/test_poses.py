@@ -113,6 +113,11 @@ def test_models_of_distortion(tmp_path, entries, model):
         {"k5": 0.1},
         {"frames_scale": 2.0},
         {"transform_matrix_start": [[1, 0], [0, 1]]},
+        {"coordinate_system": "opencv"},
+        {"handedness": "left"},
+        {"flip_y": True},
+        {"normal_mts_args": [1]},
+        {"image_orientation": 90},
     ],
 )
 def test_entries_that_change_the_picture(tmp_path, entries):
@@ -144,6 +149,23 @@ def test_poses_with_a_scale(tmp_path):
     for photo, pose in zip(scene.photos, POSES, strict=True):
         np.testing.assert_allclose(photo.cam_T_world, pose, atol=1e-9)
     assert len(said) == 1 and "scale 0.25; normalised" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda matrix: matrix.T, r"row 0 0 0 1; write its matrix row by row \(frame 0\)"),
+        (lambda matrix: matrix.ravel(), "not 4x4; write its rows"),
+        (lambda matrix: matrix @ np.diag([-1, 1, 1, 1]), "mirrors; export it with right-handed axes"),
+    ],
+)
+def test_matrices_written_otherwise(tmp_path, change, message):
+    """Column by column a matrix would lose its place: it is refused, with what to do."""
+    content = transforms()
+    for frame in content["frames"]:
+        frame["transform_matrix"] = change(np.array(frame["transform_matrix"])).tolist()
+    with pytest.raises(DataError, match=message):
+        read_transforms(write(tmp_path / "transforms.json", content))
 
 
 def test_a_cloud_of_points(tmp_path):

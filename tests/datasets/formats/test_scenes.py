@@ -1,5 +1,7 @@
 """The scenes of other programs: the same cameras, points and ranges from every format, and a way for those not read."""
 
+import json
+
 import numpy as np
 import pytest
 from scene_files import CX, CY, NAMES, POINTS, POSES, SCENES, SIZE, F, metashape_xml, write_photos, write_scene
@@ -29,6 +31,77 @@ def test_every_format(tmp_path, name, given):
         assert len(scene.tracks) == 3 * len(POINTS)
     if name in RANGES:
         np.testing.assert_allclose(scene.ranges, [RANGES[name]] * 3, atol=0.2)
+
+
+def test_cameras_of_metashape(tmp_path):
+    """Those of the largest chunk and component, which gives the scale; disabled ones may be where they once were."""
+    write_photos(tmp_path)
+    cameras, said = metashape_xml(), []
+    path, remarks = tmp_path / "cameras.xml", Remarks(strict=False, say=said.append)
+    path.write_text(cameras.replace('id="2"', 'id="2" enabled="false"'))
+    assert [photo.name for photo in read_scene(path, remarks=remarks)[0].photos] == ["a.jpg", "b.jpg"]
+    path.write_text(cameras.replace("<chunk", '<chunk label="empty"/><chunk', 1))
+    assert len(read_scene(path, remarks=remarks)[0].photos) == 3
+    components = "".join(
+        f'<component id="{k}"><transform><scale>{k + 2}</scale></transform></component>' for k in range(2)
+    )
+    for k, component in enumerate((1, 0, 1)):
+        cameras = cameras.replace(f'<camera id="{k}"', f'<camera id="{k}" component_id="{component}"')
+    path.write_text(cameras.replace("<cameras>", f"<components>{components}</components><cameras>"))
+    photos = read_scene(path, remarks=remarks)[0].photos
+    assert [photo.name for photo in photos] == ["a.jpg", "c.jpg"]
+    np.testing.assert_allclose(photos[0].centre, 3 * np.linalg.inv(POSES[0])[:3, 3], atol=1e-9)
+    for problem, line in zip(("c.jpg is disabled", "not used: 'empty'", "b.jpg is of another"), said, strict=True):
+        assert problem in line
+
+
+def test_names_with_spaces_in_a_list_of_bundler(tmp_path):
+    """Only what stands behind a name is cut off: 0 and the focal length."""
+    path = write_scene(tmp_path, "bundle.out")
+    (tmp_path / "images" / "a.jpg").rename(tmp_path / "images" / "my a 0 1.jpg")
+    (tmp_path / "list.txt").write_text("images/my a 0 1.jpg 0 60.5\nimages/b.jpg\nimages/c.jpg 0 6e1\n")
+    assert [photo.name for photo in read_scene(path)[0].photos] == [f"images/{n}.jpg" for n in ("b", "c", "my a 0 1")]
+
+
+def _with(name: str, change) -> str:
+    content = json.loads(SCENES[name]())
+    change(content)
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("cameras.sfm", lambda scene: scene.pop("poses"), "holds no poses; .* StructureFromMotion"),
+        ("cameras.sfm", lambda scene: scene.update(rigs=[{"rigId": "1"}]), "rigs .* export the scene as COLMAP"),
+        (
+            "sfm_data.json",
+            lambda scene: scene["intrinsics"][0]["value"].update(
+                polymorphic_name="spherical", ptr_wrapper={"data": {"value0": {"width": 64, "height": 48}}}
+            ),
+            "camera type 'spherical' .* export undistorted photos",
+        ),
+    ],
+)
+def test_scenes_that_are_refused(tmp_path, name, change, message):
+    """What would give wrong poses, or none, with what to do."""
+    write_photos(tmp_path)
+    (tmp_path / name).write_text(_with(name, change))
+    with pytest.raises(DataError, match=message):
+        read_scene(tmp_path / name)
+
+
+def test_ranges_that_are_none(tmp_path):
+    """They are not used, and it is said."""
+    said = []
+    path = write_scene(tmp_path, "poses_bounds.npy")
+    rows = np.load(path)
+    rows[1, 15] = 0
+    np.save(path, rows)
+    assert read_scene(path, remarks=Remarks(say=said.append))[0].ranges is None and "bounds are not" in said[0]
+    path = write_scene(tmp_path, "cameras_sphere.npz")
+    np.savez(path, **{name: matrix for name, matrix in np.load(path).items() if "world" in name})
+    assert read_scene(path, remarks=Remarks(say=said.append))[0].ranges is None and "lacks a sphere" in said[1]
 
 
 def test_distortion_of_metashape(tmp_path):
@@ -78,6 +151,12 @@ def test_several_scenes_in_a_folder(tmp_path):
     write_scene(tmp_path, "transforms.json")
     read_scene(tmp_path, remarks=Remarks(say=said.append))
     assert "transforms.json is read; also there, not used: scene.nvm" in said[0]
+    (tmp_path / "transforms.json").rename(tmp_path / "transforms_train.json")
+    for name in ("transforms_test.json", "transforms_val.json", "other.nvm"):
+        (tmp_path / name).touch()
+    read_scene(tmp_path, remarks=Remarks(say=said.append))
+    others = "transforms_test.json, transforms_val.json, other.nvm, scene.nvm"
+    assert f"transforms_train.json is read; also there, not used: {others}" in said[1]
 
 
 @pytest.mark.parametrize("name", ["scene.nvm", "bundle.out"])

@@ -239,6 +239,7 @@ def test_pairs_round_trip(tmp_path):
         "2\n0\n4 1 9.5 2 3 3 0 4 0\n1\n1 0 9.5\n",  # views without a shared point, last
         "2\n\n0\n2 1 9.5 2 3\n\n1\n1 0 9.5\n\n",  # blank lines
         "2\n0\n3 1 0 2 0 0 0\n1\n1 0 0\n",  # scores that say nothing
+        "2\n0\n4 1 9 0 8 2 7 1 6\n1\n2 0 5 0 4\n",  # itself in the middle, sources that are listed twice
     ],
 )
 def test_pairs_of_converters(tmp_path, text):

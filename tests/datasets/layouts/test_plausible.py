@@ -56,6 +56,7 @@ def test_every_form(scan, line):
         (("425 2.5 3",), "has 3 as the number of depths, which is very few"),
         (("425 2.5 100.5",), "has 100.5 as the number of depths, which is fractional"),
         (("425 905 300",), "neither 'depth_min interval count' nor 'depth_min depth_max interval'"),
+        (("425 2.5 192 2000",), "is not 'depth_min interval count depth_max': 425 \\+ 192 x 2.5 is 905"),
         (("425 905 192 2.5",), "is not 'depth_min interval count depth_max'"),
         (("425 2.5", "425 905"), "interval and depth_max are mixed"),
     ],
@@ -89,6 +90,22 @@ def test_images_of_another_size(scan):
     with pytest.raises(DataError, match=r"principal point .* is outside the middle half of the 48x32 image"):
         depths(scan)
     assert depths(scan, "as_written") == (425, 905)
+
+
+@pytest.mark.parametrize("size", [(72, 48), (76, 51), (120, 80), (144, 96), (115, 77)])
+def test_images_scaled_a_little(scan, size):
+    """Then the principal point is off alike in both directions, wherever it is."""
+    for path in (scan / "images").iterdir():
+        write_image(path, cv2.resize(read_image(path), size))
+    with pytest.raises(DataError, match=f"of the {size[0]}x{size[1]} image, as if K were made for another size"):
+        depths(scan)
+
+
+def test_images_cropped_a_little(scan):
+    """The principal point is off in one direction, or a little: nothing to say."""
+    for path in (scan / "images").iterdir():
+        write_image(path, read_image(path)[:48, :86])
+    assert depths(scan) == (425, 905)
 
 
 def test_the_folder_cams_1(scan):

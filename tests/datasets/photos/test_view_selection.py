@@ -52,12 +52,13 @@ def test_cameras_tell_where_the_object_is():
     np.testing.assert_allclose(ranges, [(5, 15), (6, 18), (4, 12)], rtol=1e-9)
 
 
-def test_cameras_side_by_side_tell_nothing():
-    """Parallel axes meet nowhere: the flags are needed."""
+@pytest.mark.parametrize("origin", [(0, 0, 0), (5e5, 5.4e6, -300), (4.36e6, 5.07e5, -4.61e6)])
+def test_cameras_side_by_side_tell_nothing(origin):
+    """Parallel axes meet nowhere, wherever the world's origin is: the flags are needed."""
     photos = []
     for k in range(3):
         cam_T_world = np.eye(4)
-        cam_T_world[0, 3] = -k
+        cam_T_world[:3, 3] = -np.array(origin) - [k, 0, 0]
         photos.append(PosedPhoto(f"{k}.jpg", LENS, cam_T_world))
     with pytest.raises(DataError, match=r"^a test: 0\.jpg looks elsewhere .* set --depth_min and --depth_max"):
         camera_depth_ranges(photos, "a test")

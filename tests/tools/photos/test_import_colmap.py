@@ -443,6 +443,16 @@ def test_no_model(tmp_path):
     assert "give a COLMAP model's folder" in error_line(run_import(tmp_path / "a.txt", tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["masks/00000000.png", "pair.txt"])
+def test_somebodys_masks_and_pairs_are_not_replaced(workspace, tmp_path, name):
+    """Those in an output folder that holds no scan of ours."""
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("mine")
+    assert "this program" in error_line(run_import(workspace, tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name.split("/")[0]]
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
 def test_somebodys_images_are_not_replaced(workspace):
     """The workspace itself as the output folder."""
     before = sorted((workspace / "images").iterdir())

@@ -291,6 +291,19 @@ def test_photos_of_phones_and_other_programs(tmp_path, capsys):
     assert "b/phone.jpg: is not a readable image" in capsys.readouterr().out
 
 
+def test_a_link_to_a_folder_is_named(tmp_path, capsys):
+    """Its photos are not used, and it is said; a link to a photo is a photo."""
+    for name in ("photos/a.jpg", "elsewhere/b.jpg", "c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, noise())
+    (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "around").symlink_to(tmp_path)
+    (tmp_path / "photos" / "c.jpg").symlink_to(tmp_path / "c.jpg")
+    assert find_photos(tmp_path / "photos") == ["a.jpg", "c.jpg"]
+    told = capsys.readouterr().out
+    assert "photos/more: is a link to a folder, and not entered" in told and "photos/around: is a link" in told
+
+
 def test_all_that_cannot_be_read_is_named_at_once(tmp_path):
     """Nobody has to start again for each damaged photo."""
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):

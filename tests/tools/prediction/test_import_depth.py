@@ -94,6 +94,16 @@ def test_maps_come_as_they_are(scenes, tmp_path, name):
         np.testing.assert_allclose(read_camera(files.camera).K, own.K, rtol=1e-6)
 
 
+def test_depth_in_another_unit_is_named(scenes, tmp_path, capsys):
+    """Millimetres for metres, once per scan; not what --scale has brought to the scene's unit."""
+    maps = write_maps(tmp_path / "maps", scenes, "{view:08d}.pfm", lambda depth: depth / 1000)
+    bring(scenes, tmp_path / "a", maps)
+    told = capsys.readouterr().out
+    assert told.count("in another unit, --scale gives world units") == 1 and "00000000.pfm: is 0." in told
+    bring(scenes, tmp_path / "b", maps, scale=1000.0)
+    assert "--scale" not in capsys.readouterr().out
+
+
 def test_whole_units(scenes, tmp_path):
     """PNG of 16 bits, in tenths of the world's unit."""
     maps = write_maps(tmp_path / "maps", scenes, "{view:08d}.png", lambda depth: 10 * depth)
