@@ -16,10 +16,8 @@ DEPTHS = 192  # that a line without a count stands for
 
 _WIDEST = 50.0  # farthest to nearest depth
 _FEWEST = 8  # depths of a range
-_ALIKE, _ASIDE = (
-    0.02,
-    0.08,
-)  # shares of the sides: principal points of scaled images, and how far those of others are off
+_ALIKE = 0.02  # share of the sides by which principal points of scaled images differ across and down
+_ASIDE = 0.08  # and by which those of others are off the middle at most
 _DIFFERENT = 0.25  # share of a range by which it may differ and still be interval and count of a converter
 _SAME = 0.02  # share of a range by which depth_max may differ from what interval and count make of it
 
