@@ -145,7 +145,7 @@ def test_empty_cloud(fused, tmp_path, options, advice):
 def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     """With CUDA the built-in fuser is torch's, without it numba's; whether one is there does not matter here."""
     chosen = []
-    monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[-2:]) or ()))
+    monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[5:7]) or ()))
     settings = FusionSettings(cloud=CloudOptions(normals=True))
     assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)).points == 0
     assert chosen == [(expected, settings.cloud)]
