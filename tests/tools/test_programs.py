@@ -403,6 +403,8 @@ def test_mistaken_checkpoints(flags, tmp_path, mistake):
         (("--max_points", "0"), "--max_points 0: must be at least 1"),
         (("--fusibile_exe_path", "/nowhere/fusibile"), "/nowhere/fusibile: no such program"),
         (("--fusibile_exe_path", "sh", "--normals"), "sh: its points do not tell their views"),
+        (("--fusibile_exe_path", "sh", "--fusion_sources", 5), "sh: compares each view with all others"),
+        (("--fusion_sources", 1), "--fusion_sources 1: fewer than the views that must agree (--num_consistent 2)"),
         (("--testpath", "nowhere"), "nowhere: no such folder"),
         (("--testpath_single_scene", "nowhere"), "nowhere: no such folder"),
     ],
