@@ -8,7 +8,7 @@ from types import TracebackType
 
 import tqdm
 
-SILENCE = 8.0  # seconds; with what a look at the clock takes, people wait for ten at most
+SILENCE = 6.0  # seconds; a look at the clock, and a busy machine, take more, and people wait for ten at most
 
 
 class Alive:
