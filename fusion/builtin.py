@@ -15,6 +15,7 @@ from fusion.builtin_torch import torch_fuser
 from fusion.clouds import Points, ViewPoints, agreeing_views, shares, write_cloud
 from fusion.normals import depth_normals
 from fusion.options import CloudOptions
+from fusion.others import other_views
 
 # Added to positions in pixels before they are rounded down: far below float32's resolution of a position, far above
 # float64's. So a position that is whole by construction (rectified cameras) does not depend on rounding errors.
@@ -42,6 +43,7 @@ def fuse_views(
     num_consistent: float,
     gpu_fractions: bool = False,
     device: torch.device | None = None,
+    others: Sequence[np.ndarray] | None = None,
 ) -> Iterator[FusedView]:
     """Fuse N depths [H, W] float32 with images [H, W, 3] uint8; yields one FusedView per view, in order.
 
@@ -50,6 +52,7 @@ def fuse_views(
     needs `int(num_consistent)` such views. A depth that is not finite never agrees and gives no point. Coinciding
     centres have disparity 0: any depth agrees.
     `gpu_fractions` samples with fractions of 8 bits as a GPU's texture unit does, for comparison with the program.
+    `others` says with which others each view is compared (fusion.others); without, with all, as in fusibile.
     Without a `device` numba computes, on the CPU; with one, torch. Memory holds all depths and images, and one view's
     points. Raises DataError when the device has too little.
 
@@ -73,10 +76,11 @@ def fuse_views(
         fuse_view = numba_fuser(depths, images, precision)
     else:
         fuse_view = torch_fuser(depths, images, precision, device)
-    for reference in range(len(cameras)):
+    for reference, compared in enumerate(others or other_views(depths, cameras, 0)):
         src_T_ref = shift @ img_T_world @ local[reference].world_T_img()
         disparity_scale = focals * np.linalg.norm(centres - centres[reference], axis=1)
-        yield FusedView(*fuse_view(reference, (src_T_ref, world_T_img, disparity_scale), settings))
+        geometry = (src_T_ref, world_T_img, disparity_scale)
+        yield FusedView(*fuse_view(reference, compared, geometry, settings))
 
 
 def rebuilt(cameras: Sequence[Camera], depths: Sequence[np.ndarray]) -> list[Camera]:
@@ -119,17 +123,23 @@ def scan_points(
     num_consistent: float,
     device: torch.device | None = None,
     options: CloudOptions = CloudOptions(),
+    sources: int = 0,
 ) -> Iterator[ViewPoints]:
-    """What `fuse_scan` writes, view by view, with the columns that the options ask for; the files are read at once."""
+    """What `fuse_scan` writes, view by view, with the columns that the options ask for; the files are read at once.
+
+    Each view is compared with at most so many `sources` (fusion.others), with 0 with all others.
+    """
     depths, images, cameras = read_views(predictions, views, prob_threshold)
-    fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device)
-    read = zip(sorted(set(views)), depths, images, rebuilt(cameras, depths), strict=True)
-    for fused, (view, depth, image, camera) in zip(fused_views, read, strict=True):
+    others = other_views(depths, cameras, sources)
+    fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device, others=others)
+    read = zip(sorted(set(views)), depths, images, rebuilt(cameras, depths), others, strict=True)
+    for fused, (view, depth, image, camera, compared) in zip(fused_views, read, strict=True):
         found = depth_normals(depth, camera).reshape(-1, 3)[fused.pix] if options.normals else None
         agreement = (None, None)
         if options.agreement:
             agreement = agreeing_views(fused.ncons), shares(predictions.confidence(view).ravel()[fused.pix])
-        yield ViewPoints(Points(fused.points, fused.colors, found, *agreement), fused.pix, depth, image, camera)
+        points = Points(fused.points, fused.colors, found, *agreement)
+        yield ViewPoints(points, fused.pix, depth, image, camera, compared)
 
 
 def read_views(

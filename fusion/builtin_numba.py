@@ -16,18 +16,20 @@ def numba_fuser(
 ) -> Callable[..., tuple[np.ndarray, ...]]:
     """A function that fuses one reference view of N depths [H, W] float32 and images [H, W, 3] uint8.
 
-    It takes (reference, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays, points of the
-    `precision`.
+    It takes (reference, others, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays, points
+    of the `precision`.
     """
     sizes = np.array([depth.shape for depth in depths])
     depths, images = _stacked(depths), _stacked(images)
 
-    def fuse_view(reference: int, geometry: tuple[np.ndarray, ...], settings: tuple) -> tuple[np.ndarray, ...]:
+    def fuse_view(
+        reference: int, others: np.ndarray, geometry: tuple[np.ndarray, ...], settings: tuple
+    ) -> tuple[np.ndarray, ...]:
         height, width = sizes[reference]
         points = np.empty((height, width, 3), precision)
         colors = np.empty((height, width, 3), np.uint8)
         ncons = np.empty((height, width), np.int16)
-        _fuse_view(reference, depths, images, sizes, geometry, settings, points, colors, ncons)
+        _fuse_view(reference, others, depths, images, sizes, geometry, settings, points, colors, ncons)
         pix = np.flatnonzero(ncons >= 0)
         return points.reshape(-1, 3)[pix], colors.reshape(-1, 3)[pix], ncons.ravel()[pix], pix
 
@@ -52,8 +54,10 @@ def _lerp(a, b, fraction):
 
 
 @cached_njit(parallel=True, fastmath=_FASTMATH, error_model="numpy")
-def _fuse_view(reference, depths, images, sizes, geometry, settings, points, colors, ncons):
+def _fuse_view(reference, others, depths, images, sizes, geometry, settings, points, colors, ncons):
     """Fill points, colors and ncons [H, W] of one reference view; ncons is -1 where no point is emitted.
+
+    It is compared with the views `others` [n].
 
     View i is the first sizes[i] rows and columns of depths [N, h, w] and images [N, h, w, 3].
     Rows are independent; within a row the views come one after the other, so that their matrices stay in registers
@@ -69,13 +73,12 @@ def _fuse_view(reference, depths, images, sizes, geometry, settings, points, col
         ref_depth = depths[reference, y, :width]
         for x in range(width):
             _start(x, y, np.float64(ref_depth[x]), images[reference, y, x], world_T_img[reference], sums[x])
-        for source in range(len(depths)):
-            if source != reference:
-                _project_row(y, ref_depth, src_T_ref[source], u, v, z)
-                _add_agreeing(
-                    u, v, z, depths[source], images[source], sizes[source], world_T_img[source],
-                    disparity_scale[source], settings, sums, agreeing,
-                )  # fmt: skip
+        for source in others:
+            _project_row(y, ref_depth, src_T_ref[source], u, v, z)
+            _add_agreeing(
+                u, v, z, depths[source], images[source], sizes[source], world_T_img[source],
+                disparity_scale[source], settings, sums, agreeing,
+            )  # fmt: skip
         for x in range(width):
             emitted = agreeing[x] >= num_consistent
             for k in range(3):

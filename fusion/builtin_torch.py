@@ -17,9 +17,9 @@ def torch_fuser(
 ) -> Callable[..., tuple[np.ndarray, ...]]:
     """A function that fuses one reference view of N depths [H, W] float32 and images [H, W, 3] uint8.
 
-    It takes (reference, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays, points of the
-    `precision`. The device keeps all depths and images (7 bytes per pixel and view) and works on one pair of views at
-    a time.
+    It takes (reference, others, geometry, settings) as `fuse_views` makes them and returns a FusedView's arrays, points
+    of the `precision`. The device keeps all depths and images (7 bytes per pixel and view) and works on one pair of
+    views at a time.
     Raises DataError when they do not fit on the device.
     """
     try:
@@ -27,9 +27,11 @@ def torch_fuser(
     except torch.OutOfMemoryError:
         raise _too_large(depths, device) from None
 
-    def fuse_view(reference: int, geometry: tuple[np.ndarray, ...], settings: tuple) -> tuple[np.ndarray, ...]:
+    def fuse_view(
+        reference: int, others: np.ndarray, geometry: tuple[np.ndarray, ...], settings: tuple
+    ) -> tuple[np.ndarray, ...]:
         try:
-            return views.fuse(reference, geometry, settings)
+            return views.fuse(reference, others, geometry, settings)
         except torch.OutOfMemoryError:
             raise _too_large(depths, device) from None
 
@@ -60,8 +62,10 @@ class _Views:
         self._device = device
 
     @torch.inference_mode()
-    def fuse(self, reference: int, geometry: tuple[np.ndarray, ...], settings: tuple) -> tuple[np.ndarray, ...]:
-        """points [M, 3], colors [M, 3], ncons [M] and pix [M] of one reference view."""
+    def fuse(
+        self, reference: int, others: np.ndarray, geometry: tuple[np.ndarray, ...], settings: tuple
+    ) -> tuple[np.ndarray, ...]:
+        """points [M, 3], colors [M, 3], ncons [M] and pix [M] of one reference view, compared with others [n]."""
         src_T_ref, world_T_img, disparity_scale = geometry
         depth = self._depths[reference].double()
         pixels, width = torch.arange(len(depth), device=self._device), self._sizes[reference][1]
@@ -69,11 +73,10 @@ class _Views:
         points = torch.stack(_transform(world_T_img[reference], x, y, depth), dim=1)
         colors = self._images[reference].double()
         agreeing = torch.zeros_like(pixels, dtype=torch.int16)
-        for source in range(len(self._depths)):
-            if source != reference:
-                position = _transform(src_T_ref[source], x, y, depth)
-                scale = float(disparity_scale[source])
-                self._add_agreeing(source, position, world_T_img[source], scale, settings, points, colors, agreeing)
+        for source in others.tolist():
+            position = _transform(src_T_ref[source], x, y, depth)
+            scale = float(disparity_scale[source])
+            self._add_agreeing(source, position, world_T_img[source], scale, settings, points, colors, agreeing)
         total = (agreeing + 1).double()[:, None]
         points, colors = (points / total).to(self._dtype), colors / total
         emitted = (agreeing >= settings[2]) & (points.isfinite() & (points != 0)).all(dim=1)

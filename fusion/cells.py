@@ -2,7 +2,7 @@
 
 A cell is named by a key, three numbers of 21 bits: where it lies from an origin. Tables of cells are open-addressed
 hash tables, so that memory grows with the number of cells that hold something, and a look-up takes one access as a
-rule.
+rule. Of a large cloud a call takes minutes: none holds Python's lock, so that signs of life go on.
 """
 
 import dataclasses
@@ -29,8 +29,12 @@ class Grid:
         """The key of each point's cell, int64 [N]; FAR where it lies a million cells off."""
         return _keys(np.ascontiguousarray(xyz), self.origin, 1.0 / self.size)
 
+    def coarser(self) -> "Grid":
+        """The grid with the cells of twice the side: those of `CellTable.coarser`."""
+        return Grid(self.origin, 2 * self.size)
 
-@cached_njit()
+
+@cached_njit(nogil=True)
 def _keys(xyz, origin, scale):
     keys = np.empty(len(xyz), np.int64)
     for i in range(len(xyz)):
@@ -120,7 +124,7 @@ class CellTable:
         return parents
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _add(keys, weights, start, slots, places, cells, counts, used, found):
     """Go on counting at `start`; stops where the table is full. Returns where it stopped and the number of cells."""
     for i in range(start, len(keys)):
@@ -138,14 +142,14 @@ def _add(keys, weights, start, slots, places, cells, counts, used, found):
     return len(keys), used
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _fill(cells, slots, places):
     for i in range(len(cells)):
         slot = _slot(cells[i], slots)
         slots[slot], places[slot] = cells[i], i
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _find(keys, slots, places):
     found = np.empty(len(keys), np.int32)
     for i in range(len(keys)):
@@ -154,7 +158,7 @@ def _find(keys, slots, places):
     return found
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def coarser_keys(keys):
     """The keys of the cells of twice the side."""
     result = np.empty(len(keys), np.int64)
@@ -179,7 +183,7 @@ def _neighbour(key, dx, dy, dz):
     return (x << (2 * _BITS)) | (y << _BITS) | z
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _around(cells, slots, places, values, of, itself, sums):
     for i in range(len(of)):
         for step in range(27):
@@ -202,7 +206,7 @@ def _root(parents, i):
     return i
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _join_neighbours(cells, slots, places, parents):
     """Make every cell's parent the smallest place of its group."""
     for i in range(len(cells)):

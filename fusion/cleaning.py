@@ -45,13 +45,14 @@ def _clean_views(views: Iterable[ViewPoints], cleaning: Cleaning, folder: Path, 
     known. In between points and depths wait in temporary files in `folder`. `removed` counts what each rule took.
     """
     with PointStore(folder) as store, AgreedDepth(folder) as agreed:
-        bounds, distances = [0], []
+        bounds, distances, others = [0], [], []
         for view in views:
             pixels = _kept_pixels(view, cleaning, removed)
             kept = pixels.ravel()[view.pix]
             agreed.append(view.depth, pixels, view.camera)
             store.append(view.points[kept])
             bounds.append(len(store))
+            others.append(view.others)
             step = max(1, len(view.pix) // _DISTANCES)
             distances.append(np.linalg.norm(view.points.xyz[kept][::step] - view.camera.centre, axis=1))
         farthest = math.inf
@@ -61,10 +62,10 @@ def _clean_views(views: Iterable[ViewPoints], cleaning: Cleaning, folder: Path, 
             points = store.part(bounds[reference], bounds[reference + 1])
             kept = np.ones(len(points), bool)
             if cleaning.through:
-                looked_through = agreed.counts(points.xyz, reference)
+                looked_through = agreed.counts(points.xyz, reference, others[reference])
                 _drop(kept, looked_through > cleaning.through * points.views, "through", removed)
             if cleaning.region:
-                _drop(kept, _nearest(points.xyz, agreed.cameras) > farthest, "region", removed)
+                _drop(kept, _all_far(points.xyz, agreed.cameras, reference, farthest), "region", removed)
             yield points[kept]
 
 
@@ -99,9 +100,9 @@ def _slant(view: ViewPoints) -> np.ndarray:
     return np.abs(np.einsum("ij,ij->i", view.points.normals, sight)) / np.maximum(length, np.finfo(np.float64).tiny)
 
 
-def _nearest(xyz: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:
-    """The distance [N] of points to the nearest camera."""
-    nearest = np.full(len(xyz), np.inf)
-    for camera in cameras:
-        np.minimum(nearest, np.linalg.norm(xyz - camera.centre, axis=1), out=nearest)
-    return nearest
+def _all_far(xyz: np.ndarray, cameras: Sequence[Camera], own: int, distance: float) -> np.ndarray:
+    """Whether points [N, 3] are farther than a distance from all cameras, bool [N]; most are near to their own."""
+    far = np.linalg.norm(xyz - cameras[own].centre, axis=1) > distance
+    for camera in cameras if far.any() else ():
+        far[far] = np.linalg.norm(xyz[far] - camera.centre, axis=1) > distance
+    return far

@@ -56,6 +56,7 @@ class ViewPoints(NamedTuple):
     """The points of one view, and what they were made from.
 
     pix [M]: index y * W + x of each point's pixel; depth [H, W] float32, image [H, W, 3] uint8 and camera of the view.
+    others [n]: places, among the views, of those that it was compared with; None: all others.
     """
 
     points: Points
@@ -63,6 +64,7 @@ class ViewPoints(NamedTuple):
     depth: np.ndarray
     image: np.ndarray
     camera: Camera
+    others: np.ndarray | None = None
 
 
 def agreeing_views(others: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def _columns(block: Points) -> np.ndarray:
     return columns
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _add(places, xyz, origin, columns, sums):
     for i in range(len(places)):
         if places[i] >= 0:
@@ -116,7 +116,7 @@ def _add(places, xyz, origin, columns, sums):
                 sums[places[i], 3 + c] += columns[i, c]
 
 
-@cached_njit()
+@cached_njit(nogil=True)
 def _largest(places, values, largest):
     for i in range(len(places)):
         if places[i] >= 0:

@@ -21,6 +21,9 @@ _STEPS = 24  # of the search for the spacing
 _LARGEST_RATIO = 1e6  # of the cloud's size to a cell's
 _ENOUGH = 8  # points around a cell
 _LEVELS = 12
+# So many cells at most: larger ones for clouds that would need more. Where hundreds of views repeat a surface, their
+# noise fills a volume, in which cells of twice the points' spacing would be as many as the points.
+_MOST_CELLS = 1 << 24
 _GAP = 2  # doublings of a cell beyond which a group stands alone: eight spacings
 
 
@@ -48,10 +51,11 @@ class Selection:
 
 def select(store: PointStore, isolation: float, island: float) -> Selection:
     """The cells that stay of a cloud; `isolation` and `island` as `fusion.options.Cleaning` has them, 0 for none."""
-    grid = spaced_grid(store)
-    table = CellTable()
+    grid, table = spaced_grid(store), CellTable()
     for block in store.blocks():
         table.add(grid.keys(block.xyz))
+        while len(table) > _MOST_CELLS:
+            grid, table = grid.coarser(), table.coarser()[0]
     kept = np.ones(len(table), bool)
     if isolation and len(table):
         kept &= ~isolated(table, isolation)

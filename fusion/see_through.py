@@ -51,13 +51,14 @@ class AgreedDepth:
             raise self._failed(error) from None
         self._views.append((start, depth.shape, camera))
 
-    def counts(self, xyz: np.ndarray, reference: int) -> np.ndarray:
-        """How many of the other views look through each point [N, 3] of one of them; int32 [N]."""
+    def counts(self, xyz: np.ndarray, reference: int, others: Sequence[int] | None = None) -> np.ndarray:
+        """How many of the other views, or of some of them, look through each point [N, 3] of one; int32 [N]."""
         through = np.zeros(len(xyz), np.int32)
         own = self._views[reference][2]
-        for view, (start, shape, camera) in enumerate(self._views):
+        for view in range(len(self._views)) if others is None else others:
             if view == reference:
                 continue
+            start, shape, camera = self._views[view]
             depth = np.memmap(self._file, np.float32, "r", start, shape)
             scale = abs(camera.K[0, 0]) * float(np.linalg.norm(camera.centre - own.centre))
             _look(np.ascontiguousarray(xyz), depth, camera.projection()[:3], scale, through)

@@ -38,6 +38,7 @@ FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynami
 PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
 DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
 NUM_CONSISTENT="${NUM_CONSISTENT:-auto}"                 # other views that have to agree: 2, or 1 where few see the same
+FUSION_SOURCES="${FUSION_SOURCES:-20}"                   # others that a photo is compared with for the cloud; 0: all
 MESH="${MESH:-0}"                                        # 1: also a mesh, beside the cloud; needs Open3D
 
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
@@ -53,4 +54,4 @@ echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --most_frames "$MOST_FRAMES" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" "$@"
+    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --fusion_sources "$FUSION_SOURCES" "$@"

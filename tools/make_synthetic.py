@@ -8,7 +8,6 @@ Scene k is called scan<first_seed + k> and is made from that seed, so the same n
 """
 
 import argparse
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def main() -> None:
     photographs = tuple(load_pictures(flags.photographs)) if flags.photographs else ()
     place = flags.style if flags.style in PLACE_STYLES else ""
     look = Look(flags.style == "rich", flags.rig, photographs, place)
-    with contextlib.closing(Progress(len(scans), "synthetic", unit="scene")) as progress:
+    with Progress(len(scans), "synthetic", unit="scene") as progress:
         if flags.layout == "train":
             done = (lambda _: progress.step(), look)
             write_training_layout(flags.outdir, scans, *size, flags.lights, flags.rig_seed, *done)

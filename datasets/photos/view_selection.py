@@ -25,15 +25,19 @@ def pair_scores(scene: PosedPhotos) -> np.ndarray:
     scores = np.zeros((count, count))
     for photo in range(count):
         points, others = scene.sights_of(scene.seen_by(photo)).T
-        angles = _angles(scene.points[points], centres[photo], centres[others])
-        sigma = np.where(angles <= BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE)
-        weights = np.exp(-((angles - BEST_ANGLE) ** 2) / (2 * sigma**2))
+        weights = angle_weights(angles_between(scene.points[points], centres[photo], centres[others]))
         scores[photo] = np.bincount(others, weights, count)
     np.fill_diagonal(scores, 0)
     return scores
 
 
-def _angles(points: np.ndarray, centre: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def angle_weights(angles: np.ndarray) -> np.ndarray:
+    """How much points count that two views see under angles in degrees, from 0 to 1."""
+    sigma = np.where(angles <= BEST_ANGLE, SIGMA_BELOW, SIGMA_ABOVE)
+    return np.exp(-((angles - BEST_ANGLE) ** 2) / (2 * sigma**2))
+
+
+def angles_between(points: np.ndarray, centre: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Degrees between the rays from points [n, 3] to one camera centre and to others [n, 3]."""
     a, b = centre - points, centres - points
     cosine = (a * b).sum(axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-30)

@@ -13,6 +13,7 @@ from datasets.predictions import Predictions
 from fusion.builtin import fuse_views, read_views, rebuilt
 from fusion.consistency import Check
 from fusion.filters import check_prediction
+from fusion.others import other_views
 from fusion.rims import beyond_edges
 
 _IN_MEMORY = 8  # views
@@ -47,16 +48,19 @@ def kept_by_fusibile(
     disp_threshold: float,
     num_consistent: float,
     fill: bool,
+    sources: int = 0,
 ) -> Iterator[KeptView]:
     """The pixels that the built-in fuser makes points of, view by view, at the depth of these points.
 
-    fill: also those of a looser check that go on from these (`grown`).
+    fill: also those of a looser check that go on from these (`grown`). sources: as for fusion.builtin.scan_points.
     """
     views = sorted(set(views))
     depths, images, cameras = read_views(predictions, views, prob_threshold)
-    passes = [fuse_views(depths, images, cameras, disp_threshold, num_consistent)]
+    others = other_views(depths, cameras, sources)
+    thresholds = [(disp_threshold, num_consistent)]
     if fill:
-        passes.insert(0, fuse_views(depths, images, cameras, disp_threshold * _LOOSER, _fewer(num_consistent)))
+        thresholds.insert(0, (disp_threshold * _LOOSER, _fewer(num_consistent)))
+    passes = [fuse_views(depths, images, cameras, *each, others=others) for each in thresholds]
     for view, whole, camera, *fused in zip(views, depths, rebuilt(cameras, depths), *passes, strict=True):
         kept = np.zeros(whole.shape, np.float32)
         for points, _, _, pix in fused:

@@ -18,8 +18,9 @@ from datasets.formats.images import write_image
 from datasets.formats.pfm import write_pfm
 from datasets.formats.ply import read_ply
 from datasets.predictions import Predictions
-from fusion.builtin import fuse_scan, fuse_views, read_views
+from fusion.builtin import fuse_scan, fuse_views, read_views, rebuilt
 from fusion.clouds import CloudOptions
+from fusion.others import other_views
 
 SIZE = (24, 32)
 
@@ -265,6 +266,34 @@ def random_scene(seed: int) -> tuple[np.ndarray, np.ndarray, list]:
     for bad in (0, np.nan, np.inf, -np.inf, -500, 1e4):
         depths[rng.random(depths.shape) < 0.01] = bad
     return depths, rng.integers(0, 256, (*depths.shape, 3), dtype=np.uint8), cameras
+
+
+def same_views(some, others) -> None:
+    """Fused views are equal to the last bit."""
+    for ours, expected in zip(some, others, strict=True):
+        for values, expected_values in zip(ours, expected, strict=True):
+            assert values.dtype == expected_values.dtype
+            np.testing.assert_array_equal(values, expected_values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_that_no_view_reaches_changes_nothing(fuse, seed):
+    depths, images, cameras = random_scene(seed)
+    for most in (0, 4, 9):
+        others = other_views(depths, cameras, most)
+        same_views(fuse(depths, images, cameras, 0.7, 2, others=others), fuse(depths, images, cameras, 0.7, 2))
+
+
+def test_a_view_is_compared_with_the_chosen_ones_alone(fuse):
+    """Its points are those of a fusion in which there are no more views."""
+    depths, images, cameras = random_scene(1)
+    cameras = rebuilt(cameras, depths)
+    others = other_views(depths, cameras, 2)
+    for reference, fused in enumerate(fuse(depths, images, cameras, 0.7, 1, others=others)):
+        views = sorted([reference, *others[reference]])
+        alone = list(fuse(depths[views], images[views], [cameras[view] for view in views], 0.7, 1))
+        same_views([fused], [alone[views.index(reference)]])
+        assert 0 < fused.ncons.max() <= 2
 
 
 @pytest.mark.parametrize("gpu_fractions", [False, True])

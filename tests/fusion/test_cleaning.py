@@ -143,6 +143,16 @@ def test_more_views_agree_than_look_through(tmp_path):
     assert sum(map(len, clean(tmp_path, views, through=0.5)[0])) == 3 * 24 * 32
 
 
+def test_views_that_it_was_not_compared_with_do_not_count(tmp_path):
+    """They could not agree, so they must not look through either."""
+    cameras = [camera((x, 0, 0)) for x in (-20, 0, 20)]
+    depths = [plane_depth(view, (0, 0, 1), 600.0) for view in cameras]
+    depths[1][8:16, 10:20] = 400
+    views = [view_points(depth, view, views=2) for depth, view in zip(depths, cameras, strict=True)]
+    views = [view._replace(others=np.array(others)) for view, others in zip(views, ([1], [0], [1]), strict=True)]
+    assert sum(map(len, clean(tmp_path, views, through=0.5)[0])) == 3 * 24 * 32
+
+
 def test_depth_that_is_not_agreed_on_looks_through_nothing(tmp_path):
     """Where a view has no point its depth is no evidence; nor is noise of a hundredth of the depth."""
     near, far = plane_depth(camera(), (0, 0, 1), 600.0), plane_depth(camera(), (0, 0, 1), 605.0)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from fusion import outliers
 from fusion.cells import FAR, CellTable, Grid, coarser_keys
 from fusion.clouds import Points
 from fusion.outliers import select, spaced_grid
@@ -131,3 +132,21 @@ def test_many_views_of_one_surface_change_nothing(tmp_path):
     surface = np.concatenate([sheet(80, 1.0, seed=seed) for seed in range(10)])
     stays = kept(tmp_path, cloud(surface, np.array([[40.0, 40, 12], [20, 20, 15]])))
     assert stays[:-2].all() and not stays[-2:].any()
+
+
+def test_cells_of_a_large_cloud_are_bounded(tmp_path, monkeypatch):
+    """They are larger then, the same as if they had been so from the start, and lone points still go."""
+    monkeypatch.setattr(outliers, "_MOST_CELLS", 300)
+    points = cloud(sheet(60, 1.0), np.array([[30.0, 30.0, 60.0]]))
+    with PointStore(tmp_path) as store:
+        for start in range(0, len(points), 100):
+            store.append(points[start : start + 100])
+        chosen = select(store, 3.0, 0.0)
+        fine = spaced_grid(store)
+    assert len(chosen.table) <= 300 and chosen.grid.size / fine.size in (2, 4, 8)
+    expected = CellTable()
+    expected.add(chosen.grid.keys(points.xyz))
+    assert dict(zip(chosen.table.keys, chosen.table.counts, strict=True)) == dict(
+        zip(expected.keys, expected.counts, strict=True)
+    )
+    assert chosen.mask(points.xyz).tolist() == [True] * 3600 + [False]

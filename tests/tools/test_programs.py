@@ -145,7 +145,7 @@ def test_empty_cloud(fused, tmp_path, options, advice):
 def test_the_chosen_device_fuses(tmp_path, monkeypatch, device, expected):
     """With CUDA the built-in fuser is torch's, without it numba's; whether one is there does not matter here."""
     chosen = []
-    monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[-2:]) or ()))
+    monkeypatch.setattr(fuse, "scan_points", lambda *arguments: iter(chosen.append(arguments[5:7]) or ()))
     settings = FusionSettings(cloud=CloudOptions(normals=True))
     assert fuse.fuse(tmp_path, GeneralScans(CLI / "test"), "scan1", settings, torch.device(device)).points == 0
     assert chosen == [(expected, settings.cloud)]
@@ -403,6 +403,8 @@ def test_mistaken_checkpoints(flags, tmp_path, mistake):
         (("--max_points", "0"), "--max_points 0: must be at least 1"),
         (("--fusibile_exe_path", "/nowhere/fusibile"), "/nowhere/fusibile: no such program"),
         (("--fusibile_exe_path", "sh", "--normals"), "sh: its points do not tell their views"),
+        (("--fusibile_exe_path", "sh", "--fusion_sources", 5), "sh: compares each view with all others"),
+        (("--fusion_sources", 1), "--fusion_sources 1: fewer than the views that must agree (--num_consistent 2)"),
         (("--testpath", "nowhere"), "nowhere: no such folder"),
         (("--testpath_single_scene", "nowhere"), "nowhere: no such folder"),
     ],

@@ -106,14 +106,13 @@ def extract_features(
     options.sift.max_num_features = _FEATURES if len(ids) < _MANY else _FEATURES_OF_MANY
     if thorough:
         options.sift.peak_threshold = _FAINT
-    with contextlib.closing(Progress(len(names), "features", unit="photo")) as progress, Alive("features") as alive:
+    with Progress(len(names), "features", unit="photo") as progress:
         for chunk in _chunks(names, search.masks):
             reader = pycolmap.ImageReaderOptions()
             if search.masks is not None and _mask(search.masks, chunk[0]).exists():
                 reader.mask_path = search.masks
             features = {"image_names": chunk, "reader_options": reader, "extraction_options": options}
             run(pycolmap, pycolmap.extract_features, database, images, **features)
-            alive.heard()
             for _ in chunk:
                 progress.step()
 
@@ -172,11 +171,10 @@ def match_features(
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = database.with_name("pairs.txt")
     options = {"matching_options": matching, "pairing_options": pairing, "verification_options": verification}
-    with contextlib.closing(Progress(len(missing), "matching", unit="pair")) as progress, Alive("matching") as alive:
+    with Progress(len(missing), "matching", unit="pair") as progress:
         for block in in_blocks(missing, _PAIRS):
             write_bytes(pairing.match_list_path, "".join(f"{names[a]} {names[b]}\n" for a, b in block).encode())
             run(pycolmap, pycolmap.match_image_pairs, database, **options)
-            alive.heard()
             for _ in block:
                 progress.step()
     pairing.match_list_path.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Photos with known poses become a scan in the test layout."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -106,7 +105,7 @@ def import_scan(
         return
     with replaced_folder(outdir, _OURS) as target:
         damaged = set()
-        with contextlib.closing(Progress(len(files), "import")) as progress:
+        with Progress(len(files), "import") as progress:
             for view, file in enumerate(files):
                 try:
                     image = read_image(file, grey16=True)

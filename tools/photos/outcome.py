@@ -10,6 +10,7 @@ from datasets.predictions import Predictions
 from fusion.builtin import fuse_views
 from fusion.consistency import dynamic_check, normal_check
 from fusion.filters import check_prediction
+from fusion.others import other_views
 from tools.photos.coverage import Coverage
 from tools.prediction.settings import FusionSettings, PredictionSettings
 
@@ -62,10 +63,10 @@ def _fused_counts(predictions: Predictions, views: list[int], fusion: FusionSett
             np.ascontiguousarray(predictions.thresholded_depth(view, fusion.prob_threshold)[::_STEP, ::_STEP])
         )
     images = [np.zeros((*depth.shape, 3), np.uint8) for depth in depths]
+    others = other_views(depths, cameras, fusion.sources)
+    fused_views = fuse_views(depths, images, cameras, fusion.disp_threshold / _STEP, 0, others=others)
     counts = []
-    for view, depth, fused in zip(
-        views, depths, fuse_views(depths, images, cameras, fusion.disp_threshold / _STEP, 0), strict=True
-    ):
+    for view, depth, fused in zip(views, depths, fused_views, strict=True):
         agreeing = np.full(depth.shape, -1)
         agreeing.flat[fused.pix] = fused.ncons
         counts.append(_counts(predictions, view, agreeing, depth > 0, int(fusion.num_consistent)))

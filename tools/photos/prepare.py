@@ -1,6 +1,5 @@
 """Photos as structure from motion takes them: upright, at most so large, with their masks, grouped by lens."""
 
-import contextlib
 import dataclasses
 import itertools
 import re
@@ -51,7 +50,7 @@ def prepare_photos(photos: Photos, target: Path, max_side: int, strict: bool = T
     groups: dict[tuple, list[str]] = defaultdict(list)
     own_names: dict[str, str] = {}
     left_out: dict[str, str] = {}
-    with contextlib.closing(Progress(len(photos.names), "photos", unit="photo")) as progress:
+    with Progress(len(photos.names), "photos", unit="photo") as progress:
         for name in photos.names:
             progress.step()
             try:

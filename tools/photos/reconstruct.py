@@ -158,11 +158,12 @@ def _make_scan(
     find = pose_known_photos if has_known_poses(photos) else photos_to_poses
     count = find(photos, poses, pose_settings)
     _announce("views")
-    posed, images = read_posed_photos(poses)
-    coverage = measure_coverage(posed)
-    if coverage is not None:
-        _say_coverage(photos, posed, coverage)
-    import_scan(posed, images, folder, Options(max_size=settings.prediction.max_size), poses)
+    with Alive("views"):
+        posed, images = read_posed_photos(poses)
+        coverage = measure_coverage(posed)
+        if coverage is not None:
+            _say_coverage(photos, posed, coverage)
+        import_scan(posed, images, folder, Options(max_size=settings.prediction.max_size), poses)
     return count, coverage
 
 

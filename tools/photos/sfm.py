@@ -1,6 +1,5 @@
 """Camera poses of photos by structure from motion: pycolmap on the CPU."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -18,7 +17,6 @@ from tools.photos.features import (
     open_database,
     run,
 )
-from tools.runtime.alive import Alive
 from tools.runtime.program import Progress
 
 # All pairs of so many photos are matched; of more those that look alike and the neighbours in the order of names.
@@ -114,17 +112,12 @@ def _map(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     label = "poses from fewer matches" if faint else "poses"
-    with contextlib.closing(Progress(count, label, unit="photo")) as progress, Alive(label) as alive:
-
-        def placed() -> None:
-            alive.heard()
-            progress.step()
-
+    with Progress(count, label, unit="photo") as progress:
         return run(
             pycolmap,
             pycolmap.incremental_mapping,
             *(database, images, work, options),
-            next_image_callback=placed,
+            next_image_callback=progress.step,
         )
 
 

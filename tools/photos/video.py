@@ -100,7 +100,7 @@ def look_through(video: Path) -> Iterator[Look]:
         rate, count = (capture.get(which) for which in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         every = max(1, round(rate / _PER_SECOND)) if 1 <= rate <= 1000 else 3
         tracker, number = _Way(), 0
-        with contextlib.closing(Progress(max(0, int(count)) // every, "video", unit="frame")) as progress:
+        with Progress(max(0, int(count)) // every, "video", unit="frame") as progress:
             while capture.grab():
                 if number % every == 0:
                     ok, frame = capture.retrieve()
@@ -183,7 +183,7 @@ class _Way:
 def _write_frames(video: Path, folder: Path, numbers: Sequence[int]) -> None:
     """Write the frames of these numbers, ascending."""
     wanted, last = set(numbers), max(numbers)
-    with _opened(video) as capture, contextlib.closing(Progress(len(numbers), "frames", unit="frame")) as progress:
+    with _opened(video) as capture, Progress(len(numbers), "frames", unit="frame") as progress:
         for number in range(last + 1):
             if not capture.grab():
                 break

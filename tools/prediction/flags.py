@@ -138,6 +138,12 @@ def add_fusion_flags(parser: argparse.ArgumentParser, defaults: FusionSettings) 
         default=defaults.num_consistent,
         help="gipuma: least number of agreeing views",
     )
+    group.add_argument(
+        "--fusion_sources",
+        type=natural_int,
+        default=defaults.sources,
+        help="gipuma: compare each view with so many others at most, those that see most of the same; 0: with all",
+    )
     group.add_argument("--conf", type=finite_float, default=defaults.conf, help="normal, dynamic: least confidence")
     group.add_argument(
         "--thres_view", type=natural_int, default=defaults.thres_view, help="normal: least number of agreeing views"
@@ -152,6 +158,7 @@ def fusion_settings(args: argparse.Namespace) -> FusionSettings:
         prob_threshold=args.prob_threshold,
         disp_threshold=args.disp_threshold,
         num_consistent=args.num_consistent,
+        sources=args.fusion_sources,
         conf=args.conf,
         thres_view=args.thres_view,
         program=args.fusibile_exe_path,

@@ -33,7 +33,7 @@ from fusion.standing import standing
 from tools.prediction.settings import FusionSettings
 
 # What decides which pixels become points; reports show these by it.
-_RECORDED = ("method", "prob_threshold", "disp_threshold", "num_consistent", "conf", "thres_view", "refined")
+_RECORDED = ("method", "prob_threshold", "disp_threshold", "num_consistent", "sources", "conf", "thres_view", "refined")
 
 # Counted up when the same settings give another cloud.
 _VERSION = 1
@@ -134,7 +134,8 @@ def _fused_views(
         check = normal_check(thres_view=settings.thres_view) if settings.method == "normal" else dynamic_check()
         return filtered_views(maps, layout.pair_path(scan), settings.conf, check, options)
     on_gpu = device is not None and device.type == "cuda"
-    return scan_points(maps, _views_to_fuse(layout, scan), *_thresholds(settings), device if on_gpu else None, options)
+    views, place = _views_to_fuse(layout, scan), device if on_gpu else None
+    return scan_points(maps, views, *_thresholds(settings), place, options, settings.sources)
 
 
 def _views_to_fuse(layout: Layout, scan: str) -> list[int]:

@@ -99,10 +99,9 @@ def predict(
     unfinished = unfinished_batches(dataset, outdir, settings.batch_size)
     distributed.barrier()  # all processes have the same list before one of them finishes a view of it
     batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, settings.cache_gb))
-    progress = Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main())
-    for _ in _predicted(settings, origins, model, device, batches):
-        progress.step()
-    progress.close()
+    with Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main()) as progress:
+        for _ in _predicted(settings, origins, model, device, batches):
+            progress.step()
     distributed.barrier()
 
 

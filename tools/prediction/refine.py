@@ -69,20 +69,19 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
     distributed.barrier()  # all processes have the same list before one of them changes a scan
     rounds = [(scan, number) for scan in unfinished for number in range(1, passes + 1)]
     total = sum(len(distributed.share(plans[scan].of_pass(number))) for scan, number in rounds)
-    progress = Progress(total, "refine", quiet=not distributed.is_main())
-    for scan in unfinished:
-        folder, plan = outdir / scan, plans[scan]
-        if distributed.is_main():
-            put_aside(folder)
-            _remove_stale(folder, plan)
-        distributed.barrier()
-        for number in range(1, passes + 1):
-            _run_pass(folder, plan, number, number == passes, progress)
+    with Progress(total, "refine", quiet=not distributed.is_main()) as progress:
+        for scan in unfinished:
+            folder, plan = outdir / scan, plans[scan]
+            if distributed.is_main():
+                put_aside(folder)
+                _remove_stale(folder, plan)
             distributed.barrier()
-        if distributed.is_main():
-            _take_place(folder, passes)
-        distributed.barrier()
-    progress.close()
+            for number in range(1, passes + 1):
+                _run_pass(folder, plan, number, number == passes, progress)
+                distributed.barrier()
+            if distributed.is_main():
+                _take_place(folder, passes)
+            distributed.barrier()
 
 
 def tidy(folder: Path) -> None:

@@ -12,6 +12,7 @@ from datasets.records import read_record
 from datasets.results import DEPTH_FOLDER, FUSION_RECORD, is_refined, network_folder
 from fusion.builtin import fuse_views, read_views
 from fusion.consistency import dynamic_check, normal_check
+from fusion.others import other_views
 from tools.evaluation.scan_results import ScanResult
 from tools.prediction.settings import FusionSettings
 from tools.reports.settings import ReportSettings
@@ -57,11 +58,12 @@ def kept_pixels(result: ScanResult, settings: ReportSettings) -> KeptPixels:
 
 def _recorded_fusion(record: Mapping[str, Any]) -> FusionSettings | None:
     """The settings of a fusion as it was recorded; None where there is no record, or one of something else."""
-    kinds = {"method": str, "refined": bool, "thres_view": int}
+    kinds = {"method": str, "refined": bool, "thres_view": int, "sources": int}
+    record = {"sources": 0, **record}  # of a run before there was a choice
     kinds |= dict.fromkeys(("prob_threshold", "disp_threshold", "num_consistent", "conf"), (int, float))
     if not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
         return None
-    if record["method"] not in ("gipuma", "normal", "dynamic") or record["thres_view"] < 0:
+    if record["method"] not in ("gipuma", "normal", "dynamic") or min(record["thres_view"], record["sources"]) < 0:
         return None
     if not all(math.isfinite(record[name]) for name in kinds if name != "method"):
         return None
@@ -93,14 +95,16 @@ def _fused(result: ScanResult, fusion: FusionSettings) -> KeptPixels:
         return found[view]
 
     words = f"Kept are pixels of at least {fusion.prob_threshold:g} confidence that {int(fusion.num_consistent)} other "
-    words += f"views confirm, within {fusion.disp_threshold:g} pixels of disparity."
+    words += f"views confirm, within {fusion.disp_threshold:g} pixels of disparity"
+    words += f", of the {fusion.sources} that see most of the same." if fusion.sources else "."
     return KeptPixels(words, masks)
 
 
 def _fused_masks(maps: Predictions, views: list[int], fusion: FusionSettings) -> dict[int, Masks]:
     """The masks of every view. A pixel without enough confidence is never fused: whether others agree is not known."""
     depths, images, cameras = read_views(maps, views, fusion.prob_threshold)
-    fused = fuse_views(depths, images, cameras, fusion.disp_threshold, fusion.num_consistent)
+    others = other_views(depths, cameras, fusion.sources)
+    fused = fuse_views(depths, images, cameras, fusion.disp_threshold, fusion.num_consistent, others=others)
     found = {}
     for view, depth, points in zip(views, depths, fused, strict=True):
         confirmed = np.zeros(depth.shape, bool)

@@ -1,5 +1,6 @@
 """Signs of life of steps that cannot tell how far they are."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -7,17 +8,24 @@ from types import TracebackType
 
 import tqdm
 
+SILENCE = 6.0  # seconds; a look at the clock, and a busy machine, take more, and people wait for ten at most
+
 
 class Alive:
     """While its block runs: a line whenever nothing was heard for `every` seconds, until `until` says it is enough.
 
-    `heard` says that something else was printed.
+    `heard` says that something else was printed; `state` is told in the line.
     """
 
     def __init__(
-        self, label: str, every: float = 10.0, until: Callable[[], bool] = lambda: False, quiet: bool = False
+        self,
+        label: str,
+        every: float = SILENCE,
+        until: Callable[[], bool] = lambda: False,
+        quiet: bool = False,
+        state: Callable[[], str] = str,
     ) -> None:
-        self._label, self._every, self._until = label, every, until
+        self._label, self._every, self._until, self._state = label, every, until, state
         self._start = self._last = time.monotonic()
         self._ended = threading.Event()
         self._thread = None if quiet else threading.Thread(target=self._watch, daemon=True)
@@ -31,10 +39,12 @@ class Alive:
             now = time.monotonic()
             if now - self._last >= self._every:
                 self._last = now
-                tqdm.tqdm.write(f"{self._label}: {now - self._start:.0f} s so far")
+                tqdm.tqdm.write(f"{self._label}: {self._state()}{now - self._start:.0f} s so far")
+                sys.stdout.flush()
 
     def __enter__(self) -> "Alive":
         if self._thread is not None:
+            self._last = time.monotonic()
             self._thread.start()
         return self
 

@@ -9,11 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 import tqdm
 
 from datasets.files import DataError
 from models.errors import CheckpointError
+from tools.runtime.alive import SILENCE, Alive
 from tools.runtime.signals import Stopped, StopSignals
 
 KEPT_TENSOR = 100 << 20
@@ -186,15 +188,35 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere plain lines, at most one every `every` seconds, and a last one."""
+    """A progress bar on a terminal; elsewhere plain lines, at most one every `every` seconds, and a last one.
 
-    def __init__(self, total: int, label: str, unit: str = "view", every: float = 10.0, quiet: bool = False) -> None:
+    Its block, where it is a context manager, also tells that it goes on when one step takes long (tools.runtime.alive).
+    """
+
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        unit: str = "view",
+        every: float = 5.0,
+        quiet: bool = False,
+        silence: float = SILENCE,
+    ) -> None:
         self.total, self.label, self.unit, self.every = total, label, unit, every
         self._quiet = quiet
         self._start = self._last = time.monotonic()
         self._done = 0
         terminal = sys.stderr.isatty() and not quiet
         self._bar = tqdm.tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True) if terminal else None
+        self._alive = Alive(label, silence, quiet=quiet, state=lambda: f"{self._done}/{self.total}, ")
+
+    def __enter__(self) -> "Progress":
+        self._alive.__enter__()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._alive.__exit__(kind, error, trace)
+        self.close()
 
     def step(self, note: str = "") -> None:
         """One more done; `note` (losses, say) is shown beside it."""
@@ -202,10 +224,12 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update()
+            self._alive.heard()
             return
         now = time.monotonic()
         if not self._quiet and (self._done == self.total or now - self._last >= self.every):
             self._last = now
+            self._alive.heard()
             seconds = (now - self._start) / self._done
             left = seconds * (self.total - self._done)
             text = f"{self.label}: {self._done}/{self.total}, {seconds:.2f} s per {self.unit}, {left:.0f} s left"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import FAST, error_line, run_program, succeed, write_checkpoint
 
+from datasets.files import read_json
 from datasets.formats.images import read_image, write_image
 from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.io import read_camera, write_pairs
@@ -283,6 +284,18 @@ def test_clouds_are_made_of_the_networks_depth(folder):
     assert cloud.read_bytes() != with_refinement
     run(folder, "test", "--refine", 0)
     assert cloud.read_bytes() == with_refinement
+
+
+def test_a_cloud_of_other_settings_is_made_anew(folder):
+    """The limit of views is one of them, and the record tells it."""
+    cloud, record = folder / "test" / "gipuma_pcd" / "garden.ply", folder / "test" / "garden" / "fusion.json"
+    assert read_json(record)["sources"] == 0 and "is there already" in run(folder, "test")
+    with_all = cloud.read_bytes()
+    assert "garden: the cloud of these depth maps is there already" not in run(folder, "test", "--fusion_sources", 2)
+    assert read_json(record)["sources"] == 2 and cloud.read_bytes() != with_all
+    assert "garden: the cloud of these depth maps is there already" in run(folder, "test", "--fusion_sources", 2)
+    run(folder, "test", "--fusion_sources", 99)
+    assert cloud.read_bytes() == with_all
 
 
 def test_no_cloud_of_other_depth_stays(folder):

@@ -1,8 +1,13 @@
 """Signs of life of steps that cannot tell how far they are."""
 
+import itertools
 import time
 
+import pytest
+
+from tools.runtime import alive, program
 from tools.runtime.alive import Alive
+from tools.runtime.program import Progress
 
 
 def test_lines_while_nothing_is_heard(capsys):
@@ -33,3 +38,59 @@ def test_an_error_passes():
             raise ValueError("a mistake")
     except ValueError as error:
         assert str(error) == "a mistake"
+
+
+# ---------------------------------------------------------------- steps that count
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """Runs a block with signs of life after so many seconds of silence; returns when each line was printed."""
+
+    def run(work, silence: float, every: float) -> list[tuple[float, str]]:
+        printed, start = [], time.monotonic()
+
+        def note(text: str = "", **_) -> None:
+            printed.append((time.monotonic() - start, text))
+
+        monkeypatch.setattr(alive.tqdm.tqdm, "write", note)
+        monkeypatch.setattr(program, "print", note, raising=False)
+        with Progress(6, "features", unit="photo", every=every, silence=silence) as progress:
+            work(progress)
+        return printed
+
+    return run
+
+
+def test_slow_steps_are_told_between(lines):
+    """A step of several times the longest silence; how far it is stands in the line."""
+
+    def work(progress: Progress) -> None:
+        progress.step()
+        time.sleep(0.5)
+        progress.step()
+
+    printed = lines(work, 0.1, 0.0)
+    assert printed[0][1].startswith("features: 1/6, ") and printed[-1][1].startswith("features: 2/6, ")
+    between = [text for _, text in printed[1:-1]]
+    assert len(between) >= 2 and all(text == "features: 1/6, 0 s so far" for text in between)
+
+
+def test_steps_without_a_line_are_silence(lines):
+    """What counts is the last line that was printed, not the last step: these come one after the other, unseen."""
+
+    def work(progress: Progress) -> None:
+        for _ in range(5):
+            time.sleep(0.12)
+            progress.step()
+
+    times = [0.0, *(when for when, _ in lines(work, 0.2, 60.0)), 0.6]
+    assert max(after - before for before, after in itertools.pairwise(times)) < 0.4
+    assert len(times) > 3
+
+
+def test_no_line_after_the_block(lines):
+    """Nor where nobody is to be told."""
+    assert lines(lambda progress: None, 0.05, 0.0) == []
+    with Progress(2, "depth", quiet=True):
+        time.sleep(0.2)
