@@ -53,7 +53,8 @@ class Arriving:
             targets = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
             self._tensors = [target.copy_(t, non_blocking=True) for target, t in zip(targets, tensors, strict=True)]
             self._sent = torch.cuda.Event()
-            self._sent.record()
+            # Of the tensors' device, which need not be the current one: with several models each has its own.
+            self._sent.record(torch.cuda.current_stream(tensors[0].device))
         else:
             self._tensors = [tensor.cpu() for tensor in tensors]
 
