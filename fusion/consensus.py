@@ -22,22 +22,24 @@ from numba_cache import cached_njit
 if TYPE_CHECKING:
     import torch
 
+    from fusion.consensus_torch import Rules
+
 # Neighbours are the 5 x 5 pixels around one, `spacing` apart.
-REACH = 2
+_REACH = 2
 # A source that sees a surface within this share of a depth supports it, by its confidence times 1 - (difference /
 # tolerance)^2. Of 0.003 to 0.016 this had the most depths within 1 % on photographs and within 2 mm on rendered scenes.
-TOLERANCE = 0.006
+_TOLERANCE = 0.006
 # A source that sees through a point, to something clearly behind it, takes up to this share of its confidence back.
-SEEN_THROUGH = 0.1
+_SEEN_THROUGH = 0.1
 # A neighbour's depth must have so many times the support of a pixel's own. At edges what lies behind is supported, too,
 # rightly, by sources that look past the edge. With 1 three passes moved 5 % of the pixels of exact depth maps by over
 # 5 %, with 1.5 half as many, and mended as many wrong ones.
-OWN = 1.5
+_OWN = 1.5
 # Surfaces that a source sees with less confidence are not carried over to the reference. What is carried over its own
 # source supports in any case: so much of that does not count.
-LEAST_CROSSED, SELF_SUPPORT = 0.02, 0.5
+_LEAST_CROSSED, _SELF_SUPPORT = 0.02, 0.5
 # How far the sources may be off to support a depth that is to be kept, rather than chosen among others.
-LOOSE = 0.02
+_LOOSE = 0.02
 
 
 def supported_depth(
@@ -58,7 +60,7 @@ def supported_depth(
     if sources and device is not None:
         from fusion.consensus_torch import choose
 
-        return choose(depth, *_seen(reference, sources, confidences), spacing, device)
+        return choose(depth, *_seen(reference, sources, confidences), spacing, _rules(), device)
     chosen = depth.copy()
     if sources:
         _choose(depth, *_seen(reference, sources, confidences), spacing, chosen)
@@ -88,12 +90,19 @@ def crossed_depth(
             from fusion.consensus_torch import choose_crossed
 
             back = [src_T_ref(reference.camera, source.camera) for source in sources]
-            return choose_crossed(depth, own, seen, src_T_refs, back, device)
+            return choose_crossed(depth, own, seen, src_T_refs, back, _rules(), device)
         crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
         for target, source, of_source in zip(crossed, sources, seen, strict=True):
             _cross(of_source, src_T_ref(reference.camera, source.camera), target)
         _choose_crossed(depth, own, crossed, seen, src_T_refs, chosen, support)
     return chosen, support
+
+
+def _rules() -> Rules:
+    """This module's numbers for torch. They stay here: numba's cache on disk notices no other file's changes."""
+    from fusion.consensus_torch import Rules
+
+    return Rules(_REACH, _TOLERANCE, _SEEN_THROUGH, _OWN, _LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
 
 
 def _seen(
@@ -118,16 +127,16 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
     for y in numba.prange(height):
         u, v, support = np.empty(width), np.empty(width), np.empty(width)
         most, candidate = np.empty(width), np.empty(width, np.float32)
-        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
+        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
         for x in range(width):
-            most[x] = max(most[x], OWN * most[x])  # it may be negative
-        for row in range(y - REACH * spacing, y + REACH * spacing + 1, spacing):
-            for shift in range(-REACH * spacing, REACH * spacing + 1, spacing):
+            most[x] = max(most[x], _OWN * most[x])  # it may be negative
+        for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
+            for shift in range(-_REACH * spacing, _REACH * spacing + 1, spacing):
                 if row < 0 or row >= height or (row == y and shift == 0):
                     continue
                 for x in range(width):
                     candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
-                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support)
+                _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, support)
                 for x in range(width):
                     if support[x] > most[x] and 0 < candidate[x] < np.inf:
                         most[x] = support[x]
@@ -147,7 +156,7 @@ def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support):
             if 0 <= column < width and 0 <= row < height and seen[s, row, column, 0] > 0:
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
                 share = (seen[s, row, column, 0] - z) / (tolerance * z)
-                agreement = max(0.0, 1 - share * share) if share < 1 else -SEEN_THROUGH * min(1.0, share - 1)
+                agreement = max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
                 support[x] += seen[s, row, column, 1] * agreement
 
 
@@ -161,7 +170,7 @@ def _cross(seen, ref_T_src, crossed):
         project_row(y, seen[y, :, 0], A, u, v)
         for x in range(seen.shape[1]):
             column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1
-            if seen[y, x, 1] >= LEAST_CROSSED and 0 <= column < width and 0 <= row < height:
+            if seen[y, x, 1] >= _LEAST_CROSSED and 0 <= column < width and 0 <= row < height:
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * seen[y, x, 0] + A[2, 3]
                 before = crossed[row, column, 0]
                 if before == 0 or z < before:
@@ -175,18 +184,18 @@ def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
+        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
         for x in range(width):
-            most[x] = max(most[x] + own[y, x], OWN * (most[x] + own[y, x]))
+            most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
-            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found)
+            _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, found)
             for x in range(width):
-                value = found[x] - SELF_SUPPORT * confidence[x]
+                value = found[x] - _SELF_SUPPORT * confidence[x]
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]
                     support[y, x] = 0  # its own confidence is that of another depth
-        _support_row(y, chosen[y], seen, src_T_ref, LOOSE, u, v, found)
+        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found)
         for x in range(width):
             support[y, x] += found[x]
