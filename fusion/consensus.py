@@ -6,7 +6,10 @@ is. Where no depth in the neighbourhood is right, another view may have seen the
 the pixel, and chosen where the views support it more. No new depths are made up. This is not in the paper.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -15,6 +18,11 @@ from datasets.camera import src_T_ref
 from datasets.predictions import DepthView
 from fusion.consistency import FASTMATH, project_row
 from numba_cache import cached_njit
+
+if TYPE_CHECKING:
+    import torch
+
+    from fusion.consensus_torch import Rules
 
 # Neighbours are the 5 x 5 pixels around one, `spacing` apart.
 _REACH = 2
@@ -35,15 +43,24 @@ _LOOSE = 0.02
 
 
 def supported_depth(
-    reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray], spacing: int = 1
+    reference: DepthView,
+    sources: Sequence[DepthView],
+    confidences: Sequence[np.ndarray],
+    spacing: int = 1,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """The reference's depth [H, W] float32, at every pixel that of the 5 x 5 neighbours which the sources support most.
 
     confidences are those of the sources, each [h, w] as its depth map, 0 to 1 (NaN counts as 0); maps of different
     sizes may meet. Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support.
-    Depths that are not positive and finite neither support nor are supported.
+    Depths that are not positive and finite neither support nor are supported. Without a `device` numba computes, on the
+    CPU; with one, torch.
     """
     depth = np.ascontiguousarray(reference.depth, np.float32)
+    if sources and device is not None:
+        from fusion.consensus_torch import choose
+
+        return choose(depth, *stacked(reference, sources, confidences), spacing, _rules(), device)
     chosen = depth.copy()
     if sources:
         _choose(depth, *stacked(reference, sources, confidences), spacing, chosen)
@@ -51,25 +68,41 @@ def supported_depth(
 
 
 def crossed_depth(
-    reference: DepthView, confidence: np.ndarray, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
+    reference: DepthView,
+    confidence: np.ndarray,
+    sources: Sequence[DepthView],
+    confidences: Sequence[np.ndarray],
+    device: torch.device | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The reference's depth [H, W] float32, where the sources see another surface and support it more: that one; and
     its support, within a looser tolerance, float32 [H, W].
 
     A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's;
     confidences are those of the sources, as for `supported_depth`. Here a pixel may take what no pixel near it has: a
-    surface that this view has missed and others have seen.
+    surface that this view has missed and others have seen. `device`: as for `supported_depth`.
     """
     depth = np.ascontiguousarray(reference.depth, np.float32)
     own = np.nan_to_num(confidence).astype(np.float32)
     chosen, support = depth.copy(), own.copy()
     if sources:
         seen, src_T_refs = stacked(reference, sources, confidences)
+        if device is not None:
+            from fusion.consensus_torch import choose_crossed
+
+            back = [src_T_ref(reference.camera, source.camera) for source in sources]
+            return choose_crossed(depth, own, seen, src_T_refs, back, _rules(), device)
         crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
         for target, source, of_source in zip(crossed, sources, seen, strict=True):
             _cross(of_source, src_T_ref(reference.camera, source.camera), target)
         _choose_crossed(depth, own, crossed, seen, src_T_refs, chosen, support)
     return chosen, support
+
+
+def _rules() -> Rules:
+    """This module's numbers for torch. They stay here: numba's cache on disk notices no other file's changes."""
+    from fusion.consensus_torch import Rules
+
+    return Rules(_REACH, _TOLERANCE, _SEEN_THROUGH, _OWN, _LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
 
 
 def stacked(

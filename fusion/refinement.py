@@ -1,8 +1,10 @@
 """The last pass of refinement: depth that other views see, where none does the surfaces around it continued, and last
 the mean of what the views agree on."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from datasets.predictions import DepthView
 from fusion.agreement import agreed_depth
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
+
+if TYPE_CHECKING:
+    import torch
 
 # Names what a pass does: maps that were refined in another way are made anew.
 METHOD = "support, crossing, planes, means 1"
@@ -33,15 +38,17 @@ def finished_depth(
     sources: Sequence[DepthView],
     confidences: Sequence[np.ndarray],
     surroundings: Surroundings,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """The reference's depth [H, W] float32 after the last pass: each pixel's own, or what a source sees there, as far
     as it is supported; else that of a plane through the supported depths around it. Of that the mean with the sources
     that see nearly the same (fusion.agreement).
 
     confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
-    supported, or without sources, no plane is fitted.
+    supported, or without sources, no plane is fitted. With a `device` torch looks there for what other views see;
+    planes and means are the CPU's work in any case.
     """
-    depth, support = crossed_depth(reference, confidence, sources, confidences)
+    depth, support = crossed_depth(reference, confidence, sources, confidences, device)
     if not sources or not (support > 0).any():
         return depth
     valid = np.isfinite(depth) & (depth > 0)

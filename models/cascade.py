@@ -234,11 +234,18 @@ def _entry_in_slabs(
         if len(ranges) == 1:
             return part
         if result is None:
-            shape = (part.shape[0], part.shape[2], height, part.shape[4], part.shape[1])
-            result = part.new_empty(shape).permute(0, 4, 1, 2, 3)  # channels last
+            shape = (*part.shape[:3], height, part.shape[4])
+            result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=_layout(part))
         result[..., rows, :] = part[..., rows.start - wide.start : rows.stop - wide.start, :]
         del volume, part
     return result
+
+
+def _layout(volume: Tensor) -> torch.memory_format:
+    """The order in memory that the layers after a volume [B, C, D, h, W] shall have: channels last on CPUs, on GPUs
+    what its layer's weights have given it, so that both can be measured (tools.gpu.options)."""
+    last = volume.device.type == "cpu" or volume.is_contiguous(memory_format=torch.channels_last_3d)
+    return torch.channels_last_3d if last else torch.contiguous_format
 
 
 def _summary_in_slabs(network: VisibilityNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ import from this one, which pytest puts on the path.
 """
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,9 +34,33 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+# A test, or a fixture, that takes `place`.
+_TAKES_PLACE = re.compile(r"(?:def test_\w+|@pytest\.fixture[^\n]*\ndef \w+)\([^)]*\bplace\b")
+
+
+def _takes_place(path: Path) -> bool:
+    return _TAKES_PLACE.search(path.read_text(encoding="utf-8")) is not None
+
+
+def _on_default_place(config: pytest.Config) -> bool:
+    return (config.getoption("device"), config.getoption("dtype")) == ("cpu", "float32")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Elsewhere than on the default place, files are not even imported of which no test depends on it: most of them,
+    which takes longer than the tests that do."""
+    if _on_default_place(config) or not collection_path.match("test_*.py") or _takes_place(collection_path):
+        return None
+    return True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Elsewhere than on the default place the tests that do not depend on it would only say the same again."""
-    if (config.getoption("device"), config.getoption("dtype")) == ("cpu", "float32"):
+    if _on_default_place(config):
+        overlooked = {item.path for item in items if "place" in item.fixturenames}
+        overlooked = sorted(str(path) for path in overlooked if not _takes_place(path))
+        if overlooked:  # by fixtures of another file, say
+            raise pytest.UsageError(f"--device would leave out tests that take `place`: {', '.join(overlooked)}")
         return
     others = [item for item in items if "place" not in item.fixturenames]
     config.hook.pytest_deselected(items=others)

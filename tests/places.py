@@ -80,6 +80,12 @@ class Place:
         half = self.dtype != torch.float32
         return torch.autocast(self.device.type, self.dtype if half else None, enabled=half)
 
+    @property
+    def slab_bytes(self) -> int:
+        """Slabs of volumes so small that the golden sample's fall into many; into a few of fake tensors, of which each
+        operation takes as long as on the CPU."""
+        return (1024 if self.fake else 64) << 10
+
     def needs(self, **wanted: object) -> None:
         """Skip the test on places of another device type, or another dtype, than it wants."""
         if "device" in wanted and self.device.type != wanted["device"]:

@@ -1,4 +1,4 @@
-"""Speed and memory, side by side with the plain definition: prediction, training, labels, refinement, fusion, scoring.
+"""Speed and memory, side by side with the plain definition: prediction and its files, training, labels, and so on.
 
     python tools/benchmark.py                                    every section at 640x512
     python tools/benchmark.py --sections prediction --sizes 640x512,1152x864,1600x1184 --json benchmark.json
@@ -25,7 +25,7 @@ from tools.runtime.program import Formatter, positive_float, run_program, whole_
 if TYPE_CHECKING:
     from tools.benchmarks.measure import Comparison, Row
 
-SECTIONS = ("sweep", "prediction", "training", "labels", "refinement", "fusion", "scoring", "roofline")
+SECTIONS = ("sweep", "prediction", "files", "training", "labels", "refinement", "fusion", "scoring", "roofline")
 LONG_SECTIONS = ("curves",)  # by name only
 
 _LARGEST_SIDE = 16_384  # of an image, pixels
@@ -58,7 +58,7 @@ def section_list(text: str) -> tuple[str, ...]:
 
 def comparisons(settings: BenchmarkSettings, folder: Path) -> "Iterator[Comparison]":
     """The chosen sections, their synthetic scans made in `folder` when they are first needed."""
-    from tools.benchmarks import clouds, networks
+    from tools.benchmarks import clouds, files, networks
 
     checkpoint = folder / "student.ckpt"
     networks.write_random_checkpoint(checkpoint)
@@ -71,6 +71,8 @@ def comparisons(settings: BenchmarkSettings, folder: Path) -> "Iterator[Comparis
             elif section == "prediction":
                 scans = make_scan(folder, size, settings.scan_views)
                 yield networks.prediction_comparison(scans, checkpoint, size, settings.num_view)
+            elif section == "files":
+                yield files.files_comparison(make_scan(folder, size, settings.scan_views), size)
             elif section == "labels":
                 yield clouds.label_comparison(make_scan(folder, size, settings.scan_views))
             elif section == "refinement":

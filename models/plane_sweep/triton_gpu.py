@@ -230,7 +230,8 @@ class TritonVariance(torch.autograd.Function):
         volume = reference.new_empty((batch, channels, hypotheses.shape[1], height, width), dtype=dtype)
         tiles, settings = _launch(sources, hypotheses)
         grid = (tiles, hypotheses.shape[1], batch)
-        _variance_kernel[grid](*inputs, volume, **settings, enable_fp_fusion=False)
+        with torch.cuda.device_of(volume):  # Triton launches on the current GPU, where the memory need not be
+            _variance_kernel[grid](*inputs, volume, **settings, enable_fp_fusion=False)
         return volume
 
     @staticmethod
@@ -248,10 +249,11 @@ class TritonVariance(torch.autograd.Function):
         grad_reference = torch.empty_like(reference)
         grad_sources = torch.zeros_like(sources, dtype=torch.int64)
         tiles, settings = _launch(sources, geometry[-1])
-        _gradient_kernel[(tiles, len(reference))](
-            reference, sources, *geometry, view_weights, grad, scale, grad_reference, grad_sources, differences,
-            **settings, VIEWS=triton.next_power_of_2(sources.shape[1] + 1), enable_fp_fusion=False,
-        )  # fmt: skip
+        with torch.cuda.device_of(sources):
+            _gradient_kernel[(tiles, len(reference))](
+                reference, sources, *geometry, view_weights, grad, scale, grad_reference, grad_sources, differences,
+                **settings, VIEWS=triton.next_power_of_2(sources.shape[1] + 1), enable_fp_fusion=False,
+            )  # fmt: skip
         grad_weights = None if view_weights is None else weights_gradient(view_weights, differences)
         of_sources = (grad_sources.double() / scale).float().unbind(1)
         grad_views = (gradient.permute(0, 3, 1, 2) for gradient in (grad_reference, *of_sources))

@@ -257,7 +257,7 @@ def test_volumes_in_slabs_give_the_same_depth(place, kind, monkeypatch):
     imgs, proj_matrices, depth_values = place.put(golden_inputs())
     features = [stage.unbind(1) for stage in network.extract_features(imgs)]
     depth, confidences = network.depth_of_features(features, proj_matrices, depth_values)
-    monkeypatch.setattr(slabs, "SLAB_BYTES", 64 << 10)
+    monkeypatch.setattr(slabs, "SLAB_BYTES", place.slab_bytes)
     in_slabs, in_slabs_confidences = network.depth_of_features(features, proj_matrices, depth_values)
     place.assert_same("chosen depth" if kind == "student" else "depth", in_slabs, depth)
     for ours, whole in zip(in_slabs_confidences, confidences, strict=True):

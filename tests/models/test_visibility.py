@@ -151,7 +151,7 @@ def test_prediction_is_evaluation(place, kind, monkeypatch):
     with place.autocast():
         outputs = network(*place.put(golden_inputs()))
     assert place.fake or outputs["view_weights"].std() > 0.05
-    for slab_bytes in (slabs.SLAB_BYTES, 64 << 10):
+    for slab_bytes in (slabs.SLAB_BYTES, place.slab_bytes):
         monkeypatch.setattr(slabs, "SLAB_BYTES", slab_bytes)
         with place.autocast():
             depth, confidences = predict(network, place)

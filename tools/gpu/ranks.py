@@ -116,7 +116,7 @@ def _rank(
     meeting: Path,
     sender: Connection,
 ) -> None:
-    """What one of the processes does; it sends its gradient, or what went wrong."""
+    """What one of the processes does; the first sends the gradient, all send what went wrong."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
     try:
         if device.type == "cuda":
@@ -128,7 +128,9 @@ def _rank(
         else:  # which would leave one process alone
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             network = nn.parallel.DistributedDataParallel(network, device_ids=[device.index])
-        sender.send(_gradient(network, _samples(scans, device, [rank])).numpy())
+        gradient = _gradient(network, _samples(scans, device, [rank]))
+        if rank == 0:  # all have the same; what nobody receives would block its sender
+            sender.send(gradient.numpy())
         distributed.finish()
     except Exception as error:
         sender.send(str(error) or repr(error))

@@ -22,7 +22,7 @@ STAGES = {
     "clouds": ("Labels, fusion and the DTU score", 90),
     "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 60),
     "curves": ("Loss curves: precisions must learn alike", 150),
-    "options": ("What is not in use: other layouts, torch.compile", 100),
+    "options": ("What is not in use: default layouts, cudnn.benchmark, torch.compile, CUDA graphs", 100),
 }
 WITHOUT_DEVICE = {"tests fake": ("The numerical tests on a GPU that is none, as far as they go without values", 200)}
 
@@ -49,7 +49,13 @@ class CheckSettings:
     num_view: int = 5
     scan_views: int = 7
     cloud_points: float = 2.0
-    tests: tuple[str, ...] = ("tests/models", "tests/fusion/test_builtin.py", "tests/tools/prediction/test_predict.py")
+    tests: tuple[str, ...] = (
+        "tests/models",
+        "tests/fusion/test_builtin.py",
+        "tests/fusion/test_on_devices.py",
+        "tests/tools/prediction/test_predict.py",
+        "tests/tools/runtime/test_devices.py",
+    )
     work: tuple[int, int] = (8192, 1024)
 
 

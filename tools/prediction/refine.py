@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from datasets.files import write_json
 from datasets.formats.images import colour_map, write_image
@@ -53,11 +54,12 @@ class _Plan(NamedTuple):
         return [(reference, sources) for reference, sources in self.pairs if reference in self.needed[number - 1]]
 
 
-def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> None:
+def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int, device: torch.device | None = None) -> None:
     """Refine the predicted scans; views whose refined depth was made from the same before are skipped.
 
     The last pass is fusion.refinement's; in pass k before it a pixel's candidates are its neighbours k pixels apart
-    (fusion.consensus). A scan's maps take their place at once, at the end. Raises DataError when a view was not
+    (fusion.consensus). A scan's maps take their place at once, at the end. A CUDA `device` computes by torch; what it
+    makes differs from the CPU's by rounding, and is not made anew for that. Raises DataError when a view was not
     predicted or a file is damaged.
     """
     if distributed.is_main():
@@ -69,6 +71,7 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
     distributed.barrier()  # all processes have the same list before one of them changes a scan
     rounds = [(scan, number) for scan in unfinished for number in range(1, passes + 1)]
     total = sum(len(distributed.share(plans[scan].of_pass(number))) for scan, number in rounds)
+    on_gpu = device if device is not None and device.type == "cuda" else None
     with Progress(total, "refine", quiet=not distributed.is_main()) as progress:
         for scan in unfinished:
             folder, plan = outdir / scan, plans[scan]
@@ -77,7 +80,7 @@ def refine(outdir: Path, layout: Layout, scans: Sequence[str], passes: int) -> N
                 _remove_stale(folder, plan)
             distributed.barrier()
             for number in range(1, passes + 1):
-                _run_pass(folder, plan, number, number == passes, progress)
+                _run_pass(folder, plan, number, number == passes, on_gpu, progress)
                 distributed.barrier()
             if distributed.is_main():
                 _take_place(folder, passes)
@@ -161,7 +164,9 @@ def _remove_stale(folder: Path, plan: _Plan) -> None:
             files.remove_depth()
 
 
-def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Progress) -> None:
+def _run_pass(
+    folder: Path, plan: _Plan, number: int, last: bool, device: torch.device | None, progress: Progress
+) -> None:
     """Write this process's views of a pass, with previews and records when it is the last."""
     network = Predictions(folder)
     before = network if number == 1 else Predictions(folder, _pass_folder(number - 1))
@@ -170,14 +175,15 @@ def _run_pass(folder: Path, plan: _Plan, number: int, last: bool, progress: Prog
         views = [(before if source in plan.origins else network).view(source) for source in sources]
         view, seen = before.view(reference), [confidence(source) for source in sources]
         if last:
-            depth = finished_depth(view, confidence(reference), views, seen, _surroundings(network, reference))
+            around = _surroundings(network, reference)
+            depth = finished_depth(view, confidence(reference), views, seen, around, device)
             depth[view.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
             write_image(files.depth_preview, colour_map(depth))
             write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
         else:
-            depth = supported_depth(view, views, seen, spacing=number)
+            depth = supported_depth(view, views, seen, number, device)
             depth[view.depth == 0] = 0
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()

@@ -41,7 +41,7 @@ def predict_and_fuse(
                 check_sizes(scan, dataset.sizes(scan))
         predict(checkpoint, dataset, outdir, settings, device, refined=passes > 0)
     if passes:
-        refine(outdir, layout, scans, passes)
+        refine(outdir, layout, scans, passes, device)
     points = {}
     if fusion.method != "none":
         for scan in distributed.share(scans):

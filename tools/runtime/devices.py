@@ -38,14 +38,15 @@ def _is_available(kind: str) -> bool:
 
 
 def sent_to(device: torch.device, tensor: Tensor) -> Tensor:
-    """A CPU tensor, whatever its layout, on a device; a CUDA device receives it while it computes on."""
+    """A CPU tensor, whatever its layout, on a device; nobody waits until a CUDA device has received it."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Arriving:
-    """Tensors on their way from a device to the CPU; a CUDA device computes on meanwhile."""
+    """Tensors on their way from a device to the CPU, which a CUDA device sends once it has computed them; the CPU need
+    not wait for that until it wants them, and may have launched what comes next."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._sent: torch.cuda.Event | None = None
@@ -53,7 +54,8 @@ class Arriving:
             targets = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
             self._tensors = [target.copy_(t, non_blocking=True) for target, t in zip(targets, tensors, strict=True)]
             self._sent = torch.cuda.Event()
-            self._sent.record()
+            # Of the tensors' device, which need not be the current one: with several models each has its own.
+            self._sent.record(torch.cuda.current_stream(tensors[0].device))
         else:
             self._tensors = [tensor.cpu() for tensor in tensors]
 

@@ -18,7 +18,7 @@ from datasets.formats.images import read_image
 from datasets.layouts.general import GeneralScans
 from datasets.synthetic.scans import render_scene
 from tools.benchmarks import clouds, networks
-from tools.gpu import ranks
+from tools.gpu import options, ranks
 from tools.gpu.clouds import measure_clouds
 from tools.gpu.machine import check_machine, missing_packages
 from tools.gpu.measures import measure_curves, measure_prediction, measure_training, measure_volumes, with_goal
@@ -186,6 +186,21 @@ def test_clouds(settings, monkeypatch):
     monkeypatch.setattr(clouds, "score", lambda millions: ([0.5], {"acc": 0.1}))
     tables = rows(measure_clouds(settings))
     assert [name.split(",")[0] for name in tables] == ["labels of a view", "fusion", "DTU score"]
+
+
+def test_options(settings, monkeypatch):
+    """What is in use first; a way that this device does not know is a note, and the others are measured."""
+
+    def unknown(network, predict):
+        raise RuntimeError("no such thing\nhere")
+
+    ways = {name: options._WAYS[name] for name in ("as used", "default layout", "cudnn.benchmark")}
+    monkeypatch.setattr(options, "_WAYS", ways | {"torch.compile": unknown})
+    in_float32, in_bf16 = rows(options.measure_options(settings)).values()
+    assert [row["way"] for row in in_float32] == ["as used", "default layout"]
+    assert [row["way"] for row in in_bf16] == ["as used", "default layout", "torch.compile"]
+    assert in_bf16[0]["times as fast"] == 1 and in_bf16[1]["seconds"] > 0
+    assert in_bf16[2] == {"way": "torch.compile", "note": "no such thing"}
 
 
 def test_ranks(settings, monkeypatch):
