@@ -42,6 +42,12 @@ def _takes_place(path: Path) -> bool:
     return _TAKES_PLACE.search(path.read_text(encoding="utf-8")) is not None
 
 
+def _depends_on_place(item: pytest.Item) -> bool:
+    """Whether a test computes at the fixture; some have an argument of that name that means something else."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return "place" in item.fixturenames and "place" not in given
+
+
 def _on_default_place(config: pytest.Config) -> bool:
     return (config.getoption("device"), config.getoption("dtype")) == ("cpu", "float32")
 
@@ -57,14 +63,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Elsewhere than on the default place the tests that do not depend on it would only say the same again."""
     if _on_default_place(config):
-        overlooked = {item.path for item in items if "place" in item.fixturenames}
+        overlooked = {item.path for item in items if _depends_on_place(item)}
         overlooked = sorted(str(path) for path in overlooked if not _takes_place(path))
         if overlooked:  # by fixtures of another file, say
             raise pytest.UsageError(f"--device would leave out tests that take `place`: {', '.join(overlooked)}")
         return
-    others = [item for item in items if "place" not in item.fixturenames]
+    others = [item for item in items if not _depends_on_place(item)]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if "place" in item.fixturenames]
+    items[:] = [item for item in items if _depends_on_place(item)]
 
 
 @pytest.fixture
