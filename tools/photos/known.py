@@ -121,25 +121,24 @@ def _write_photos(
         shutil.rmtree(outdir / name, ignore_errors=True)
     straight = {id(lens): straight_lens(lens, files[0].parent) for lens in lenses}
     known, taken = [], {photo.name for photo in scene.photos}
-    progress = Progress(len(files), "photos", unit="photo")
-    for place, (photo, file, lens) in enumerate(zip(scene.photos, files, lenses, strict=True)):
-        progress.step()
-        try:
-            image = straighten(read_image(file, grey16=True), lens, straight[id(lens)])
-        except DataError as error:
-            remarks.leave_out(str(error))
-            continue
-        written = _fitted(straight[id(lens)], settings.max_side)
-        if written.size != image.shape[1::-1]:
-            image = cv2.resize(image, written.size, interpolation=cv2.INTER_AREA)
-        name = without_spaces(photo.name, taken)
-        taken.add(name)
-        write_image(outdir / "images" / name, image, quality=98)
-        inside = masks.of(place, straight[id(lens)], written.size, remarks)
-        if inside is not None:
-            write_mask(outdir / MASK_FOLDER / f"{name}.png", inside)
-        known.append(_known(dataclasses.replace(photo, name=name, lens=written)))
-    progress.close()
+    with Progress(len(files), "photos", unit="photo") as progress:
+        for place, (photo, file, lens) in enumerate(zip(scene.photos, files, lenses, strict=True)):
+            progress.step()
+            try:
+                image = straighten(read_image(file, grey16=True), lens, straight[id(lens)])
+            except DataError as error:
+                remarks.leave_out(str(error))
+                continue
+            written = _fitted(straight[id(lens)], settings.max_side)
+            if written.size != image.shape[1::-1]:
+                image = cv2.resize(image, written.size, interpolation=cv2.INTER_AREA)
+            name = without_spaces(photo.name, taken)
+            taken.add(name)
+            write_image(outdir / "images" / name, image, quality=98)
+            inside = masks.of(place, straight[id(lens)], written.size, remarks)
+            if inside is not None:
+                write_mask(outdir / MASK_FOLDER / f"{name}.png", inside)
+            known.append(_known(dataclasses.replace(photo, name=name, lens=written)))
     return known
 
 

@@ -78,14 +78,14 @@ def triangulate(
     pycolmap.set_random_seed(search.seed)
     shutil.rmtree(folder / "sparse", ignore_errors=True)
     database = folder / "database.db"
-    names = sorted(photo.name for photo in photos)
+    ordered = sorted(photos, key=lambda photo: photo.name)
+    names = [photo.name for photo in ordered]
     work = folder / "mapping"
     adjusted = None
     try:
         extract_features(pycolmap, database, images, _groups(photos), search, thorough=False)
         search = dataclasses.replace(search, matching=chosen_matching(search.matching, len(names)))
-        sorted_photos = sorted(photos, key=lambda photo: photo.name)
-        match_features(pycolmap, database, names, search, thorough=False, among=overlapping_pairs(sorted_photos))
+        match_features(pycolmap, database, names, search, thorough=False, among=overlapping_pairs(ordered))
         with Alive("points"):
             model = _model_of(pycolmap, database, photos)
             model = held = _with_points(pycolmap, model, database, images, work, search)
@@ -183,7 +183,7 @@ def _sure_lenses(pycolmap: Any, model: Any, places: dict[int, np.ndarray], sigma
         for point in half:
             part.delete_point3D(point)
         part = _bundle_adjusted(pycolmap, part, places, sigma, free)
-        found.append({camera: part.camera(camera).params[:2] for camera in free})
+        found.append({camera: np.array(part.camera(camera).params[:2]) for camera in free})
     return {camera for camera in free if _agree(*(of[camera] for of in found), model.camera(camera).params[:2])}
 
 

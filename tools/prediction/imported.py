@@ -55,11 +55,10 @@ def import_depth(dataset: MVSDataset, outdir: Path, settings: ImportSettings) ->
     origins.begin()
     unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
     told: set[str] = set()  # scans whose depth is in another unit
-    progress = Progress(len(unfinished), "import depth")
-    for index in unfinished:
-        error = _import_view(origins, index, files[dataset.entries[index].scan], settings, told)
-        progress.step("" if error is None else f"median error at the points {error:.2%}")
-    progress.close()
+    with Progress(len(unfinished), "import depth") as progress:
+        for index in unfinished:
+            error = _import_view(origins, index, files[dataset.entries[index].scan], settings, told)
+            progress.step("" if error is None else f"median error at the points {error:.2%}")
 
 
 def _recorded(settings: ImportSettings) -> dict[str, Any]:

@@ -23,11 +23,10 @@ def sweep_scans(dataset: MVSDataset, outdir: Path, settings: SweepSettings) -> N
     origins = Origins(dataset, outdir, recorded(record | dataclasses.asdict(settings)))
     origins.begin()
     unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
-    progress = Progress(len(unfinished), "plane sweep")
-    for index in unfinished:
-        _sweep_view(origins, index, settings)
-        progress.step()
-    progress.close()
+    with Progress(len(unfinished), "plane sweep") as progress:
+        for index in unfinished:
+            _sweep_view(origins, index, settings)
+            progress.step()
 
 
 def _sweep_view(origins: Origins, index: int, settings: SweepSettings) -> None:
