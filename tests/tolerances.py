@@ -79,7 +79,7 @@ TABLE: dict[str, dict[str, Limit]] = {
     "gradient norms": {"float32": Limit(0.01, 0.9, 0.04), "tf32": Limit(0.5, 0.9, 4), "bfloat16": Limit(0.6, 0.9, 4)},
     "gradient norms in float64": {"float32": Limit(0.005, 0.95, 0.015)},
     # ---- networks against themselves
-    "depth in a batch": {"float32": Limit(1e-2, 0.99), "tf32": Limit(12, 0.96), "bfloat16": Limit(12, 0.75)},
+    "depth in a batch": {"float32": Limit(1e-2, 0.99), "tf32": Limit(12, 0.93), "bfloat16": Limit(12, 0.75)},
     "confidence in a batch": {"float32": Limit(1e-3, 0.99), "tf32": Limit(0.06, 0.95), "bfloat16": Limit(0.25, 0.9)},
     "view weights": {
         "float32": Limit(1e-4, relative=1e-3),
@@ -92,7 +92,13 @@ TABLE: dict[str, dict[str, Limit]] = {
         "bfloat16": Limit(0.1, relative=0.1),
     },
     "statistics": {"float32": Limit(1e-5, relative=1e-4)},
-    "mean of gradients": {"float32": Limit(1e-3, relative=1e-2), "tf32": Limit(5e-3, relative=5e-2)},
+    # Without a scaled loss fp16 loses the smallest of them.
+    "mean of gradients": {
+        "float32": Limit(1e-3, relative=1e-2),
+        "tf32": Limit(5e-3, relative=5e-2),
+        "bfloat16": Limit(0.02, relative=0.1),
+        "float16": Limit(0.02, relative=0.2),
+    },
     # Relative to the largest output.
     "folded block": {
         "float32": Limit(1e-5, relative=1e-5),

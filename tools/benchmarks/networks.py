@@ -13,11 +13,12 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from datasets.mvs import MVSDataset, open_dataset
+from datasets.mvs import Entry, MVSDataset, open_dataset
 from datasets.sample import stage_maps
 from models import blocks
 from models.cascade import build_model
 from models.checkpoint import checkpoint_bytes, load_model
+from models.cpu import slabs
 from models.losses import DistillationLoss, UnsupervisedLoss
 from models.plane_sweep import IMPLEMENTATION_VARIABLE
 from models.plane_sweep.definition import variance_volume
@@ -41,6 +42,8 @@ from tools.training.setup import build_network, open_training_sets, start_traini
 from tools.training.trainer import Trainer
 
 PLAIN = {IMPLEMENTATION_VARIABLE: "plain"}
+# Bytes that no volume has.
+_WHOLE = 1 << 62
 
 
 def write_random_checkpoint(path: Path, kind: str = "student") -> None:
@@ -74,23 +77,30 @@ def _prediction_setup(
 
 
 def predict_scan(scans: Path, checkpoint: Path, size: tuple[int, int], views: int, amp: str) -> Figures:
-    """tools/predict.py's own loop over the scan, after one view for warm-up."""
+    """tools/predict.py's own loop over the scan, after one view for warm-up.
+
+    What one view takes with the loading of the network is taken off, as a scan has many.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        settings, dataset = _prediction_setup(scans, size, views, amp)
-        everything = dataset.entries
-        dataset.entries = everything[:1]
-        predict(checkpoint, dataset, Path(folder), settings, device)
-        dataset.entries = everything
-        started = time.perf_counter()
-        predict(checkpoint, dataset, Path(folder), settings, device)  # but for the view that is finished
-        return [(time.perf_counter() - started) / (len(dataset) - 1)], _gpu_memory()
+    settings, dataset = _prediction_setup(scans, size, views, amp)
+    everything = dataset.entries
+
+    def seconds(entries: list[Entry]) -> float:
+        dataset.entries = entries
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            started = time.perf_counter()
+            predict(checkpoint, dataset, Path(folder), settings, device)
+            return time.perf_counter() - started
+
+    _, of_one, of_all = seconds(everything[:1]), seconds(everything[:1]), seconds(everything)
+    return [(of_all - of_one) / (len(everything) - 1)], _gpu_memory()
 
 
 def predict_plainly(scans: Path, checkpoint: Path, size: tuple[int, int], views: int) -> Figures:
-    """As the official program does it: each reference view with its sources by itself, float32, default layouts."""
+    """As the official program does it: each reference view with its sources by itself, float32, default layouts, and
+    every volume as a whole."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(slabs, "SLAB_BYTES", _WHOLE):
         settings, dataset = _prediction_setup(scans, size, views)
         origins = Origins(dataset, Path(folder), {})
         model = load_model(checkpoint, settings.official_ratios)

@@ -11,7 +11,7 @@ STAGES = {
     "machine": ("The device, and what it can do at most", 60),
     "tests float32": (
         "The numerical tests on the device, factors not rounded to TF32; deviations from the golden files",
-        110,
+        150,
     ),
     "tests tf32": ("The tests against golden files again, factors rounded to TF32", 60),
     "tests bfloat16": ("The tests of networks in bf16", 60),
@@ -47,7 +47,7 @@ class CheckSettings:
     curve_size: Size = (160, 128)
     curve_steps: int = 300
     num_view: int = 5
-    scan_views: int = 7
+    scan_views: int = 13
     cloud_points: float = 2.0
     tests: tuple[str, ...] = (
         "tests/models",
