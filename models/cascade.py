@@ -223,7 +223,8 @@ def _entry_in_slabs(
 ) -> Tensor:
     """The network's entry over the cost volume, which never exists as a whole where it is larger than a slab."""
     height = hypotheses.shape[2]
-    ranges = slabs(hypotheses[..., 0, :].numel() * features[0].shape[-3] * dtype.itemsize, height)
+    row_bytes = hypotheses[..., 0, :].numel() * features[0].shape[-3] * dtype.itemsize
+    ranges = slabs(row_bytes, height, hypotheses.device.type)
     result = None
     for rows in ranges:
         wide = with_neighbours(rows, network.entry_reach, height)
@@ -234,18 +235,11 @@ def _entry_in_slabs(
         if len(ranges) == 1:
             return part
         if result is None:
-            shape = (*part.shape[:3], height, part.shape[4])
-            result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=_layout(part))
+            shape, order = (*part.shape[:3], height, part.shape[4]), torch.channels_last_3d
+            result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=order)
         result[..., rows, :] = part[..., rows.start - wide.start : rows.stop - wide.start, :]
         del volume, part
     return result
-
-
-def _layout(volume: Tensor) -> torch.memory_format:
-    """The order in memory that the layers after a volume [B, C, D, h, W] shall have: channels last on CPUs, on GPUs
-    what its layer's weights have given it, so that both can be measured (tools.gpu.options)."""
-    last = volume.device.type == "cpu" or volume.is_contiguous(memory_format=torch.channels_last_3d)
-    return torch.channels_last_3d if last else torch.contiguous_format
 
 
 def _summary_in_slabs(network: VisibilityNet, features: Views, proj_matrices: Tensor, hypotheses: Tensor) -> Tensor:
@@ -253,7 +247,7 @@ def _summary_in_slabs(network: VisibilityNet, features: Views, proj_matrices: Te
     height = hypotheses.shape[2]
     row_bytes = proj_matrices.shape[1] * (GROUPS + 1) * hypotheses[..., 0, :].nbytes
     parts = []
-    for rows in slabs(row_bytes, height):
+    for rows in slabs(row_bytes, height, hypotheses.device.type):
         wide = with_neighbours(rows, network.summary_reach, height)
         similarity = similarity_volume(features, proj_matrices, hypotheses[..., wide, :], GROUPS, first_row=wide.start)
         part = network.summary(similarity)

@@ -50,7 +50,7 @@ class FeatureNet(nn.Module):
     def _finest_in_slabs(self, merged_half: Tensor, full: Tensor) -> Tensor:
         """The same in slabs of rows: what is merged has four times the channels of the result."""
         height = full.shape[-2]
-        ranges = slabs(full[..., 0, :].nbytes * 4, height, multiple=2)
+        ranges = slabs(full[..., 0, :].nbytes * 4, height, full.device.type, multiple=2)
         parts = []
         for rows in ranges:
             wide = with_neighbours(rows, 1, height, multiple=2)

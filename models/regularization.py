@@ -64,7 +64,7 @@ def _add_doubled(skipped: Tensor, layer: nn.Module, deep: Tensor) -> Tensor:
     """
     if not predicts(layer):
         return skipped + layer(deep)
-    for rows in slabs(skipped[..., 0, :].nbytes, skipped.shape[-2], multiple=2):
+    for rows in slabs(skipped[..., 0, :].nbytes, skipped.shape[-2], skipped.device.type, multiple=2):
         # A row of the result depends on the row at half its height and, every other one, on the next.
         doubled = layer(deep[..., rows.start // 2 : rows.stop // 2 + 1, :])
         skipped[..., rows, :] += doubled[..., : rows.stop - rows.start, :]

@@ -81,9 +81,9 @@ class Place:
 
     @property
     def slab_bytes(self) -> int:
-        """Slabs of volumes so small that the golden sample's fall into many; into a few of fake tensors, of which each
-        operation takes as long as on the CPU."""
-        return (1024 if self.fake else 64) << 10
+        """SLAB_BYTES so small that the golden sample's volumes fall into many; into a few of fake tensors, operations
+        on which take as long as on the CPU."""
+        return (256 if self.fake else 64 if self.device.type == "cpu" else 16) << 10
 
     def needs(self, **wanted: object) -> None:
         """Skip the test on places of another device type, or another dtype, than it wants."""

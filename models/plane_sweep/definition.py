@@ -225,8 +225,9 @@ def variance_volume(
     under autocast too: geometry in half precision would be off by pixels. view_weights [B, N-1, h, W]: how much each
     source counts at a pixel; the reference counts 1, and without them all do. The gradient goes to the features and
     the weights only.
-    Features whose channels lie side by side in memory spare the fused kernels a copy; numba's volume does
-    (torch.channels_last_3d), the others' are contiguous. `implementation`: as in `choose_implementation`.
+    Features whose channels lie side by side in memory spare the fused kernels a copy; so do those of the fused
+    kernels' volumes (torch.channels_last_3d), the others' are contiguous. `implementation`: as in
+    `choose_implementation`.
     """
     views = features.unbind(1) if isinstance(features, Tensor) else tuple(features)
     check_shapes(views, proj_matrices, hypotheses, first_row, view_weights)

@@ -1,8 +1,9 @@
 """The fused cost volume on CUDA devices, as Triton kernels; without a GPU they run in Triton's interpreter.
 
 No warped view is ever stored. Positions follow the plain definition operation by operation, in float32 (the kernels are
-compiled without fused multiply-adds). The gradient is summed in 64-bit integers, whose sum does not depend on the order
-of the additions: repeated runs give identical results.
+compiled without fused multiply-adds). A volume's channels lie side by side, as a tile is written and as convolutions
+want them. The gradient is summed in 64-bit integers, whose sum does not depend on the order of the additions: repeated
+runs give identical results.
 """
 
 import torch
@@ -124,7 +125,7 @@ def _variance_kernel(
         squares += weighed * sample
     mean = total / weights_sum[:, None]
     variance = squares / weights_sum[:, None] - mean * mean
-    target = volume + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None]
+    target = volume + ((sample_index * depths + d) * plane + pixel[:, None]) * channels + channel
     tl.store(target, variance.to(volume.dtype.element_ty), inside_tile)
 
 
@@ -174,7 +175,7 @@ def _gradient_kernel(
             total += sample * _weight(view_weights, source, plane, pixel, inside)[:, None]
         mean = total / weights_sum[:, None]
         grad = tl.load(
-            grads + ((sample_index * channels + channel) * depths + d) * plane + pixel[:, None], inside_tile, 0.0
+            grads + ((sample_index * depths + d) * plane + pixel[:, None]) * channels + channel, inside_tile, 0.0
         )
         grad *= share[:, None]
         gradient_sum += (own - mean) * grad
@@ -203,8 +204,8 @@ def _gradient_kernel(
 
 
 class TritonVariance(torch.autograd.Function):
-    """variance [B, C, D, h, W] of `dtype`; from float32 features, h rows of the reference [B, C, h, W] and the sources
-    [B, C, H, W].
+    """variance [B, C, D, h, W] of `dtype`, in channels-last order; from float32 features, h rows of the reference
+    [B, C, h, W] and the sources [B, C, H, W].
 
     rays [B, N-1, 3, h, W], offsets [B, N-1, 3], hypotheses [B, D, h, W] and view_weights [B, N-1, h, W] (or None, all
     1), float32: `plane_sweep.definition`. The gradient goes to the weights and the views.
@@ -227,7 +228,12 @@ class TritonVariance(torch.autograd.Function):
         inputs = (reference, sources, rays.contiguous(), offsets.contiguous(), hypotheses.contiguous(), view_weights)
         ctx.save_for_backward(*inputs)
         batch, height, width, channels = reference.shape
-        volume = reference.new_empty((batch, channels, hypotheses.shape[1], height, width), dtype=dtype)
+        volume = torch.empty(
+            (batch, channels, hypotheses.shape[1], height, width),
+            dtype=dtype,
+            device=reference.device,
+            memory_format=torch.channels_last_3d,
+        )
         tiles, settings = _launch(sources, hypotheses)
         grid = (tiles, hypotheses.shape[1], batch)
         with torch.cuda.device_of(volume):  # Triton launches on the current GPU, where the memory need not be
@@ -238,7 +244,7 @@ class TritonVariance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         reference, sources, *geometry, view_weights = ctx.saved_tensors
-        grad = grad.float().contiguous()
+        grad = grad.float().contiguous(memory_format=torch.channels_last_3d)
         largest = torch.maximum(reference.abs().amax(), sources.abs().amax())
         differences = None
         if view_weights is not None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.blocks import ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d, FoldedScoreConv, fold
+from models.blocks import BatchNorm3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d, FoldedScoreConv, fold
 
 
 def with_statistics(make: Callable[[], nn.Module]) -> nn.Sequential:
@@ -89,3 +89,29 @@ def test_running_statistics_follow_by_a_tenth(name):
     y = next(block.children())(x).transpose(0, 1).flatten(1)
     torch.testing.assert_close(norm.running_mean, 0.1 * y.mean(dim=1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * y.var(dim=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_volumes_are_normalised_as_by_torch(place, order):
+    """Values, gradients and running statistics are torch's own on a CPU; the result is as large as the volume."""
+    place.needs(dtype=torch.float32)
+    torch.manual_seed(4)
+    volume = (3 * torch.randn(2, 5, 3, 4, 6) + 1).contiguous(memory_format=order)
+    weights = torch.randn(volume.shape)
+
+    def normalised(norm, x, weights):
+        x = x.detach().requires_grad_()
+        y = norm(x)
+        (y * weights).sum().backward()
+        return y, x.grad, norm.weight.grad, norm.running_mean, norm.running_var
+
+    expected = normalised(nn.BatchNorm3d(5), volume, weights)
+    found = normalised(place.put(BatchNorm3d(5)), *place.put((volume, weights)))
+    for name, ours, theirs in zip(("volume", "gradient", "weight", "mean", "variance"), found, expected, strict=True):
+        place.assert_same("statistics", ours, theirs, name)
+
+
+def test_normalising_wants_volumes():
+    """Maps are no volumes, which torch says, too."""
+    with pytest.raises(ValueError, match="five dimensions, not 3"):
+        BatchNorm3d(5)(torch.rand(2, 5, 3))

@@ -81,15 +81,6 @@ def _as_used(network: CascadeMVSNet, predict: Work) -> Iterator[Work]:
 
 
 @contextlib.contextmanager
-def _contiguous(network: CascadeMVSNet, predict: Work) -> Iterator[Work]:
-    """Weights, and with them volumes, in torch's default order."""
-    for name, buffer in network.named_buffers():
-        if name.endswith("weight"):
-            buffer.data = buffer.contiguous(memory_format=torch.contiguous_format)
-    yield predict
-
-
-@contextlib.contextmanager
 def _tried_out(network: CascadeMVSNet, predict: Work) -> Iterator[Work]:
     """cuDNN measures its convolutions at each new size, and takes the fastest."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
@@ -125,7 +116,6 @@ def _graph(network: CascadeMVSNet, predict: Work) -> Iterator[Work]:
 # The first is the one in use; the last may leave the device unusable where it fails.
 _WAYS: dict[str, Prepare] = {
     "as used": _as_used,
-    "default layout": _contiguous,
     "cudnn.benchmark": _tried_out,
     "torch.compile": _compiled,
     "CUDA graph": _graph,

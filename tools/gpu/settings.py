@@ -20,9 +20,9 @@ STAGES = {
     "prediction": ("Depth maps of a scan, files read and written", 110),
     "training": ("Optimisation steps, batch of one", 110),
     "clouds": ("Labels, fusion and the DTU score", 90),
-    "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 60),
+    "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 90),
     "curves": ("Loss curves: precisions must learn alike", 150),
-    "options": ("What is not in use: default layouts, cudnn.benchmark, torch.compile, CUDA graphs", 100),
+    "options": ("What is not in use: cudnn.benchmark, torch.compile, CUDA graphs", 100),
 }
 WITHOUT_DEVICE = {"tests fake": ("The numerical tests on a GPU that is none, as far as they go without values", 200)}
 

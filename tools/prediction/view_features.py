@@ -32,7 +32,8 @@ class ViewFeatures:
     """The views used last, up to `budget` bytes of them; `extract` maps an image [1, 3, H, W] to stages of features.
 
     Views of a scan are dropped when the first one of another scan is asked for: finished scans hold no memory.
-    Images are read by the executor's threads: `expect` starts on those that `get` will soon ask for.
+    Images are read by the executor's threads: `expect` starts on those that `get` will soon ask for. `get` keeps a GPU
+    waiting, so that it does as little as it can.
     """
 
     def __init__(
@@ -40,14 +41,14 @@ class ViewFeatures:
     ) -> None:
         self._dataset, self._extract, self._budget, self._readers = dataset, extract, budget, readers
         self._seen: OrderedDict[ViewKey, SeenView] = OrderedDict()
-        self._reading: dict[ViewKey, Future[View]] = {}
+        self._reading: dict[ViewKey, Future[tuple[View, np.ndarray]]] = {}
         self._bytes = 0
 
     def expect(self, keys: Iterable[ViewKey]) -> None:
         """Start reading the images that are not at hand."""
         for key in keys:
             if key not in self._seen and key not in self._reading:
-                self._reading[key] = self._readers.submit(self._dataset.load, key)
+                self._reading[key] = self._readers.submit(_read, self._dataset, key)
 
     def get(self, key: ViewKey) -> SeenView:
         """The view with its features; raises DataError when its image cannot be used."""
@@ -58,16 +59,20 @@ class ViewFeatures:
             self._seen.clear()
             self._bytes = 0
         self.expect([key])
-        view = self._reading.pop(key).result()
-        image = torch.from_numpy(view.image).permute(2, 0, 1)[None]
-        features = tuple(map(_in_own_pages, self._extract(image)))
-        # Truncated, not rounded, like the official programs' files.
-        seen = SeenView((view.image * 255).astype(np.uint8), view.camera, features)
+        view, image = self._reading.pop(key).result()
+        features = tuple(map(_in_own_pages, self._extract(torch.from_numpy(view.image).permute(2, 0, 1)[None])))
+        seen = SeenView(image, view.camera, features)
         self._seen[key] = seen
         self._bytes += seen.bytes
         while self._bytes > self._budget and len(self._seen) > 1:
             self._bytes -= self._seen.popitem(last=False)[1].bytes
         return seen
+
+
+def _read(dataset: MVSDataset, key: ViewKey) -> tuple[View, np.ndarray]:
+    """A view, and its image in uint8: truncated, not rounded, like the official programs' files."""
+    view = dataset.load(key)
+    return view, (view.image * 255).astype(np.uint8)
 
 
 def order_of_reuse(needs: Sequence[Sequence[Hashable]], capacity: int) -> list[int]:

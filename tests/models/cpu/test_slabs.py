@@ -12,10 +12,16 @@ from models.features import FeatureNet
 def test_slabs_cover_all_rows_once(multiple, slab_bytes, monkeypatch):
     """In order, each from a multiple on, none larger than allowed unless it has the fewest rows there can be."""
     monkeypatch.setattr(slabs, "SLAB_BYTES", slab_bytes)
-    ranges = slabs.slabs(row_bytes=20, rows=24, multiple=multiple)
+    ranges = slabs.slabs(20, 24, "cpu", multiple)
     assert [row for rows in ranges for row in range(rows.start, rows.stop)] == list(range(24))
     assert all(rows.start % multiple == 0 for rows in ranges)
     assert all((rows.stop - rows.start) * 20 <= slab_bytes or rows.stop - rows.start == multiple for rows in ranges)
+
+
+def test_gpus_have_larger_slabs():
+    """So few rows that a CPU's cache holds them are too little to do for a GPU."""
+    assert len(slabs.slabs(slabs.SLAB_BYTES // 8, 64, "cpu")) == 8
+    assert len(slabs.slabs(slabs.SLAB_BYTES // 8, 64, "cuda")) == 2
 
 
 def test_neighbours_stay_inside():

@@ -194,13 +194,12 @@ def test_options(settings, monkeypatch):
     def unknown(network, predict):
         raise RuntimeError("no such thing\nhere")
 
-    ways = {name: options._WAYS[name] for name in ("as used", "default layout", "cudnn.benchmark")}
-    monkeypatch.setattr(options, "_WAYS", ways | {"torch.compile": unknown})
+    ways = {name: options._WAYS[name] for name in ("as used", "cudnn.benchmark")}
+    monkeypatch.setattr(options, "_WAYS", ways | {"torch.compile": unknown, "another": options._as_used})
     in_float32, in_bf16 = rows(options.measure_options(settings)).values()
-    assert [row["way"] for row in in_float32] == ["as used", "default layout"]
-    assert [row["way"] for row in in_bf16] == ["as used", "default layout", "torch.compile"]
-    assert in_bf16[0]["times as fast"] == 1 and in_bf16[1]["seconds"] > 0
-    assert in_bf16[2] == {"way": "torch.compile", "note": "no such thing"}
+    assert [row["way"] for row in in_float32] == ["as used", "another"]
+    assert in_bf16[0]["times as fast"] == 1 and in_bf16[2]["seconds"] > 0
+    assert in_bf16[1] == {"way": "torch.compile", "note": "no such thing"}
 
 
 def test_ranks(settings, monkeypatch):
