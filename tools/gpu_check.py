@@ -4,16 +4,19 @@
     bash scripts/run_gpu_check.sh --stages prediction        one stage
     bash scripts/run_gpu_check.sh --device cpu --quick       whether the check itself works, on any machine
 
-Every stage runs in a process of its own with a time limit. After each, <outdir>/check.html and check.json tell what was
-found so far; what a stage printed is in logs/. Without a GPU the page says what is missing, and the tests run on a GPU
-that is none. Run nothing beside it.
+Every stage runs in a process of its own with a time limit: first, side by side, what is not timed, then one after the
+other what is. After each, <outdir>/check.html and check.json tell what was found so far; what a stage printed is in
+logs/. Without a GPU the page says what is missing, and the tests run on a GPU that is none. Run nothing beside it.
 """
 
 import argparse
 import dataclasses
+import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,15 @@ import _checkout  # noqa: F401
 from datasets.files import DataError, write_bytes, write_json
 from tools.gpu.machine import missing_packages
 from tools.gpu.runner import run_stage
-from tools.gpu.settings import STAGES, WITHOUT_DEVICE, CheckSettings, Outcome, quick
+from tools.gpu.settings import STAGES, UNTIMED, WITHOUT_DEVICE, CheckSettings, Outcome, quick
 from tools.gpu.stages import stage_of
 from tools.runtime.program import Formatter, positive_float, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds below which no stage is begun.
 _TOO_LITTLE = 5.0
+# That a stage of tests keeps busy: it compiles, and passes small things on.
+_CORES_OF_A_STAGE = 2
 
 
 def stage_list(text: str) -> tuple[str, ...]:
@@ -54,31 +59,49 @@ def parse(argv: Sequence[str] | None = None) -> CheckSettings:
     return quick(settings) if args.quick else settings
 
 
-def outcomes(settings: CheckSettings) -> Iterator[Outcome]:
-    """Run the stages; those that a missing device or the time leaves out are named."""
-    deadline = time.monotonic() + 60 * settings.minutes
-    shared = {"GOMP_SPINCOUNT": "10000"}
-    if settings.device == "cpu":
-        shared["CUDA_VISIBLE_DEVICES"] = ""  # on a machine with a GPU, too
-    without = ""
-    # What the device is decides about the others.
-    for name in dict.fromkeys(("machine", *settings.stages)):
-        limit = min(STAGES[name][1] * settings.minutes / 10, deadline - time.monotonic())
-        if without or limit < _TOO_LITTLE:
-            yield Outcome(name, "not run", reason=without or f"the {settings.minutes:g} minutes are over")
-            continue
-        outcome = _run(name, settings, limit, shared)
-        yield outcome
-        if name == "machine" and outcome.status != "passed":
-            without = outcome.reason
-    if without:
-        for name, (_, seconds) in WITHOUT_DEVICE.items():
-            yield _run(name, settings, min(seconds, deadline - time.monotonic()), shared)
+class Stages:
+    """Runs the stages of a check within its minutes."""
 
+    def __init__(self, settings: CheckSettings) -> None:
+        self.settings, self.stop = settings, threading.Event()
+        self.deadline = time.monotonic() + 60 * settings.minutes
+        self.environment = {"GOMP_SPINCOUNT": "10000"}
+        if settings.device == "cpu":
+            self.environment["CUDA_VISIBLE_DEVICES"] = ""  # on a machine with a GPU, too
 
-def _run(name: str, settings: CheckSettings, limit: float, environment: dict[str, str]) -> Outcome:
-    log = settings.outdir / "logs" / f"{name.replace(' ', '_')}.txt"
-    return run_stage(name, stage_of(name), settings, limit, log, environment)
+    def outcomes(self) -> Iterator[Outcome]:
+        """Of all stages, as they end; those that a missing device or the time leaves out are named."""
+        yield (machine := self._within("machine"))
+        others = [name for name in self.settings.stages if name != "machine"]
+        if machine.status != "passed":  # what the device is decides about the others
+            yield from (Outcome(name, "not run", reason=machine.reason) for name in others)
+            for name, (_, seconds) in WITHOUT_DEVICE.items():
+                yield self._run(name, min(seconds, self.deadline - time.monotonic()))
+            return
+        yield from self._side_by_side([name for name in others if name in UNTIMED])
+        yield from map(self._within, [name for name in others if name not in UNTIMED])
+
+    def _side_by_side(self, names: list[str]) -> Iterator[Outcome]:
+        at_once = max(1, (os.cpu_count() or 1) // _CORES_OF_A_STAGE)
+        with ThreadPoolExecutor(at_once) as pool:
+            try:
+                for future in as_completed([pool.submit(self._within, name) for name in names]):
+                    yield future.result()
+            except BaseException:  # Ctrl-C, which only this thread hears of
+                self.stop.set()
+                raise
+
+    def _within(self, name: str) -> Outcome:
+        """A stage's outcome within its limit and what is left."""
+        minutes = self.settings.minutes
+        limit = min(STAGES[name][1] * minutes / 10, self.deadline - time.monotonic())
+        if limit < _TOO_LITTLE or self.stop.is_set():
+            return Outcome(name, "not run", reason=f"the {minutes:g} minutes are over")
+        return self._run(name, limit)
+
+    def _run(self, name: str, limit: float) -> Outcome:
+        log = self.settings.outdir / "logs" / f"{name.replace(' ', '_')}.txt"
+        return run_stage(name, stage_of(name), self.settings, limit, log, self.environment, self.stop)
 
 
 def told(outcome: Outcome) -> dict[str, Any]:
@@ -100,8 +123,9 @@ def main() -> None:
     check: dict[str, Any] = {"device": settings.device, "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     check |= {"seconds": 0.0, "stages": []}
     try:
-        for outcome in outcomes(settings):
+        for outcome in Stages(settings).outcomes():
             check["stages"].append(told(outcome))
+            check["stages"].sort(key=lambda stage: list(STAGES | WITHOUT_DEVICE).index(stage["stage"]))
             check["seconds"] = round(time.monotonic() - started, 1)
             check["device"] = device_name(check["stages"], settings)
             write_json(settings.outdir / "check.json", check)

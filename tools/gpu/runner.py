@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -16,21 +17,33 @@ from tools.gpu.settings import CheckSettings, Found, Outcome
 
 Stage = Callable[[CheckSettings], Iterator[Found]]
 
+# Processes that threads start inherit variables which all threads share.
+_STARTING = threading.Lock()
+# Seconds between two looks at whether a stage shall end.
+_LOOK = 0.5
+
 
 def run_stage(
-    name: str, stage: Stage, settings: CheckSettings, limit: float, log: Path, environment: Mapping[str, str]
+    name: str,
+    stage: Stage,
+    settings: CheckSettings,
+    limit: float,
+    log: Path,
+    environment: Mapping[str, str],
+    stop: threading.Event | None = None,
 ) -> Outcome:
-    """Run a stage for at most `limit` seconds; what it prints goes into `log`, what it found until then is kept."""
+    """Run a stage for at most `limit` seconds, or until `stop` is set; what it prints goes into `log`, what it found
+    until then is kept. Threads may run several at a time."""
     started = time.monotonic()
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(stage, settings, sender, log))
-    with _environment(environment):
+    with _STARTING, _environment(environment):
         process.start()
     sender.close()  # the child's end only: it closes with the child, however that ends
     found: list[Found] = []
     try:
-        status, reason = _receive(receiver, process, found, started + limit)
+        status, reason = _receive(receiver, process, found, started + limit, stop or threading.Event())
     finally:
         _end(process)
     wrong = [row.wrong for row in found if row.wrong]
@@ -41,9 +54,13 @@ def run_stage(
     return Outcome(name, status, time.monotonic() - started, reason, tuple(found))
 
 
-def _receive(receiver: Connection, process: BaseProcess, found: list[Found], deadline: float) -> tuple[str, str]:
+def _receive(
+    receiver: Connection, process: BaseProcess, found: list[Found], deadline: float, stop: threading.Event
+) -> tuple[str, str]:
     """Collect what a stage finds until it ends; its status and why."""
-    while receiver.poll(max(0.0, deadline - time.monotonic())):
+    while not stop.is_set() and time.monotonic() < deadline:
+        if not receiver.poll(_LOOK):
+            continue
         try:
             message = receiver.recv()
         except EOFError:

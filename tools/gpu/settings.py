@@ -6,24 +6,27 @@ from typing import Any
 
 Size = tuple[int, int]
 
-# Every stage: what it shows, and the most seconds that it may take when all of them share ten minutes.
+# Every stage: what it shows, and the most seconds that it may take when all of them share ten minutes. Most of what the
+# tests take on a GPU is the compilation of kernels for their many sizes.
 STAGES = {
     "machine": ("The device, and what it can do at most", 60),
     "tests float32": (
         "The numerical tests on the device, factors not rounded to TF32; deviations from the golden files",
-        150,
+        270,
     ),
-    "tests tf32": ("The tests against golden files again, factors rounded to TF32", 60),
-    "tests bfloat16": ("The tests of networks in bf16", 60),
-    "tests float16": ("The tests of networks in fp16", 60),
+    "tests tf32": ("The tests against golden files again, factors rounded to TF32", 120),
+    "tests bfloat16": ("The tests of networks in bf16", 150),
+    "tests float16": ("The tests of networks in fp16", 150),
+    "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 150),
+    "curves": ("Loss curves: precisions must learn alike", 240),
     "cost volume": ("All three stages' cost volumes of a depth map", 60),
     "prediction": ("Depth maps of a scan, files read and written", 110),
     "training": ("Optimisation steps, batch of one", 110),
     "clouds": ("Labels, fusion and the DTU score", 90),
-    "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 90),
-    "curves": ("Loss curves: precisions must learn alike", 150),
     "options": ("What is not in use: cudnn.benchmark, torch.compile, CUDA graphs", 100),
 }
+# What is not timed runs side by side, before what is.
+UNTIMED = ("tests float32", "tests tf32", "tests bfloat16", "tests float16", "ranks", "curves")
 WITHOUT_DEVICE = {"tests fake": ("The numerical tests on a GPU that is none, as far as they go without values", 200)}
 
 # At this size at least so many times the plain definition's throughput, at no more than this share of its memory.

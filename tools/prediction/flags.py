@@ -72,10 +72,7 @@ def add_prediction_flags(
     add_depth_flags(parser, defaults.interval_scale)
     add_size_flags(parser, *defaults.max_size)
     parser.add_argument(
-        "--cache_gb",
-        type=float,
-        default=defaults.cache_gb,
-        help="memory for features of views used again, in GB (default: 0.35, on GPUs 1)",
+        "--cache_gb", type=float, default=defaults.cache_gb, help="memory for features of views used again, in GB"
     )
     add_machine_flags(parser, amp=defaults.amp)
     parser.set_defaults(num_workers=defaults.workers)

@@ -30,7 +30,7 @@ from models.cascade import CascadeMVSNet
 from models.checkpoint import file_digest, load_model
 from models.plane_sweep.definition import choose_implementation
 from tools.prediction.origins import Origin, Origins, check_outdir, is_finished, layout_name
-from tools.prediction.settings import ImportSettings, PredictionSettings, SweepSettings, features_gb, recorded
+from tools.prediction.settings import ImportSettings, PredictionSettings, SweepSettings, recorded
 from tools.prediction.view_features import SeenView, ViewFeatures, order_of_reuse
 from tools.runtime import distributed
 from tools.runtime.devices import AMP_TYPES, Arriving, move_to, resolved_amp, sent_to
@@ -98,8 +98,7 @@ def predict(
     origins.begin(refined)
     unfinished = unfinished_batches(dataset, outdir, settings.batch_size)
     distributed.barrier()  # all processes have the same list before one of them finishes a view of it
-    memory = features_gb(settings.cache_gb, device.type)
-    batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, memory))
+    batches = distributed.share_runs(_neighbours_together(dataset, unfinished, model, settings.cache_gb))
     with Progress(sum(map(len, batches)), "depth", quiet=not distributed.is_main()) as progress:
         for _ in _predicted(settings, origins, model, device, batches):
             progress.step()
@@ -148,7 +147,7 @@ def predicted_views(
     device: torch.device,
     batches: list[list[int]] | None = None,
     threads: int = 1,
-    cache_gb: float | None = None,
+    cache_gb: float = PredictionSettings.cache_gb,
 ) -> Iterator[PredictedView]:
     """The views of index batches, predicted in memory by a network that is `prepared`; `threads` read ahead.
 
@@ -156,7 +155,7 @@ def predicted_views(
     """
     batches = [[index] for index in range(len(dataset))] if batches is None else batches
     with ThreadPoolExecutor(threads) as readers:
-        launched = _launched(model, dataset, device, batches, features_gb(cache_gb, device.type), readers)
+        launched = _launched(model, dataset, device, batches, cache_gb, readers)
         # A GPU is given the next batch before the last one's maps are waited for; a CPU would only hold them longer.
         for references, maps in delayed(launched, 1 if device.type == "cuda" else 0):
             yield from _arrived(references, maps)

@@ -60,8 +60,7 @@ class PredictionSettings:
     the one to take where a layout has several, None for all. official_ratios: hypothesis spacings for checkpoints that
     tell none, or the training's official ones. confidence: what the confidence maps hold, the "product" of the stages'
     or the "last" one's. amp: precision; "auto" is bf16 where the device is fast at it. cache_gb: memory for features of
-    views that come up again; None: `features_gb`. batch_size: reference views at a time. workers: threads that read and
-    write.
+    views that come up again. batch_size: reference views at a time. workers: threads that read and write.
     """
 
     views: int = 5
@@ -73,7 +72,7 @@ class PredictionSettings:
     official_ratios: tuple[float, ...] = (4.0, 1.0, 0.4)
     confidence: str = "product"
     amp: str = "auto"
-    cache_gb: float | None = None
+    cache_gb: float = 0.35
     batch_size: int = 1
     workers: int = min(4, max(1, (os.cpu_count() or 1) // 2))
 
@@ -81,20 +80,11 @@ class PredictionSettings:
         check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
         check_size(*self.max_size)
-        if self.cache_gb is not None:
-            check_between("cache_gb", self.cache_gb, 0, MOST_CACHE_GB)
+        check_between("cache_gb", self.cache_gb, 0, MOST_CACHE_GB)
         check_between("batch_size", self.batch_size, 1, MOST_SAMPLES)
         check_between("num_workers", self.workers, 0, MOST_WORKERS)
         if self.confidence not in CONFIDENCES:
             raise DataError(f"--confidence {self.confidence}: must be one of {', '.join(CONFIDENCES)}")
-
-
-def features_gb(cache_gb: float | None, device_type: str) -> float:
-    """Memory for features of views that come up again: as set, else as suits a device. Reading and passing an image
-    once more delays a GPU, of which a depth map takes no longer than that."""
-    if cache_gb is not None:
-        return cache_gb
-    return 0.35 if device_type == "cpu" else 1.0
 
 
 # Those of tools/predict.py, whose depth becomes labels.

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -275,6 +276,25 @@ def test_program_without_a_gpu(tmp_path, monkeypatch):
     assert fake["stage"] == "tests fake" and fake["status"] == "passed", fake
     page = (tmp_path / "check.html").read_text()
     assert "there is no CUDA device" in page and "tests fake" in page
+
+
+@pytest.mark.slow
+def test_program_on_a_cpu(tmp_path):
+    """Whether the check itself works: stages side by side and one after the other, told in their own order."""
+    flags = ("--device", "cpu", "--quick", "--stages", "cost volume,tests float16,tests bfloat16", "--outdir", tmp_path)
+    result = run_program("tools/gpu_check.py", *flags)
+    assert result.returncode == 0, result.stderr
+    stages = read_json(tmp_path / "check.json")["stages"]
+    assert [stage["stage"] for stage in stages] == ["machine", "tests bfloat16", "tests float16", "cost volume"]
+    assert all(stage["status"] == "passed" and stage["found"] for stage in stages)
+
+
+def test_a_stage_that_is_told_to_stop(settings):
+    """Long before its limit."""
+    stop = threading.Event()
+    stop.set()
+    outcome = run_stage("stage", hanging, settings, 600, settings.outdir / "log.txt", {}, stop)
+    assert outcome.status == "stopped" and outcome.seconds < 60
 
 
 @pytest.mark.parametrize("flags", [("--stages", "speed"), ("--device", "tpu"), ("--minutes", "0")])
