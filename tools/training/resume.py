@@ -1,9 +1,10 @@
 """What lets a training go on exactly where it was: its checkpoint files, the order of its samples, random states."""
 
-import itertools
 import random
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,17 @@ class TrainingSampler(DistributedSampler):
 
     `start` skips the samples that are finished. With each index comes the seed of the sample's random changes; so these
     depend neither on the samples before it nor on the process that loads it.
+
+    kinds: of every sample, say its image size. Only samples of one kind can be in a batch of `batch_size`: where there
+    are several, each batch has one, and the last of a kind is filled up with samples of it that were there already.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, batch_size: int = 1, kinds: Sequence[Hashable] = ()) -> None:
         super().__init__(dataset, distributed.world_size(), distributed.rank(), seed=seed)
-        self._finished = 0
+        self._finished, self._batch_size, self._kinds = 0, batch_size, kinds
+        if self._is_mixed():
+            self.num_samples = batch_size * len(self._own_batches())
+            self.total_size = self.num_samples * self.num_replicas
 
     def start(self, epoch: int, finished: int) -> None:
         """Choose the epoch, and how many of its samples are finished, over all processes."""
@@ -73,8 +80,38 @@ class TrainingSampler(DistributedSampler):
         self._finished = finished // self.num_replicas
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for index in itertools.islice(super().__iter__(), self._finished, None):
+        order = chain.from_iterable(self._own_batches()) if self._is_mixed() else super().__iter__()
+        for index in islice(order, self._finished, None):
             yield index, int(np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0])
+
+    def _is_mixed(self) -> bool:
+        return self._batch_size > 1 and len(set(self._kinds)) > 1
+
+    def _own_batches(self) -> list[list[int]]:
+        """The epoch's batches of this process, of one kind each; all processes have as many."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        of_kind = defaultdict(list)
+        for index in torch.randperm(len(self._kinds), generator=generator).tolist():
+            of_kind[self._kinds[index]].append(index)
+        batches = []
+        for indices in of_kind.values():
+            for first in range(0, len(indices), self._batch_size):
+                batches.append(list(islice(cycle(indices), first, first + self._batch_size)))
+        batches = [batches[place] for place in torch.randperm(len(batches), generator=generator)]
+        most = -(-len(batches) // self.num_replicas) * self.num_replicas
+        return list(islice(cycle(batches), self.rank, most, self.num_replicas))
+
+
+def kinds_of_samples(dataset: MVSDataset) -> list[Hashable]:
+    """Of every sample what those of a batch must have in common: image size and number of views."""
+    sizes: dict[tuple[str, int], tuple[int, int]] = {}
+    kinds = []
+    for index, entry in enumerate(dataset.entries):
+        view = entry.scan, entry.reference
+        if view not in sizes:  # in all lights alike
+            sizes[view] = dataset.view_keys(index)[0].size
+        kinds.append((sizes[view], len(entry.sources)))
+    return kinds
 
 
 class SeededSamples(Dataset):

@@ -22,7 +22,7 @@ from tools.runtime.devices import AMP_TYPES, move_to, resolved_amp
 from tools.runtime.program import Progress
 from tools.runtime.signals import shield_worker
 from tools.training.log import TrainingLog, sample_images
-from tools.training.resume import CheckpointFolder, SeededSamples, TrainingSampler
+from tools.training.resume import CheckpointFolder, SeededSamples, TrainingSampler, kinds_of_samples
 from tools.training.selection import Selection, SelectionRecord
 from tools.training.settings import TrainingSettings
 from tools.training.state import TrainingState
@@ -60,8 +60,10 @@ class Trainer:
         self.device, self.selection = device, selection
         self.network = network.to(device)
         self.model = distributed.distribute(self.network, device, settings.machine.sync_bn)
-        self.sampler = TrainingSampler(train_set, settings.seed)
-        self.train_loader = self._loader(SeededSamples(train_set), settings.optimisation.batch_size, self.sampler)
+        batch_size = settings.optimisation.batch_size
+        kinds = kinds_of_samples(train_set) if batch_size > 1 else ()
+        self.sampler = TrainingSampler(train_set, settings.seed, batch_size, kinds)
+        self.train_loader = self._loader(SeededSamples(train_set), batch_size, self.sampler)
         self.test_loader = None
         if test_set is not None:
             self.test_loader = self._loader(test_set, 1, distributed.share(range(len(test_set))))

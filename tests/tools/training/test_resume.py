@@ -163,6 +163,35 @@ def test_sampler_skips_what_is_finished(monkeypatch, world):
     assert len({seed for _, seed in orders}) == 10
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_batches_of_one_kind(monkeypatch, world):
+    """Every sample comes up, in batches of samples that go together; of an epoch that is begun again the end."""
+    kinds = ["small"] * 9 + ["large"] * 4 + ["upright"]
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    seen, lengths = [], set()
+    for rank in range(world):
+        monkeypatch.setenv("RANK", str(rank))
+        sampler = TrainingSampler(range(14), 1, 4, kinds)
+        sampler.start(epoch=2, finished=0)
+        order = list(sampler)
+        batches = [order[first : first + 4] for first in range(0, len(order), 4)]
+        assert all(len(batch) == 4 and len({kinds[index] for index, _ in batch}) == 1 for batch in batches)
+        sampler.start(epoch=2, finished=4 * world)
+        assert list(sampler) == order[4:]
+        sampler.start(epoch=3, finished=0)
+        assert list(sampler) != order
+        seen += [index for index, _ in order]
+        lengths |= {len(order), len(sampler)}
+        assert sampler.total_size == world * len(order)
+    assert set(seen) == set(range(14)) and len(lengths) == 1
+
+
+def test_samples_of_one_kind_stay_in_their_order(monkeypatch):
+    """As they were before batches had kinds, so that a training begun then goes on alike."""
+    plain, alike = TrainingSampler(range(10), 1), TrainingSampler(range(10), 1, 4, ["alike"] * 10)
+    assert list(plain) == list(alike) and len(plain) == len(alike) == 10
+
+
 def test_random_states_come_back(tmp_path):
     """Through a checkpoint's safe loading: the numbers that follow are the same."""
 
