@@ -64,13 +64,22 @@ def poisson_surface(points: np.ndarray, normals: np.ndarray, depth: int) -> Surf
     return _surface(mesh)
 
 
-def simplified(surface: Surface, faces: int) -> Surface:
-    """The surface with so many faces at most, by quadric edge collapse."""
+def simplified(surface: Surface, faces: int, closed: bool = False) -> Surface:
+    """The surface with so many faces at most, by quadric edge collapse.
+
+    By Open3D's way for tensors, which is VTK's and four times as fast as its own; but that one keeps more surfaces
+    `closed`. Neither lets other threads run meanwhile.
+    """
     open3d = import_open3d()
-    mesh = open3d.geometry.TriangleMesh(
-        open3d.utility.Vector3dVector(surface.vertices), open3d.utility.Vector3iVector(surface.faces)
+    if closed:
+        mesh = open3d.geometry.TriangleMesh(
+            open3d.utility.Vector3dVector(surface.vertices), open3d.utility.Vector3iVector(surface.faces)
+        )
+        return _surface(mesh.simplify_quadric_decimation(faces))
+    mesh = open3d.t.geometry.TriangleMesh(
+        open3d.core.Tensor(surface.vertices), open3d.core.Tensor(np.ascontiguousarray(surface.faces, np.int64))
     )
-    return _surface(mesh.simplify_quadric_decimation(faces))
+    return _surface(mesh.simplify_quadric_decimation(1 - faces / len(surface.faces)).to_legacy())
 
 
 def _surface(mesh: Any) -> Surface:

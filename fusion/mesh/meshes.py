@@ -108,7 +108,7 @@ def _closed(maps: KeptMaps, settings: MeshSettings, voxel: float, steps: Steps) 
             break
         if not settings.faces or len(surface.faces) <= settings.faces:
             return surface
-        fewer = without_flat_faces(simplified(surface, settings.faces))
+        fewer = without_flat_faces(simplified(surface, settings.faces, closed=True))
         if is_closed(fewer):
             return fewer
         faces = int(faces * _COARSER)

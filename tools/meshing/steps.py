@@ -13,7 +13,7 @@ class ShownSteps:
 
     def begin(self, what: str, count: int) -> Callable[[], None]:
         """A progress bar, or lines."""
-        progress = Progress(count, what, quiet=self._quiet)
+        progress = Progress(count, what, unit="step", quiet=self._quiet)
         left = count
 
         def done() -> None:
