@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -105,12 +106,13 @@ def test_plain_prediction_agrees(scan, tmp_path, monkeypatch):
 
 
 class _Folder:
-    """Stands in for a temporary folder, which stays."""
+    """Stands in for temporary folders, of which the last one stays."""
 
     def __init__(self, path):
         self.path = path
 
     def __enter__(self):
+        shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir()
         return str(self.path)
 
