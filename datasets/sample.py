@@ -33,6 +33,10 @@ class View:
         """(width, height)"""
         return self.image.shape[1], self.image.shape[0]
 
+    def pixels(self) -> np.ndarray:
+        """The image as results keep it, uint8 [H, W, 3]: truncated, not rounded, like the official programs' files."""
+        return (self.image * 255).astype(np.uint8)
+
 
 def load_view(path: PathLike, camera: Camera, size: tuple[int, int], resize: bool) -> View:
     """Read an image whose `camera` belongs to its full size, and fit both to `size` (width, height).

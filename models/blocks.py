@@ -188,14 +188,15 @@ class BatchNorm3d(nn.BatchNorm3d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 5:
+            raise ValueError(f"a volume [B, C, D, H, W] has five dimensions, not {x.ndim}")
         if x.device.type != "cuda":
             return super().forward(x)
         flat = x.contiguous(memory_format=torch.channels_last_3d).flatten(2, 3)
         return super().forward(flat).unflatten(2, x.shape[2:4])
 
     def _check_input_dim(self, x: Tensor) -> None:
-        if x.ndim not in (4, 5):
-            raise ValueError(f"a volume [B, C, D, H, W] has five dimensions, not {x.ndim}")
+        """Torch's own check would not let the map pass; `forward` has looked at the volume."""
 
 
 class ConvBnReLU3d(nn.Module):

@@ -111,7 +111,8 @@ def test_volumes_are_normalised_as_by_torch(place, order):
         place.assert_same("statistics", ours, theirs, name)
 
 
-def test_normalising_wants_volumes():
+@pytest.mark.parametrize("size", [(2, 5, 3), (2, 5, 3, 4)])
+def test_normalising_wants_volumes(size):
     """Maps are no volumes, which torch says, too."""
-    with pytest.raises(ValueError, match="five dimensions, not 3"):
-        BatchNorm3d(5)(torch.rand(2, 5, 3))
+    with pytest.raises(ValueError, match=f"five dimensions, not {len(size)}"):
+        BatchNorm3d(5)(torch.rand(size))

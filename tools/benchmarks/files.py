@@ -46,5 +46,5 @@ def _read_and_write_one(
     dataset: MVSDataset, origins: Origins, index: int, depth: np.ndarray, confidence: np.ndarray
 ) -> None:
     view = dataset.load(dataset.view_keys(index)[0])
-    image = (view.image * 255).astype(np.uint8)
-    write_prediction(origins.outdir, dataset, index, image, view.camera, depth, confidence, origins.of(index))
+    maps = (view.pixels(), view.camera, depth, confidence)
+    write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))

@@ -121,8 +121,8 @@ def _predict_one_plainly(model: nn.Module, origins: Origins, index: int, device:
     outputs = model(batch["imgs"], batch["proj_matrices"], batch["depth_values"])
     confidences = [outputs[stage]["photometric_confidence"][0].cpu().numpy() for stage in STAGES]
     reference = dataset.load(dataset.view_keys(index)[0])
-    image = (reference.image * 255).astype(np.uint8)
-    maps = (image, reference.camera, outputs["depth"][0].cpu().numpy(), combined_confidence(confidences))
+    depth = outputs["depth"][0].cpu().numpy()
+    maps = (reference.pixels(), reference.camera, depth, combined_confidence(confidences))
     write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))
 
 

@@ -138,7 +138,7 @@ def _import_view(
     of which it has been said that their depth is in another unit."""
     dataset, entry = origins.dataset, origins.dataset.entries[index]
     view = dataset.load(dataset.view_keys(index)[0])
-    image = (view.image * 255).astype(np.uint8)  # truncated, as test.py does
+    image = view.pixels()
     path, error = files.depth.get(entry.reference), None
     depth = np.zeros(image.shape[:2], np.float32)
     confidence = depth

@@ -209,8 +209,7 @@ def predicted_view(
         SeenView(view.image, view.camera, _extract(model, device, image))
         for view, image in zip(views, images, strict=True)
     ]
-    image = (views[0].image * 255).astype(np.uint8)
-    (found,) = _arrived([(0, image, views[0].camera)], _run(model, [seen], [depth_values], device))
+    (found,) = _arrived([(0, views[0].pixels(), views[0].camera)], _run(model, [seen], [depth_values], device))
     return found
 
 

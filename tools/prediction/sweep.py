@@ -37,6 +37,5 @@ def _sweep_view(origins: Origins, index: int, settings: SweepSettings) -> None:
     values = dataset.depth_values(index, views[0].camera)
     inverse = inverse_depths(values[0], values[-1], settings.hypotheses)
     depth, score = sweep(views, inverse, settings.window, settings.best)
-    image = (views[0].image * 255).astype(np.uint8)  # truncated, as test.py does
-    maps = (image, views[0].camera, depth, np.maximum(score, 0))
+    maps = (views[0].pixels(), views[0].camera, depth, np.maximum(score, 0))
     write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))

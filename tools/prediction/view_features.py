@@ -70,9 +70,9 @@ class ViewFeatures:
 
 
 def _read(dataset: MVSDataset, key: ViewKey) -> tuple[View, np.ndarray]:
-    """A view, and its image in uint8: truncated, not rounded, like the official programs' files."""
+    """A view, and its image as results keep it."""
     view = dataset.load(key)
-    return view, (view.image * 255).astype(np.uint8)
+    return view, view.pixels()
 
 
 def order_of_reuse(needs: Sequence[Sequence[Hashable]], capacity: int) -> list[int]:

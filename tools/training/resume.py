@@ -95,8 +95,8 @@ class TrainingSampler(DistributedSampler):
             of_kind[self._kinds[index]].append(index)
         batches = []
         for indices in of_kind.values():
-            for first in range(0, len(indices), self._batch_size):
-                batches.append(list(islice(cycle(indices), first, first + self._batch_size)))
+            whole = list(islice(cycle(indices), -(-len(indices) // self._batch_size) * self._batch_size))
+            batches += [whole[first : first + self._batch_size] for first in range(0, len(whole), self._batch_size)]
         batches = [batches[place] for place in torch.randperm(len(batches), generator=generator)]
         most = -(-len(batches) // self.num_replicas) * self.num_replicas
         return list(islice(cycle(batches), self.rank, most, self.num_replicas))
