@@ -36,6 +36,15 @@ def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
     return np.where(length > 0, normals / np.where(length > 0, length, 1), 0).astype(np.float32)
 
 
+def slants(depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """The cosine of the angle between each pixel's line of sight and its normal, float32 [H, W]; 1 where unknown."""
+    height, width = depth.shape
+    y, x = np.mgrid[:height, :width]
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ camera.world_T_img()[:3, :3].T
+    cosines = -np.einsum("ijk,ijk->ij", depth_normals(depth, camera), rays) / np.linalg.norm(rays, axis=-1)
+    return np.where(cosines > 0, cosines, 1).astype(np.float32)
+
+
 def _tangents(points: np.ndarray, depth: np.ndarray, axis: int, pixel: float) -> np.ndarray:
     """Tangents [H, W, 3] along an axis of the image, of any length; NaN where neither side belongs to the surface."""
     before, after = _neighbours(depth, axis)

@@ -78,7 +78,7 @@ def kept(scan: Path, change: Callable[[KeptView], KeptView] = lambda view: view)
     """All depth of a scan, as if a check had kept it."""
     maps = Predictions(scan)
     numbers = mapped_views(scan / "depth_est")
-    views = (change(KeptView(maps.view(n).depth, maps.view(n).depth > 0, maps.view(n).camera, n)) for n in numbers)
+    views = (change(KeptView(maps.view(n).depth, maps.view(n).depth > 0, maps.view(n).camera, n, 1.0)) for n in numbers)
     folder = scan.parent / "kept"
     folder.mkdir(exist_ok=True)
     return KeptMaps(views, maps, folder, lambda: None)

@@ -44,6 +44,17 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
         help="how far depth may reach beyond an edge into what has none, as a roof's into the sky: a share of the\n"
         "longer side",
     )
+    add(
+        "--keep_bridges",
+        action="store_true",
+        help="depth between a thing and what lies behind it stays, of which webs are made",
+    )
+    add(
+        "--smooth",
+        type=finite_float,
+        default=defaults.smooth,
+        help="so many pixels of disparity may be noise, which neighbours average; 0: nothing is smoothed",
+    )
     add("--texture", action="store_true", help="photos on the faces, in GLB and OBJ, instead of colours at the corners")
     add("--texture_size", type=natural_int, default=defaults.texture_size, help="largest side of the texture, pixels")
     add("--memory", type=positive_float, default=defaults.memory, help="gigabytes for the voxels at a time")
@@ -56,13 +67,15 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, MeshSe
         "truncation",
         "faces",
         "rim",
+        "smooth",
         "islands",
         "close_holes",
         "texture",
         "texture_size",
         "memory",
     )
-    return args, MeshSettings(**{name: getattr(args, name) for name in names}, fill=not args.no_fill, formats=formats)
+    chosen = {name: getattr(args, name) for name in names}
+    return args, MeshSettings(**chosen, fill=not args.no_fill, bridges=not args.keep_bridges, formats=formats)
 
 
 def main() -> None:

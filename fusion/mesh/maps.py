@@ -13,6 +13,7 @@ from datasets.predictions import Predictions
 from fusion.builtin import fuse_views, read_views, rebuilt
 from fusion.consistency import Check
 from fusion.filters import check_prediction
+from fusion.normals import slants
 from fusion.others import other_views
 from fusion.rims import beyond_edges
 
@@ -32,13 +33,15 @@ _LOOSER, _FEWER = 4.0, 0.5
 class KeptView:
     """A view's depth [H, W] float32, 0 where no check kept any, its camera at this size, and its number.
 
-    sure [H, W] bool: what the cloud's own check kept; the rest passed a looser one.
+    sure [H, W] bool: what the cloud's own check kept; the rest passed a looser one. baseline: distance of the cameras
+    that it was checked against, world units; the median.
     """
 
     depth: np.ndarray
     sure: np.ndarray
     camera: Camera
     number: int
+    baseline: float
 
 
 def kept_by_fusibile(
@@ -61,13 +64,15 @@ def kept_by_fusibile(
     if fill:
         thresholds.insert(0, (disp_threshold * _LOOSER, _fewer(num_consistent)))
     passes = [fuse_views(depths, images, cameras, *each, others=others) for each in thresholds]
-    for view, whole, camera, *fused in zip(views, depths, rebuilt(cameras, depths), *passes, strict=True):
+    rows = zip(views, depths, rebuilt(cameras, depths), others, *passes, strict=True)
+    for view, whole, camera, chosen, *fused in rows:
         kept = np.zeros(whole.shape, np.float32)
         for points, _, _, pix in fused:
             _, _, kept.reshape(-1)[pix] = camera.project(points)
         sure = np.zeros(whole.shape, bool)
         sure.reshape(-1)[fused[-1].pix] = True
-        yield KeptView(grown(kept, sure, camera) if fill else kept, sure, camera, view)
+        baseline = _baseline(camera, [cameras[other] for other in chosen])
+        yield KeptView(grown(kept, sure, camera) if fill else kept, sure, camera, view, baseline)
 
 
 def kept_by_check(
@@ -92,7 +97,13 @@ def kept_by_check(
             unsure = possible & ~sure & check_prediction(predictions, reference, sources, looser).passed
             depth[unsure] = view.depth[unsure]
             depth = grown(depth, sure, view.camera)
-        yield KeptView(depth, sure, view.camera, reference)
+        baseline = _baseline(view.camera, [predictions.view(source).camera for source in sources])
+        yield KeptView(depth, sure, view.camera, reference, baseline)
+
+
+def _baseline(camera: Camera, others: Sequence[Camera]) -> float:
+    """The median distance to other cameras."""
+    return float(np.median([np.linalg.norm(camera.centre - other.centre) for other in others]))
 
 
 def without_rims(views: Iterator[KeptView], predictions: Predictions, rim: float) -> Iterator[KeptView]:
@@ -181,6 +192,13 @@ class KeptMaps:
         confidence = np.clip(np.nan_to_num(self._predictions.confidence(view), nan=1.0), 0.01, 1)
         sure = np.load(self._folder / f"{view}_sure.npy")
         return (confidence * np.where(sure, 1, _UNSURE)).astype(np.float32)
+
+    def slants(self, view: int) -> np.ndarray:
+        """How directly a view looks at what it sees, float32 [H, W] (fusion.normals); kept in a file for other tiles."""
+        path = self._folder / f"{view}_slants.npy"
+        if not path.exists():
+            np.save(path, slants(self.depth(view), self.cameras[view]))
+        return np.load(path)
 
     def seen_depth(self, view: int) -> np.ndarray:
         """All of a view's depth [H, W], also what no check kept: of leaves, say, through which the others look."""

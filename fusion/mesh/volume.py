@@ -24,10 +24,20 @@ _FREE = 0.3
 _LEAST_WEIGHT = 1e-6
 # What is nearer than a quarter of the usual depth counts no more.
 _MOST_WEIGHT = 16.0
+# A surface that is seen at a steeper angle counts as one at this (its cosine; 84 degrees).
+_MOST_SLANTED = 0.1
 # However little memory there is, a tile has so many blocks.
 _LEAST_BLOCKS = 8
 # A block in the image: points looked at along each side.
 _PROBES = 6
+
+
+class Seen(NamedTuple):
+    """What a view sees, each float32 [H, W]: depth, what that counts, and the cosine of its slant (fusion.normals)."""
+
+    depth: np.ndarray
+    confidence: np.ndarray
+    slant: np.ndarray
 
 
 class Tile(NamedTuple):
@@ -42,12 +52,13 @@ class Tile(NamedTuple):
 
 
 def surface_cells(maps: KeptMaps, voxel: float, truncation: float, done: Callable[[], None]) -> np.ndarray:
-    """The blocks int32 [N, 3] within the truncation (world units) of a kept depth, along the ray; sorted."""
+    """The blocks int32 [N, 3] that reach into the cube around a kept point, its edge twice the truncation; sorted."""
     keys = np.empty(0, np.int64)
+    steps = 1 + max(1, int(np.ceil(2 * truncation / (voxel * BLOCK))))  # along an edge of the cube
     for view in maps.views:
         depth, camera = maps.depth(view), maps.cameras[view]
-        found = np.full((*depth.shape, 3), -1, np.int64)
-        _touched(depth, camera.world_T_img()[:3], 1 / (voxel * BLOCK), truncation, found)
+        found = np.full((*depth.shape, steps**3), -1, np.int64)
+        _touched(depth, camera.world_T_img()[:3], 1 / (voxel * BLOCK), truncation, steps, found)
         keys = np.union1d(keys, found)
         done()
     keys = keys[keys >= 0]
@@ -58,28 +69,28 @@ def surface_cells(maps: KeptMaps, voxel: float, truncation: float, done: Callabl
 
 
 @cached_njit(parallel=True, error_model="numpy")
-def _touched(depth, world_T_img, blocks_per_unit, truncation, keys):
-    """Fill keys [H, W, 3] with the blocks before, at and behind each pixel's depth; what its neighbour has stays -1."""
+def _touched(depth, world_T_img, blocks_per_unit, truncation, steps, keys):
+    """Fill keys [H, W, S^3] with the blocks around each pixel's point; what the pixel before it has stays -1."""
     height, width = depth.shape
     for y in numba.prange(height):
-        before = np.full(3, -1, np.int64)
+        before = np.full(steps**3, -1, np.int64)
+        point = np.empty(3)
         for x in range(width):
             if not 0 < depth[y, x] < np.inf:
                 continue
-            length = 0.0
             for k in range(3):
-                length += (world_T_img[k, 0] * x + world_T_img[k, 1] * y + world_T_img[k, 2]) ** 2
-            length = np.sqrt(length)
-            for side in range(3):
-                along = depth[y, x] + (side - 1) * truncation / length
-                key, inside = np.int64(0), True
+                direction = world_T_img[k, 0] * x + world_T_img[k, 1] * y + world_T_img[k, 2]
+                point[k] = direction * depth[y, x] + world_T_img[k, 3]
+            for n in range(steps**3):
+                key, inside, rest = np.int64(0), True, n
                 for k in range(3):
-                    place = (world_T_img[k, 0] * x + world_T_img[k, 1] * y + world_T_img[k, 2]) * along
-                    cell = np.floor((place + world_T_img[k, 3]) * blocks_per_unit)
+                    aside = (2 * (rest % steps) / (steps - 1) - 1) * truncation
+                    rest //= steps
+                    cell = np.floor((point[k] + aside) * blocks_per_unit)
                     inside = inside and abs(cell) < _LAST_CELL - 1
                     key = (key << 21) | (np.int64(cell) + _LAST_CELL) if inside else key
-                if inside and key != before[side]:
-                    before[side] = keys[y, x, side] = key
+                if inside and key != before[n]:
+                    before[n] = keys[y, x, n] = key
 
 
 def tiles(cells: np.ndarray, memory: float) -> list[Tile]:
@@ -109,8 +120,8 @@ def tile_surface(tile: Tile, maps: KeptMaps, voxel: float, truncation: float, do
     values = np.zeros((len(tile.cells), BLOCK, BLOCK, BLOCK), np.float32)
     weights = np.zeros_like(values)
     for view in maps.views:
-        integrate(tile.cells, voxel, truncation, maps.cameras[view], maps.depth(view), maps.weights(view),
-                  values, weights, maps.median_depth)  # fmt: skip
+        seen = Seen(maps.depth(view), maps.weights(view), np.maximum(maps.slants(view), _MOST_SLANTED))
+        integrate(tile.cells, voxel, truncation, maps.cameras[view], seen, values, weights, maps.median_depth)
         done()
     known = weights > _LEAST_WEIGHT
     np.divide(values, weights, out=values, where=known)
@@ -132,25 +143,26 @@ def integrate(
     voxel: float,
     truncation: float,
     camera: Camera,
-    depth: np.ndarray,
-    confidence: np.ndarray,
+    seen: Seen,
     sums: np.ndarray,
     weights: np.ndarray,
     unit_depth: float,
 ) -> None:
     """Add a view to sums and weights float32 [N, B, B, B] of the voxels of blocks [N, 3], in the order z, y, x.
 
-    To the sum goes the distance along the ray to the depth [H, W], as a share of the truncation and 1 at most, times
-    its weight. The weight is the confidence [H, W], less far off (as 1 / depth^2: 1 at the unit depth), and falls to 0
-    at the truncation behind the surface; farther behind nothing is known. Before the truncation, in space that the view
-    looks through, it is a share of that.
+    To the sum goes the distance to the surface that is seen there, as a share of the truncation and 1 at most, times
+    its weight: the distance along the ray, times the cosine of the surface's slant. (Along the ray alone the ground far
+    ahead is so far from the voxels around it that hardly any would know of it.) The weight is the confidence, less far
+    off (as 1 / depth^2: 1 at the unit depth), and less at a slant (as the cosine's square), for a round surface leaves
+    its plane there. It falls to 0 at the truncation behind the surface; farther behind nothing is known. Before the
+    truncation, in space that the view looks through, it is a share of that.
     """
     geometry = (camera.projection()[:3], camera.centre, max(abs(camera.K[0, 0]), abs(camera.K[1, 1])), unit_depth)
-    _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weights)
+    _integrate(cells, voxel, truncation, geometry, seen, sums, weights)
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
-def _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weights):
+def _integrate(cells, voxel, truncation, geometry, seen, sums, weights):
     """See `integrate`; geometry: img_T_world [3, 4], the camera's centre [3], focal length, unit depth."""
     img_T_world, _, focal, unit_depth = geometry
     radius = voxel * BLOCK * np.sqrt(3.0) / 2
@@ -158,19 +170,19 @@ def _integrate(cells, voxel, truncation, geometry, depth, confidence, sums, weig
         middle = np.empty(3)
         for k in range(3):
             middle[k] = (cells[n, k] * BLOCK + (BLOCK - 1) / 2) * voxel
-        nearest, farthest, seen = _look(middle, radius, img_T_world, focal, depth)
-        if seen == 0:
+        nearest, farthest, whole = _look(middle, radius, img_T_world, focal, seen, truncation)
+        if whole == 0:
             continue
         z = _row(img_T_world, 2, middle)
-        if farthest < z - radius - truncation:
+        if farthest < z - radius:
             continue  # behind all that the view sees there
-        if seen == 1 and nearest > z + radius + truncation:
-            weight = np.float32(_FREE * _unit_weight(z, unit_depth) * _confidence(middle, img_T_world, confidence))
+        if whole == 1 and nearest > z + radius:
+            weight = np.float32(_FREE * _unit_weight(z, unit_depth) * _confidence(middle, img_T_world, seen.confidence))
             for value in range(BLOCK**3):
                 sums[n].reshape(-1)[value] += weight
                 weights[n].reshape(-1)[value] += weight
             continue
-        _integrate_block(cells[n], voxel, truncation, geometry, depth, confidence, sums[n], weights[n])
+        _integrate_block(cells[n], voxel, truncation, geometry, seen, sums[n], weights[n])
 
 
 @cached_njit(inline="always", error_model="numpy")
@@ -196,11 +208,12 @@ def _confidence(point, img_T_world, confidence):
 
 
 @cached_njit(error_model="numpy")
-def _look(middle, radius, img_T_world, focal, depth):
-    """Nearest and farthest depth that a view has around a ball, and how much of the ball it sees.
+def _look(middle, radius, img_T_world, focal, seen, truncation):
+    """The depths from which on and up to which a view's surfaces around a ball reach, and how much of it it sees.
 
     0: nothing, for sure; 1: all of it, in the image and with depth; 2: some, or it cannot be told.
     """
+    depth = seen.depth
     height, width = depth.shape
     z = _row(img_T_world, 2, middle)
     if z + radius <= 0:
@@ -220,7 +233,8 @@ def _look(middle, radius, img_T_world, focal, depth):
     for y in range(y0, y1 + 1, step_y):
         for x in range(x0, x1 + 1, step_x):
             if depth[y, x] > 0:
-                nearest, farthest = min(nearest, depth[y, x]), max(farthest, depth[y, x])
+                reach = truncation / seen.slant[y, x]
+                nearest, farthest = min(nearest, depth[y, x] - reach), max(farthest, depth[y, x] + reach)
             else:
                 whole = False
     if farthest == 0:
@@ -229,10 +243,10 @@ def _look(middle, radius, img_T_world, focal, depth):
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _integrate_block(cell, voxel, truncation, geometry, depth, confidence, sums, weights):
+def _integrate_block(cell, voxel, truncation, geometry, seen, sums, weights):
     """See `integrate`, for one block; sums, weights [B, B, B]."""
     img_T_world, centre, _, unit_depth = geometry
-    height, width = depth.shape
+    height, width = seen.depth.shape
     point = np.empty(3)
     for k in range(BLOCK):
         point[2] = (cell[2] * BLOCK + k) * voxel
@@ -246,17 +260,18 @@ def _integrate_block(cell, voxel, truncation, geometry, depth, confidence, sums,
                 u, v = _row(img_T_world, 0, point) / z, _row(img_T_world, 1, point) / z
                 if not (-0.5 <= u < width - 0.5 and -0.5 <= v < height - 0.5):
                     continue
-                seen = _sample(depth, u, v, truncation)
-                if not seen > 0:
+                slant = seen.slant[int(np.rint(v)), int(np.rint(u))]
+                surface = _sample(seen.depth, u, v, truncation / slant)
+                if not surface > 0:
                     continue
                 away = 0.0
                 for axis in range(3):
                     away += (point[axis] - centre[axis]) ** 2
-                share = (seen - z) * np.sqrt(away) / (z * truncation)
+                share = (surface - z) * np.sqrt(away) * slant / (z * truncation)
                 if share <= -1:
                     continue
-                weight = confidence[int(np.rint(v)), int(np.rint(u))] * _unit_weight(z, unit_depth)
-                weight *= _FREE if share > 1 else 1 + min(share, 0.0)
+                weight = seen.confidence[int(np.rint(v)), int(np.rint(u))] * _unit_weight(z, unit_depth)
+                weight *= _FREE if share > 1 else (1 + min(share, 0.0)) * slant * slant
                 sums[k, j, i] += weight * min(share, 1.0)
                 weights[k, j, i] += weight
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fusion_scenes import camera, plane_depth
 
-from fusion.normals import depth_normals
+from fusion.normals import depth_normals, slants
 
 SIZE = (24, 32)
 
@@ -84,3 +84,13 @@ def test_units_do_not_matter():
     view = camera((3, 4, 5), 0.2)
     depth = plane_depth(view, (0.3, 0.2, -1.0), -500.0) * (1 + 0.01 * np.random.default_rng(1).random(SIZE))
     np.testing.assert_allclose(depth_normals(depth / 1000, view), depth_normals(depth, view), atol=1e-5)
+
+
+def test_slants_are_the_angle_at_which_a_plane_is_seen():
+    """Its cosine along each pixel's line of sight; 1 where there is no depth."""
+    view, normal = camera((30, -20, 0), 0.4), np.array([0.5, -2.0, -1.0])
+    depth = plane_depth(view, normal, -600.0)
+    points = view.lift(depth, depth > 0).reshape(*depth.shape, 3) - view.centre
+    expected = np.abs(points @ normal) / np.linalg.norm(points, axis=-1) / np.linalg.norm(normal)
+    np.testing.assert_allclose(slants(depth, view), expected, atol=2e-3)
+    assert (slants(np.zeros_like(depth), view) == 1).all()

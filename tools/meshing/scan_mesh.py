@@ -24,15 +24,17 @@ from datasets.results import (
 )
 from datasets.units import read_units
 from fusion.consistency import dynamic_check, normal_check
+from fusion.mesh.bridges import without_bridges
 from fusion.mesh.library import check_open3d
 from fusion.mesh.maps import KeptMaps, KeptView, kept_by_check, kept_by_fusibile, without_rims
 from fusion.mesh.mesh import Mesh, write_mesh
 from fusion.mesh.meshes import Steps, make_mesh
 from fusion.mesh.settings import MeshSettings
+from fusion.mesh.smoothing import smoothed_views
 from tools.prediction.settings import FusionSettings
 
 # Counted up when the same settings give another mesh.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,8 @@ def make_kept_mesh(
     """The mesh of kept views, which lie in a temporary folder (TMPDIR) while it is made."""
     with tempfile.TemporaryDirectory(prefix="kdmvs-") as folder:
         views = without_rims(views, maps, settings.rim)
+        views = without_bridges(views) if settings.bridges else views
+        views = smoothed_views(views, settings.smooth)
         kept = KeptMaps(views, maps, Path(folder), steps.begin("check", count))
         return make_mesh(kept, settings, steps)
 
