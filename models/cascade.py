@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.blocks import batch_norms, predicts
-from models.cpu.slabs import slabs, with_neighbours
 from models.features import FeatureNet
 from models.hypotheses import first_hypotheses, refined_hypotheses
 from models.plane_sweep.definition import variance_volume
 from models.plane_sweep.similarity import similarity_volume
 from models.regularization import CostRegNet, VarianceNet
 from models.settings import STAGES, NetworkSettings
+from models.slabs import slabs, with_neighbours
 from models.visibility import GROUPS, VisibilityNet
 
 # Features of one stage: [B, N, C, h, w], or the N views' [B, C, h, w].

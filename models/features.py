@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import ConvBnReLU2d, over_views, predicts
-from models.cpu.slabs import slabs, with_neighbours
+from models.slabs import slabs, with_neighbours
 
 
 class FeatureNet(nn.Module):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from models.blocks import Conv3d, ConvBnReLU2d, ConvBnReLU3d, DeconvBnReLU3d, predicts
-from models.cpu.slabs import slabs
+from models.slabs import slabs
 
 
 class CostRegNet(nn.Module):

@@ -10,7 +10,7 @@ from fusion.mesh.maps import KeptView
 # A bridge is crossed within so many pixels to each side; by so many pixels the surfaces that it joins are reached.
 _INNER, _OUTER = 2, 6
 # It is so many times as steep as both of them, and spans so many widths of a pixel in depth at least.
-_STEEPER, _LEAST = 2.0, 2.0
+_STEEPER, _LEAST = 2.0, 8.0
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows, columns
 
 

@@ -194,7 +194,7 @@ class KeptMaps:
         return (confidence * np.where(sure, 1, _UNSURE)).astype(np.float32)
 
     def slants(self, view: int) -> np.ndarray:
-        """How directly a view looks at what it sees, float32 [H, W] (fusion.normals); kept in a file for other tiles."""
+        """How directly a view looks at what it sees, float32 [H, W] (fusion.normals); kept for other tiles."""
         path = self._folder / f"{view}_slants.npy"
         if not path.exists():
             np.save(path, slants(self.depth(view), self.cameras[view]))

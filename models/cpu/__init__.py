@@ -1,1 +1,1 @@
-"""What makes a CPU fast: vectors and kernels in numba, threads beside torch, volumes in slabs."""
+"""What makes a CPU fast: vectors and kernels in numba, threads beside torch."""

@@ -6,9 +6,8 @@ import torch
 from helpers import GOLDEN, golden_inputs, golden_network
 from places import Place
 
-from models import build_model
+from models import build_model, slabs
 from models.blocks import fold
-from models.cpu import slabs
 from models.features import FeatureNet
 from models.hypotheses import first_hypotheses, refined_hypotheses
 from models.settings import SPACINGS

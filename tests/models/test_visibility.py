@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from datasets.formats.pfm import read_pfm
 from datasets.synthetic.scans import write_training_layout
-from models import build_model
+from models import build_model, slabs
 from models.blocks import fold
 from models.checkpoint import load_model, load_start
-from models.cpu import slabs
 from models.settings import STAGES
 from models.visibility import GROUPS, VisibilityNet
 

@@ -15,10 +15,9 @@ from torch.utils.data import default_collate
 
 from datasets.mvs import Entry, MVSDataset, open_dataset
 from datasets.sample import stage_maps
-from models import blocks
+from models import blocks, slabs
 from models.cascade import build_model
 from models.checkpoint import checkpoint_bytes, load_model
-from models.cpu import slabs
 from models.losses import DistillationLoss, UnsupervisedLoss
 from models.plane_sweep import IMPLEMENTATION_VARIABLE
 from models.plane_sweep.definition import variance_volume

@@ -34,7 +34,7 @@ def run_stage(
 ) -> Outcome:
     """Run a stage for at most `limit` seconds, or until `stop` is set; what it prints goes into `log`, what it found
     until then is kept. Threads may run several at a time."""
-    started = time.monotonic()
+    started, stop = time.monotonic(), stop or threading.Event()
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(stage, settings, sender, log))
@@ -43,14 +43,14 @@ def run_stage(
     sender.close()  # the child's end only: it closes with the child, however that ends
     found: list[Found] = []
     try:
-        status, reason = _receive(receiver, process, found, started + limit, stop or threading.Event())
+        status, reason = _receive(receiver, process, found, started + limit, stop)
     finally:
         _end(process)
     wrong = [row.wrong for row in found if row.wrong]
     if status == "passed" and wrong:
         status, reason = "failed", wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
     if status == "stopped":
-        reason = f"took longer than {limit:.0f} s"
+        reason = "interrupted" if stop.is_set() else f"took longer than {limit:.0f} s"
     return Outcome(name, status, time.monotonic() - started, reason, tuple(found))
 
 

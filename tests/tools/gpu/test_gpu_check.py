@@ -69,6 +69,14 @@ def test_a_stage_that_hangs(settings):
     wait_until(lambda: has_ended(outcome.found[0].cells["child"]))
 
 
+def test_a_stage_that_is_interrupted(settings):
+    """Its time had not run out, and nobody says so."""
+    stop = threading.Event()
+    threading.Timer(8, stop.set).start()
+    outcome = run_stage("stage", hanging, settings, 60, settings.outdir / "log.txt", {}, stop)
+    assert (outcome.status, outcome.reason) == ("stopped", "interrupted") and outcome.seconds < 40
+
+
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, or only waits to be buried."""
     try:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.cpu import slabs
+from models import slabs
 from models.features import FeatureNet
 
 
