@@ -102,8 +102,8 @@ def kept_by_check(
 
 
 def _baseline(camera: Camera, others: Sequence[Camera]) -> float:
-    """The median distance to other cameras."""
-    return float(np.median([np.linalg.norm(camera.centre - other.centre) for other in others]))
+    """The median distance to other cameras; infinite where there are none."""
+    return float(np.median([np.linalg.norm(camera.centre - other.centre) for other in others] or [np.inf]))
 
 
 def without_rims(views: Iterator[KeptView], predictions: Predictions, rim: float) -> Iterator[KeptView]:

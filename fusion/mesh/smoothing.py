@@ -16,10 +16,11 @@ _SPREAD = 3.0  # standard deviation of what neighbours count, pixels
 def smoothed_views(views: Iterator[KeptView], pixels: float) -> Iterator[KeptView]:
     """The views with smooth depth: what differs by less than so many pixels of disparity may be noise.
 
-    The disparity is that between the view and those it was checked against. 0: as they are.
+    The disparity is that between the view and those it was checked against. 0 pixels: as they are. So are views that were
+    checked from where they stand, which have no disparity.
     """
     for view in views:
-        if pixels == 0:
+        if pixels == 0 or view.baseline == 0:
             yield view
             continue
         focal = min(abs(view.camera.K[0, 0]), abs(view.camera.K[1, 1]))

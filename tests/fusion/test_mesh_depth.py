@@ -158,5 +158,7 @@ def test_what_is_noise_depends_on_focal_length_and_baseline():
         view = KeptView(depth, depth > 0, around(1)[0], 0, baseline)
         (smooth,) = smoothed_views(iter([view]), 1.0)
         assert (smooth.depth[10, 10] < 2.9999) == taken  # the pair's mean is nearer than 3
-    (same,) = smoothed_views(iter([view]), 0)
-    np.testing.assert_array_equal(same.depth, depth)
+    turned = KeptView(depth, depth > 0, around(1)[0], 0, 0.0)  # the camera only turned between the views
+    alone = KeptView(depth, depth > 0, around(1)[0], 0, np.inf)
+    for same in (*smoothed_views(iter([view]), 0), *smoothed_views(iter([turned, alone]), 1.0)):
+        np.testing.assert_allclose(same.depth, depth, rtol=1e-6)
