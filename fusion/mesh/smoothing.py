@@ -16,8 +16,8 @@ _SPREAD = 3.0  # standard deviation of what neighbours count, pixels
 def smoothed_views(views: Iterator[KeptView], pixels: float) -> Iterator[KeptView]:
     """The views with smooth depth: what differs by less than so many pixels of disparity may be noise.
 
-    The disparity is that between the view and those it was checked against. 0 pixels: as they are. So are views that were
-    checked from where they stand, which have no disparity.
+    The disparity is that between the view and those it was checked against. With 0 pixels they stay as they are, as do
+    views that were checked from where they stand, which have no disparity.
     """
     for view in views:
         if pixels == 0 or view.baseline == 0:
