@@ -11,12 +11,16 @@ WEIGHTS_DIR="${WEIGHTS_DIR:-$ROOT/outputs/weights}"
 REAL_DIR="${REAL_DIR:-}"                                # real scans in the test layout, without ground truth; or none
 REAL_LIST="${REAL_LIST:-all}"                           # names of those to learn from
 PHOTOGRAPHS="${PHOTOGRAPHS:-}"                          # folder of photographs that scenes are papered with; or none
-SCENES="${SCENES:-200}"                                 # rendered at 256x192
-LARGE_SCENES="${LARGE_SCENES:-100}"                     # rendered at 384x288, as real images are, from the second round on
+SCENES="${SCENES:-200}"                                 # rendered at WIDTH x HEIGHT
+WIDTH="${WIDTH:-256}"
+HEIGHT="${HEIGHT:-192}"
+LARGE_SCENES="${LARGE_SCENES:-100}"                     # from the second round on, as large as real images and places
+LARGE_WIDTH="${LARGE_WIDTH:-384}"
+LARGE_HEIGHT="${LARGE_HEIGHT:-288}"
 STEPS="${STEPS:-1800}"                                  # on rendered scenes
 REAL_STEPS="${REAL_STEPS:-600}"                         # on rendered and real ones; a number for each round
 REAL_SHARE="${REAL_SHARE:-6}"                           # times that a real scan comes up while a rendered scene does once
-ROOMS="${ROOMS:-80}"                                    # rendered at 384x288 with 7 views; 0: no places
+ROOMS="${ROOMS:-80}"                                    # of 7 views; 0: no places
 STREETS="${STREETS:-40}"
 PLACE_STEPS="${PLACE_STEPS:-1370}"
 LAST_STEPS="${LAST_STEPS:-480}"                         # at a lower rate, the last of them with BatchNorm as in prediction
@@ -25,7 +29,7 @@ AMP="${AMP:-auto}"                                      # auto, off, bf16, fp16
 
 mkdir -p "$WEIGHTS_DIR" && WEIGHTS_DIR="$(cd "$WEIGHTS_DIR" && pwd)"
 
-size=(--max_w 384 --max_h 288)
+size=(--max_w "$LARGE_WIDTH" --max_h "$LARGE_HEIGHT")
 student=(--dataset general_eval --loss paper --read_out local --amp "$AMP" --augment --save_steps 200 --epochs 1000
     --resume "${size[@]}")
 
@@ -66,7 +70,7 @@ labelled() { find -L "$1" -path '*/checked_depth/*.pfm' | wc -l; } # labelled FO
 
 read -ra real_steps <<<"$REAL_STEPS"
 echo "== scenes"
-render rendered "$SCENES" 30000 256 192
+render rendered "$SCENES" 30000 "$WIDTH" "$HEIGHT"
 echo "== student of rendered scenes"
 launch train_kd.py "${student[@]}" --trainpath "$WEIGHTS_DIR/rendered" --trainlist "$WEIGHTS_DIR/rendered/scans.txt" \
     --pseudopath "$WEIGHTS_DIR/rendered/labels" --logdir "$WEIGHTS_DIR/student" --warmup_steps 100 --max_steps "$STEPS" \
@@ -85,7 +89,7 @@ if [ -n "$REAL_DIR" ]; then
         steps="${real_steps[round - 1]}" dir="$WEIGHTS_DIR/round_$round" scenes=(rendered)
         if [ "$round" -gt 1 ]; then
             scenes+=(rendered_large)
-            render rendered_large "$LARGE_SCENES" 31000 384 288
+            render rendered_large "$LARGE_SCENES" 31000 "$LARGE_WIDTH" "$LARGE_HEIGHT"
         fi
         echo "== round $round of ${#real_steps[@]}: labels of" $(cat "$WEIGHTS_DIR/real.txt")
         label_real "$dir" "$result"
@@ -101,8 +105,8 @@ average=() # the weights that are averaged at the end
 if [ "$ROOMS" -gt 0 ]; then
     echo "== places"
     places="$WEIGHTS_DIR/places"
-    render_once "$places/room.txt" "$ROOMS" 40000 384 288 --style room --views 7
-    render_once "$places/outdoor.txt" "$STREETS" 41000 384 288 --style outdoor --views 7
+    render_once "$places/room.txt" "$ROOMS" 40000 "$LARGE_WIDTH" "$LARGE_HEIGHT" --style room --views 7
+    render_once "$places/outdoor.txt" "$STREETS" 41000 "$LARGE_WIDTH" "$LARGE_HEIGHT" --style outdoor --views 7
     cat "$places/room.txt" "$places/outdoor.txt" >"$places/scans.txt"
     stoppable "$PYTHON_BIN" "$ROOT/tools/label_exact.py" --testpath "$places" --testlist "$places/scans.txt" \
         --outdir "$places/labels" "${size[@]}"

@@ -13,7 +13,8 @@ def test_rendered_scenes_then_rounds_of_real_ones(quick_python, tmp_path):
     """The first round's student makes the labels of the second, which has large scenes; places come last; a rerun makes
     nothing anew."""
     made, real = tmp_path / "weights", own_scenes(tmp_path / "real", "garden")
-    settings = {"WEIGHTS_DIR": made, "REAL_DIR": real, "AMP": "off", "PYTHON_BIN": quick_python}
+    size = {"WIDTH": 96, "HEIGHT": 64, "LARGE_WIDTH": 128, "LARGE_HEIGHT": 96}
+    settings = size | {"WEIGHTS_DIR": made, "REAL_DIR": real, "AMP": "off", "PYTHON_BIN": quick_python}
     settings |= {"SCENES": 1, "LARGE_SCENES": 1, "STEPS": 1, "REAL_STEPS": "1 1", "REAL_SHARE": 2}
     settings |= {"ROOMS": 1, "STREETS": 1, "PLACE_STEPS": 1, "LAST_STEPS": 1, "MORE_STEPS": 1}
     result = run_driver("run_weights.sh", **settings)
