@@ -20,6 +20,8 @@ _LAST_CELL = 1 << 20
 _BYTES_PER_VOXEL = 40
 # How much space that a view looks through counts beside the surface that others see there.
 _FREE = 0.3
+# So many block numbers are looked for at a time.
+_KEYS = 1 << 23
 # Below this weight nobody has seen a voxel.
 _LEAST_WEIGHT = 1e-6
 # What is nearer than a quarter of the usual depth counts no more.
@@ -56,10 +58,13 @@ def surface_cells(maps: KeptMaps, voxel: float, truncation: float, done: Callabl
     keys = np.empty(0, np.int64)
     steps = 1 + max(1, int(np.ceil(2 * truncation / (voxel * BLOCK))))  # along an edge of the cube
     for view in maps.views:
-        depth, camera = maps.depth(view), maps.cameras[view]
-        found = np.full((*depth.shape, steps**3), -1, np.int64)
-        _touched(depth, camera.world_T_img()[:3], 1 / (voxel * BLOCK), truncation, steps, found)
-        keys = np.union1d(keys, found)
+        depth, world_T_img = maps.depth(view), maps.cameras[view].world_T_img()[:3]
+        rows = max(1, _KEYS // (depth.shape[1] * steps**3))
+        for first in range(0, len(depth), rows):
+            band = depth[first : first + rows]
+            found = np.full((*band.shape, steps**3), -1, np.int64)
+            _touched(band, first, world_T_img, 1 / (voxel * BLOCK), truncation, steps, found)
+            keys = np.union1d(keys, found)
         done()
     keys = keys[keys >= 0]
     if not len(keys):
@@ -69,8 +74,11 @@ def surface_cells(maps: KeptMaps, voxel: float, truncation: float, done: Callabl
 
 
 @cached_njit(parallel=True, error_model="numpy")
-def _touched(depth, world_T_img, blocks_per_unit, truncation, steps, keys):
-    """Fill keys [H, W, S^3] with the blocks around each pixel's point; what the pixel before it has stays -1."""
+def _touched(depth, first, world_T_img, blocks_per_unit, truncation, steps, keys):
+    """Fill keys [H, W, S^3] with the blocks around each pixel's point; what the pixel before it has stays -1.
+
+    depth [H, W]: rows of a map from its row `first` on.
+    """
     height, width = depth.shape
     for y in numba.prange(height):
         before = np.full(steps**3, -1, np.int64)
@@ -79,7 +87,7 @@ def _touched(depth, world_T_img, blocks_per_unit, truncation, steps, keys):
             if not 0 < depth[y, x] < np.inf:
                 continue
             for k in range(3):
-                direction = world_T_img[k, 0] * x + world_T_img[k, 1] * y + world_T_img[k, 2]
+                direction = world_T_img[k, 0] * x + world_T_img[k, 1] * (first + y) + world_T_img[k, 2]
                 point[k] = direction * depth[y, x] + world_T_img[k, 3]
             for n in range(steps**3):
                 key, inside, rest = np.int64(0), True, n

@@ -164,6 +164,23 @@ def test_distances_are_those_of_the_definition(ball):
     assert compared > 100
 
 
+@pytest.mark.parametrize("truncation", [2.0, 4.0, 9.0])
+def test_blocks_are_those_around_the_depth(side, truncation, monkeypatch):
+    """Whatever block a point within the truncation of a seen one lies in, and none that is farther than its cube."""
+    cells = surface_cells(side, VOXEL, truncation * VOXEL, nothing)
+    points = np.concatenate([side.cameras[view].lift(side.depth(view), side.depth(view) > 0) for view in side.views])
+    random = np.random.default_rng(0)
+    around_them = points + random.uniform(-truncation, truncation, points.shape) * VOXEL
+    edge = VOXEL * BLOCK
+    known = {tuple(cell) for cell in cells}
+    assert {tuple(cell) for cell in np.floor(around_them / edge).astype(int)} <= known
+    for cell in cells[random.permutation(len(cells))[:50]]:
+        away = np.maximum(np.maximum(cell * edge - points, points - (cell + 1) * edge), 0).max(axis=1)
+        assert away.min() <= truncation * VOXEL * (1 + 1e-6)
+    monkeypatch.setattr("fusion.mesh.volume._KEYS", 5000)  # a row at a time
+    np.testing.assert_array_equal(surface_cells(side, VOXEL, truncation * VOXEL, nothing), cells)
+
+
 @needs_open3d
 def test_the_surface_of_a_ball(ball):
     """Closed, within a tenth of a voxel of the true one, its normals outwards."""
