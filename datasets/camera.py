@@ -51,6 +51,14 @@ class Camera:
         """The camera's place in the world, [3]."""
         return np.linalg.inv(self.cam_T_world)[:3, 3]
 
+    @property
+    def shorter_focal(self) -> float:
+        """The shorter of the two focal lengths, pixels: at depth z no pixel is wider than z / this.
+
+        A float64 of numpy: what is computed of it and of float32 maps is double.
+        """
+        return min(abs(self.K[0, 0]), abs(self.K[1, 1]))
+
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pixels u, v and depths z, float64 [N] each, of world points [N, 3]; u, v are not finite where z is 0."""
         x, y, z = self.projection()[:3] @ np.vstack([points.T.astype(np.float64), np.ones(len(points))])

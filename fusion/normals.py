@@ -22,10 +22,8 @@ def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
     """
     depth = depth.astype(np.float64)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    height, width = depth.shape
-    y, x = np.mgrid[:height, :width]
     K_inv = np.linalg.inv(camera.K)
-    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ K_inv.T
+    rays = _rays(depth.shape, K_inv)
     points = rays * depth[..., None]
     pixel = np.linalg.norm(K_inv, axis=0)  # the width of a pixel at depth 1, along x and y
     normals = np.cross(_tangents(points, depth, 1, pixel[0]), _tangents(points, depth, 0, pixel[1]))
@@ -38,11 +36,15 @@ def depth_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
 
 def slants(depth: np.ndarray, camera: Camera) -> np.ndarray:
     """The cosine of the angle between each pixel's line of sight and its normal, float32 [H, W]; 1 where unknown."""
-    height, width = depth.shape
-    y, x = np.mgrid[:height, :width]
-    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ camera.world_T_img()[:3, :3].T
+    rays = _rays(depth.shape, camera.world_T_img()[:3, :3])
     cosines = -np.einsum("ijk,ijk->ij", depth_normals(depth, camera), rays) / np.linalg.norm(rays, axis=-1)
     return np.where(cosines > 0, cosines, 1).astype(np.float32)
+
+
+def _rays(shape: tuple[int, int], from_pixels: np.ndarray) -> np.ndarray:
+    """The directions [H, W, 3] of all pixels (x, y, 1), by the matrix [3, 3] that takes these there."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.stack([x, y, np.ones_like(x)], axis=-1) @ from_pixels.T
 
 
 def _tangents(points: np.ndarray, depth: np.ndarray, axis: int, pixel: float) -> np.ndarray:

@@ -81,14 +81,18 @@ def kept(scan: Path, change: Callable[[KeptView], KeptView] = lambda view: view)
     views = (change(KeptView(maps.view(n).depth, maps.view(n).depth > 0, maps.view(n).camera, n, 1.0)) for n in numbers)
     folder = scan.parent / "kept"
     folder.mkdir(exist_ok=True)
-    return KeptMaps(views, maps, folder, lambda: None)
+    return KeptMaps(views, maps, folder, nothing)
+
+
+def nothing() -> None:
+    """After each step."""
 
 
 class NoSteps:
     """Nobody looks."""
 
     def begin(self, what: str, count: int) -> Callable[[], None]:
-        return lambda: None
+        return nothing
 
     def say(self, text: str) -> None:
         pass

@@ -1,6 +1,5 @@
 """Bridges: what a depth map puts between a thing and what lies behind it, where there is nothing."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,9 +16,7 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows, columns
 def without_bridges(views: Iterator[KeptView]) -> Iterator[KeptView]:
     """The views without the pixels of bridges, of which a mesh would make webs."""
     for view in views:
-        camera = view.camera
-        away = bridges(view.depth, min(abs(camera.K[0, 0]), abs(camera.K[1, 1])))
-        yield dataclasses.replace(view, depth=np.where(away, np.float32(0), view.depth), sure=view.sure & ~away)
+        yield view.without(bridges(view.depth, view.camera.shorter_focal))
 
 
 def bridges(depth: np.ndarray, focal: float) -> np.ndarray:

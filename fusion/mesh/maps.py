@@ -43,6 +43,10 @@ class KeptView:
     number: int
     baseline: float
 
+    def without(self, pixels: np.ndarray) -> "KeptView":
+        """The view without the depth of some pixels, bool [H, W], sure or not."""
+        return dataclasses.replace(self, depth=np.where(pixels, np.float32(0), self.depth), sure=self.sure & ~pixels)
+
 
 def kept_by_fusibile(
     predictions: Predictions,
@@ -110,13 +114,12 @@ def without_rims(views: Iterator[KeptView], predictions: Predictions, rim: float
     """The views without what reaches beyond the edges of things, at most `rim` of the longer side (fusion.rims)."""
     for view in views:
         beyond = beyond_edges(view.depth > 0, predictions.image(view.number), round(rim * max(view.depth.shape)))
-        depth = np.where(beyond, np.float32(0), view.depth)
-        yield dataclasses.replace(view, depth=depth, sure=view.sure & ~beyond)
+        yield view.without(beyond)
 
 
 def grown(depth: np.ndarray, sure: np.ndarray, camera: Camera) -> np.ndarray:
     """The depth [H, W] that is sure (bool [H, W]), what goes on from it without a step, and a rim around both."""
-    widest = _STEP / min(abs(camera.K[0, 0]), abs(camera.K[1, 1]))
+    widest = _STEP / camera.shorter_focal
     taken = np.where(sure, depth, np.float32(0))
     for _ in range(_REACH):
         new = np.zeros(depth.shape, bool)

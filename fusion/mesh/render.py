@@ -75,7 +75,7 @@ def sight(surface: Surface, camera: Camera, seen: np.ndarray) -> Sight:
     around = np.stack([depth[y, x], depth[y, right], depth[below, x], depth[below, right]])
     # The farthest face of the four: a corner at the edge of what is in front is seen, one behind it is not. A thin
     # tip may have none of the four.
-    pixel = z[inside] / min(abs(camera.K[0, 0]), abs(camera.K[1, 1]))
+    pixel = z[inside] / camera.shorter_focal
     drawn = np.isfinite(around)
     farthest = np.where(drawn, around, 0).max(axis=0)
     visible[inside] = (z[inside] <= farthest + _TOLERANCE * pixel) | ~drawn.any(axis=0)

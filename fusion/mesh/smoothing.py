@@ -23,8 +23,8 @@ def smoothed_views(views: Iterator[KeptView], pixels: float) -> Iterator[KeptVie
         if pixels == 0 or view.baseline == 0:
             yield view
             continue
-        focal = min(abs(view.camera.K[0, 0]), abs(view.camera.K[1, 1]))
-        yield dataclasses.replace(view, depth=smoothed(view.depth, pixels / (focal * view.baseline)))
+        tolerance = pixels / (view.camera.shorter_focal * view.baseline)
+        yield dataclasses.replace(view, depth=smoothed(view.depth, tolerance))
 
 
 def smoothed(depth: np.ndarray, tolerance: float) -> np.ndarray:

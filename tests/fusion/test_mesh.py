@@ -5,8 +5,8 @@ import importlib.util
 
 import numpy as np
 import pytest
-from fusion_scenes import WORLDS, moved, moved_back, write_scan
-from mesh_scenes import RADIUS, SIZE, NoSteps, around, ball_scan, beside, kept, look_from, place_colours
+from fusion_scenes import WORLDS, moved, moved_back, plane_depth, write_scan
+from mesh_scenes import RADIUS, SIZE, NoSteps, around, ball_scan, beside, kept, look_from, nothing, place_colours
 
 from datasets.camera import Camera
 from datasets.files import DataError
@@ -40,10 +40,6 @@ TETRAHEDRON = Surface(
 )
 
 
-def nothing() -> None:
-    """After each step."""
-
-
 @pytest.fixture(scope="module")
 def ball(tmp_path_factory):
     """Seen from all around."""
@@ -57,14 +53,9 @@ def side(tmp_path_factory):
 
 
 def ground_depth(camera: Camera) -> np.ndarray:
-    """Of the plane z = 0 as far as 6 from the middle, [H, W] float32; 0 beyond."""
-    height, width = SIZE
-    y, x = np.mgrid[:height, :width]
-    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ camera.world_T_img()[:3, :3].T
-    with np.errstate(divide="ignore"):
-        depth = -camera.centre[2] / rays[..., 2]
-    places = camera.centre + rays * depth[..., None]
-    return np.where((depth > 0) & (np.abs(places).max(axis=-1) < 6), depth, 0).astype(np.float32)
+    """Of the plane z = 0 up to a depth of 6, [H, W] float32; 0 beyond."""
+    depth = plane_depth(camera, (0, 0, 1), 0.0, SIZE)
+    return np.where((depth > 0) & (depth < 6), depth, np.float32(0))
 
 
 def radii(vertices: np.ndarray) -> np.ndarray:

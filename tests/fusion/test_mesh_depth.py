@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fusion_scenes import camera as plain_camera
 from fusion_scenes import plane_depth
-from mesh_scenes import around, ball_depth, ball_scan, beside
+from mesh_scenes import around, ball_depth, ball_scan, beside, nothing
 
 from datasets.formats.images import write_image
 from datasets.formats.pfm import read_pfm, write_pfm
@@ -18,10 +18,6 @@ from fusion.consistency import normal_check
 from fusion.mesh.bridges import bridges, without_bridges
 from fusion.mesh.maps import KeptMaps, KeptView, grown, kept_by_check, kept_by_fusibile, without_rims
 from fusion.mesh.smoothing import smoothed, smoothed_views
-
-
-def nothing() -> None:
-    """After each step."""
 
 
 def test_a_looser_check_fills_what_the_clouds_own_leaves(tmp_path):
