@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _REACH = 2
 # A source that sees a surface within this share of a depth supports it, by its confidence times 1 - (difference /
 # tolerance)^2. Of 0.003 to 0.016 this had the most depths within 1 % on photographs and within 2 mm on rendered scenes.
-_TOLERANCE = 0.006
+TOLERANCE = 0.006
 # A source that sees through a point, to something clearly behind it, takes up to this share of its confidence back.
 _SEEN_THROUGH = 0.1
 # A neighbour's depth must have so many times the support of a pixel's own. At edges what lies behind is supported, too,
@@ -91,18 +91,24 @@ def crossed_depth(
 
             back = [src_T_ref(reference.camera, source.camera) for source in sources]
             return choose_crossed(depth, own, seen, src_T_refs, back, _rules(), device)
-        crossed = np.zeros((len(sources), *depth.shape, 2), np.float32)
-        for target, source, of_source in zip(crossed, sources, seen, strict=True):
-            _cross(of_source, src_T_ref(reference.camera, source.camera), target)
-        _choose_crossed(depth, own, crossed, seen, src_T_refs, chosen, support)
+        _choose_crossed(depth, own, carried_over(reference, sources, seen), seen, src_T_refs, chosen, support)
     return chosen, support
+
+
+def carried_over(reference: DepthView, sources: Sequence[DepthView], seen: np.ndarray) -> np.ndarray:
+    """What each source sees at the reference's pixels [S, H, W, 2]: depth there and confidence of its nearest surface,
+    0 where it sees none surely; `seen` is that of `stacked`."""
+    crossed = np.zeros((len(sources), *reference.depth.shape, 2), np.float32)
+    for target, source, of_source in zip(crossed, sources, seen, strict=True):
+        _cross(of_source, src_T_ref(reference.camera, source.camera), target)
+    return crossed
 
 
 def _rules() -> Rules:
     """This module's numbers for torch. They stay here: numba's cache on disk notices no other file's changes."""
     from fusion.consensus_torch import Rules
 
-    return Rules(_REACH, _TOLERANCE, _SEEN_THROUGH, _OWN, _LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
+    return Rules(_REACH, TOLERANCE, _SEEN_THROUGH, _OWN, _LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
 
 
 def stacked(
@@ -127,7 +133,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
     for y in numba.prange(height):
         u, v, support = np.empty(width), np.empty(width), np.empty(width)
         most, candidate = np.empty(width), np.empty(width, np.float32)
-        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
+        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
         for x in range(width):
             most[x] = max(most[x], _OWN * most[x])  # it may be negative
         for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
@@ -136,7 +142,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
                     continue
                 for x in range(width):
                     candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
-                _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, support)
+                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support)
                 for x in range(width):
                     if support[x] > most[x] and 0 < candidate[x] < np.inf:
                         most[x] = support[x]
@@ -155,9 +161,15 @@ def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support):
             column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1  # the nearest pixel: edges are not blurred
             if 0 <= column < width and 0 <= row < height and seen[s, row, column, 0] > 0:
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
-                share = (seen[s, row, column, 0] - z) / (tolerance * z)
-                agreement = max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
-                support[x] += seen[s, row, column, 1] * agreement
+                support[x] += seen[s, row, column, 1] * agreement(seen[s, row, column, 0], z, tolerance)
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy", inline="always")
+def agreement(found, z, tolerance):
+    """How much a source that sees a surface at depth `found` agrees with one at `z`: 1 to 0, or less where it sees
+    through it."""
+    share = (found - z) / (tolerance * z)
+    return max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
@@ -184,12 +196,12 @@ def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        _support_row(y, depth[y], seen, src_T_ref, _TOLERANCE, u, v, most)
+        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
         for x in range(width):
             most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
-            _support_row(y, candidate, seen, src_T_ref, _TOLERANCE, u, v, found)
+            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found)
             for x in range(width):
                 value = found[x] - _SELF_SUPPORT * confidence[x]
                 if candidate[x] > 0 and value > most[x]:

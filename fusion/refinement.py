@@ -1,5 +1,5 @@
-"""The last pass of refinement: depth that other views see, where none does the surfaces around it continued, and last
-the mean of what the views agree on."""
+"""The last pass of refinement: depth that other views see, where none does the surfaces around it continued, then that
+at which the photos agree, and last the mean of what the views agree on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from datasets.predictions import DepthView
 from fusion.agreement import agreed_depth
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
+from fusion.photo_consistency import photo_consistent_depth
 
 if TYPE_CHECKING:
     import torch
 
 # Names what a pass does: maps that were refined in another way are made anew.
-METHOD = "support, crossing, planes, means 1"
+METHOD = "support, crossing, planes, photos, means 1"
 
 # A pixel keeps its depth where it is supported so much, in units of confidence; in a fit of a plane it counts by its
 # support to this power. 0.05 to 0.2 and 1 to 2 were tried on photographs and rendered scenes: more planes help rooms,
@@ -26,10 +27,13 @@ _ENOUGH, _POWER = 0.07, 1.5
 
 
 class Surroundings(NamedTuple):
-    """What planes take: the reference's image, RGB uint8 [H, W, 3], and their nearest and farthest depth."""
+    """What is known beside depth: the reference's image, RGB uint8 [H, W, 3], the nearest and the farthest depth of
+    planes, and the images of the sources (fusion.photo_consistency says how many); without any no photos are
+    compared."""
 
     image: np.ndarray
     limits: tuple[float, float]
+    images: Sequence[np.ndarray] = ()
 
 
 def finished_depth(
@@ -41,12 +45,13 @@ def finished_depth(
     device: torch.device | None = None,
 ) -> np.ndarray:
     """The reference's depth [H, W] float32 after the last pass: each pixel's own, or what a source sees there, as far
-    as it is supported; else that of a plane through the supported depths around it. Of that the mean with the sources
-    that see nearly the same (fusion.agreement).
+    as it is supported; else that of a plane through the supported depths around it. Of these, of those of pixels near
+    it and of what the sources see, that at which the photos agree (fusion.photo_consistency), and of that the mean with
+    the sources that see nearly the same (fusion.agreement).
 
     confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
     supported, or without sources, no plane is fitted. With a `device` torch looks there for what other views see;
-    planes and means are the CPU's work in any case.
+    all else is the CPU's work in any case.
     """
     depth, support = crossed_depth(reference, confidence, sources, confidences, device)
     if not sources or not (support > 0).any():
@@ -57,4 +62,7 @@ def finished_depth(
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
     finished = DepthView(np.where(valid & (support > _ENOUGH), depth, found), reference.camera)
+    if surroundings.images:
+        seen = photo_consistent_depth(finished, surroundings.image, sources, confidences, surroundings.images)
+        finished = DepthView(seen, reference.camera)
     return agreed_depth(finished, confidence, sources, confidences)

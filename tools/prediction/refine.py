@@ -32,6 +32,7 @@ from datasets.results import (
     network_folder,
 )
 from fusion.consensus import supported_depth
+from fusion.photo_consistency import MOST_SOURCES
 from fusion.refinement import METHOD, Surroundings, finished_depth
 from tools.runtime import distributed
 from tools.runtime.program import Progress
@@ -170,12 +171,13 @@ def _run_pass(
     """Write this process's views of a pass, with previews and records when it is the last."""
     network = Predictions(folder)
     before = network if number == 1 else Predictions(folder, _pass_folder(number - 1))
-    confidence = functools.lru_cache(MAPS_IN_MEMORY)(network.confidence)
+    confidence, image = (functools.lru_cache(MAPS_IN_MEMORY)(read) for read in (network.confidence, network.image))
     for reference, sources in distributed.share(plan.of_pass(number)):
         views = [(before if source in plan.origins else network).view(source) for source in sources]
         view, seen = before.view(reference), [confidence(source) for source in sources]
         if last:
-            around = _surroundings(network, reference)
+            photos = [image(view) for view in (reference, *sources[:MOST_SOURCES])]
+            around = Surroundings(photos[0], _limits(network, reference), photos[1:])
             depth = finished_depth(view, confidence(reference), views, seen, around, device)
             depth[view.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
             files = _refined(folder, reference)
@@ -189,14 +191,14 @@ def _run_pass(
         progress.step()
 
 
-def _surroundings(network: Predictions, view: int) -> Surroundings:
-    """A view's image, and the range of depths that was searched, or that of its depths where none is told."""
+def _limits(network: Predictions, view: int) -> tuple[float, float]:
+    """The range of depths that was searched, or that of the view's depths where none is told."""
     depth, camera = network.view(view).depth, network.view(view).camera
     known = depth[np.isfinite(depth) & (depth > 0)]
     limits = camera.depth_range(DEPTHS) if len(camera.depth_line) >= 2 else (0.0, 0.0)
     if not 0 < limits[0] < limits[1]:
         limits = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
-    return Surroundings(network.image(view), limits)
+    return limits
 
 
 def _pass_folder(number: int | str) -> str:

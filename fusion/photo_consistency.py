@@ -1,0 +1,240 @@
+"""Depth at which the photos agree: of a few candidates for a pixel, the one that other photos show alike.
+
+The geometric passes ask only what other depth maps say. At the edge of a thing these often see past it, and agree on
+what lies behind. So where candidates differ, small windows around the pixel are compared with the source photos: by a
+zero-mean normalised cross-correlation whose samples count by how near they are to the pixel, in the image and in
+brightness, on the plane that the depth map has there. Candidates and their scores are as in PatchMatch stereo with
+geometric consistency (Xu and Tao, CVPR 2019), but none is random. This is not in the paper.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numba
+import numpy as np
+
+from datasets.predictions import DepthView
+from fusion.consensus import TOLERANCE, agreement, carried_over, stacked
+from fusion.consistency import FASTMATH
+from numba_cache import cached_njit
+
+# Candidates are the planes of the pixels so far away to the left, right, top and bottom, and what the sources see.
+_RING = (2, 5, 11)
+# Candidates nearer to each other than this share are one: which of them is better a correlation hardly tells.
+_SAME = 0.015
+# Windows have 5 x 5 samples, 2 pixels apart. A sample whose brightness, 0 to 1, is so far from the pixel's counts 1/e.
+_REACH, _STEP, _BRIGHTNESS = 4, 2, 0.067
+# A correlation c counts exp(-(1 - c)^2 / 2 s^2); of so many sources the mean of the best three. One alone counts less.
+_SPREAD, MOST_SOURCES, _BEST, _ALONE = 0.3, 6, 3, 0.8
+# A source whose own surface is nearer by this share does not see the pixel.
+_HIDDEN = 0.018
+# What that counts beside the support by the sources' depth, in units of confidence; and what a pixel's own depth has
+# ahead. 1 to 5 and 0 to 0.3 were tried on photographs and rendered scenes.
+_PHOTOS, _OWN = 3.0, 0.3
+_NOISE = 1e-5  # variance of the brightness that is none
+# A plane's slope is taken from pixels up to so far away whose depth changes by at most this share a pixel.
+_SLOPE_REACH, _SLOPE_MOST = 3, 0.006
+
+
+def photo_consistent_depth(
+    reference: DepthView,
+    image: np.ndarray,
+    sources: Sequence[DepthView],
+    confidences: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+) -> np.ndarray:
+    """The reference's depth [H, W] float32, where candidates for it differ that at which the photos agree most.
+
+    image: the reference's, RGB uint8 [H, W, 3]; images: those of the first sources, each of its depth map's size, of
+    which MOST_SOURCES are taken. confidences are those of all sources [h, w], 0 to 1 (NaN counts as 0). Candidates are
+    the planes a few pixels away and what the sources see at the pixel. Depths that are not positive and finite stay,
+    and are no candidates.
+    """
+    depth = np.ascontiguousarray(reference.depth, np.float32)
+    if not sources or not images:
+        return depth.copy()
+    seen, src_T_refs = stacked(reference, sources, confidences)
+    sizes = np.array([source.depth.shape for source in sources])
+    photos = np.zeros((min(len(images), MOST_SOURCES), *seen.shape[1:3]), np.float32)
+    for photo, image_of_source, (height, width) in zip(photos, images, sizes, strict=False):
+        photo[:height, :width] = _brightness(image_of_source)
+    planes = np.empty((*depth.shape, 3), np.float32)
+    _fit_planes(depth, planes)
+    chosen = depth.copy()
+    _choose(planes, _brightness(image), carried_over(reference, sources, seen), seen, photos, sizes, src_T_refs, chosen)
+    return chosen
+
+
+def _brightness(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _fit_planes(depth, planes):
+    """Fill planes [H, W, 3]: inverse depth, 0 where there is none, and its change to the right and down."""
+    height, width = depth.shape
+    for y in range(height):
+        for x in range(width):
+            planes[y, x, 0] = 1 / depth[y, x] if 0 < depth[y, x] < np.inf else np.float32(0)
+    for y in range(height):
+        for x in range(width):
+            here, right, down, rights, downs = planes[y, x, 0], 0.0, 0.0, 1e-9, 1e-9
+            for k in range(-_SLOPE_REACH, _SLOPE_REACH + 1):
+                most = _SLOPE_MOST * abs(k) * here
+                if 0 <= x + k < width and abs(planes[y, x + k, 0] - here) < most:
+                    right += k * (planes[y, x + k, 0] - here)
+                    rights += k * k
+                if 0 <= y + k < height and abs(planes[y + k, x, 0] - here) < most:
+                    down += k * (planes[y + k, x, 0] - here)
+                    downs += k * k
+            planes[y, x, 1], planes[y, x, 2] = right / rights, down / downs
+
+
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
+def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
+    """Fill chosen [H, W] from planes [H, W, 3], the photo's brightness [H, W], what was carried over [S, H, W, 2], seen
+    [S, h, w, 2], the sources' brightness [s, h, w] and sizes [S, 2], and src_T_ref [S, 4, 4]."""
+    height, width = photo.shape
+    side = 2 * _REACH // _STEP + 1
+    for y in numba.prange(height):
+        candidates = np.empty((1 + 4 * len(_RING) + len(carried), 3))
+        window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
+        for x in range(width):
+            count = _find_candidates(planes, carried, y, x, candidates)
+            if count < 2:
+                continue
+            contrast = _fill_window(photo, y, x, window)
+            most = -np.inf
+            for c in range(count):
+                support = _compare(x, y, candidates[c], window, contrast, seen, photos, sizes, src_T_ref, matches)
+                score = support + _PHOTOS * _mean_of_best(matches) + (_OWN if c == 0 else 0.0)
+                if score > most:
+                    most = score
+                    if c > 0:
+                        chosen[y, x] = 1 / candidates[c, 0]
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _find_candidates(planes, carried, y, x, candidates):
+    """Fill candidates [C, 3] with the planes that a pixel may have, its own first; how many they are."""
+    height, width = planes.shape[:2]
+    if planes[y, x, 0] <= 0:
+        return 0
+    candidates[0] = planes[y, x]
+    count = 1
+    for k in _RING:
+        for down, right in ((0, k), (0, -k), (k, 0), (-k, 0)):
+            if 0 <= y + down < height and 0 <= x + right < width and planes[y + down, x + right, 0] > 0:
+                plane = planes[y + down, x + right]
+                inverse = plane[0] - plane[1] * right - plane[2] * down
+                count = _add_candidate(inverse, plane, candidates, count)
+    for s in range(len(carried)):
+        if carried[s, y, x, 0] > 0:
+            count = _add_candidate(1 / carried[s, y, x, 0], planes[y, x], candidates, count)
+    return count
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _add_candidate(inverse, plane, candidates, count):
+    """Append a plane of this inverse depth and another's slopes unless one much like it is there; how many they are."""
+    if not inverse > 0:
+        return count
+    for c in range(count):
+        if abs(candidates[c, 0] - inverse) < _SAME * inverse:
+            return count
+    candidates[count, 0], candidates[count, 1], candidates[count, 2] = inverse, plane[1], plane[2]
+    return count + 1
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _fill_window(photo, y, x, window):
+    """Fill window [n, 2] with how much each sample around a pixel counts, 1 in all, and that times its brightness less
+    the mean; returns the variance."""
+    height, width = photo.shape
+    n, total, mean, square = 0, 0.0, 0.0, 0.0
+    for down in range(-_REACH, _REACH + 1, _STEP):
+        for right in range(-_REACH, _REACH + 1, _STEP):
+            window[n] = 0
+            if 0 <= y + down < height and 0 <= x + right < width:
+                value = photo[y + down, x + right]
+                far = (down * down + right * right) / (2.0 * _REACH * _REACH)
+                weight = np.exp(-far - abs(value - photo[y, x]) / _BRIGHTNESS)
+                window[n, 0], window[n, 1] = weight, value
+                total += weight
+                mean += weight * value
+                square += weight * value * value
+            n += 1
+    mean /= total
+    for n in range(len(window)):
+        window[n, 0] /= total
+        window[n, 1] = window[n, 0] * (window[n, 1] - mean)
+    return square / total - mean * mean
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matches):
+    """The support of a pixel's plane by the sources' depth; fills matches [s] with how well their photos show the
+    pixel's window there, 0 to 1, -1 where they cannot."""
+    support = 0.0
+    for s in range(len(seen)):
+        A, height, width = src_T_ref[s], sizes[s, 0], sizes[s, 1]
+        if s < len(photos):
+            matches[s] = -1
+        z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * plane[0]
+        if not z > 0:
+            continue
+        u = (A[0, 0] * x + A[0, 1] * y + A[0, 2] + A[0, 3] * plane[0]) / z
+        v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * plane[0]) / z
+        if not (0 <= u < width - 1 and 0 <= v < height - 1):
+            continue
+        row, column = int(v + 0.5), int(u + 0.5)
+        found = seen[s, row, column, 0]
+        if found > 0:
+            support += seen[s, row, column, 1] * agreement(found, z / plane[0], TOLERANCE)
+        if s < len(photos) and not 0 < found < (1 - _HIDDEN) * z / plane[0]:
+            # How the position changes to the right and down on the plane: over a few pixels evenly.
+            zx, zy = A[2, 0] + A[2, 3] * plane[1], A[2, 1] + A[2, 3] * plane[2]
+            ux, uy = (A[0, 0] + A[0, 3] * plane[1] - u * zx) / z, (A[0, 1] + A[0, 3] * plane[2] - u * zy) / z
+            vx, vy = (A[1, 0] + A[1, 3] * plane[1] - v * zx) / z, (A[1, 1] + A[1, 3] * plane[2] - v * zy) / z
+            correlation = _correlation(window, contrast, photos[s], height, width, u, v, ux, uy, vx, vy)
+            matches[s] = np.exp(-np.square(1 - correlation) / (2 * _SPREAD * _SPREAD))
+    return support
+
+
+@cached_njit(fastmath=True, error_model="numpy")
+def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
+    """The correlation, -1 to 1, of a window [n, 2] of variance `contrast` with a photo [height, width] around (u, v).
+
+    (ux, vx) and (uy, vy) are how far it is in the photo to the sample's neighbour to the right and down. Beyond the
+    photo its border counts.
+    """
+    n, right_end, bottom_end = 0, np.float32(width - 1), np.float32(height - 1)
+    mean, square, both = np.float32(0), np.float32(0), np.float32(0)
+    for down in range(-_REACH, _REACH + 1, _STEP):
+        for right in range(-_REACH, _REACH + 1, _STEP):
+            column = min(max(np.float32(u + ux * right + uy * down), np.float32(0)), right_end)
+            row = min(max(np.float32(v + vx * right + vy * down), np.float32(0)), bottom_end)
+            left, top = min(int(column), width - 2), min(int(row), height - 2)
+            across, along = column - np.float32(left), row - np.float32(top)
+            upper = photo[top, left] + (photo[top, left + 1] - photo[top, left]) * across
+            lower = photo[top + 1, left] + (photo[top + 1, left + 1] - photo[top + 1, left]) * across
+            value = upper + (lower - upper) * along
+            mean += window[n, 0] * value
+            square += window[n, 0] * value * value
+            both += window[n, 1] * value
+            n += 1
+    return both / np.sqrt((max(square - mean * mean, np.float32(0)) + _NOISE) * (contrast + _NOISE))
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _mean_of_best(matches):
+    """The mean of the best few of the matches [s] that are not negative; 0 without one. One alone counts less."""
+    total, count = 0.0, 0
+    while count < _BEST:
+        best = np.argmax(matches)
+        if matches[best] < 0:
+            break
+        total += matches[best]
+        matches[best] = -1
+        count += 1
+    return total / max(count, 1) * (_ALONE if count == 1 else 1.0)
