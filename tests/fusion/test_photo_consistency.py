@@ -92,7 +92,7 @@ def test_the_photos_of_the_first_sources_are_enough():
 
 
 def test_a_neighbours_plane_goes_on_to_the_pixel():
-    """Of a wall that turns away, 0.4 % nearer with every pixel to the right and down: a neighbour's depth alone would be
+    """Of a wall that turns away, 0.4 % nearer with every pixel to the right and down: a neighbour's depth would be
     wrong. The sources are not sure enough to tell theirs."""
     normal, offset = (0.25, 0.25, 0.45), 500.0
     exact = [plane_depth(view, normal, offset, SIZE) for view in CAMERAS]
