@@ -174,9 +174,9 @@ def add_refine_flag(parser: argparse.ArgumentParser, default: int = 0) -> None:
         "--refine",
         type=natural_int,
         default=default,
-        help="passes of refinement: in the last one pixels take the surface that the other views see there, that their\n"
-        "surroundings continue, or at which the photos agree; in those before it the depth of those around them that the\n"
-        "others support most",
+        help="passes of refinement: in the last one pixels take the surface that the other views see there, or that\n"
+        "their surroundings continue, or at which the photos agree; in those before it the depth of those around them\n"
+        "that the others support most",
     )
 
 
