@@ -126,6 +126,19 @@ def test_what_is_no_depth_stays_and_is_no_candidate(bad):
     np.testing.assert_array_equal(found[INNER][outside[INNER]], depths()[0][INNER][outside[INNER]])
 
 
+@pytest.mark.parametrize("absurd", [1e-40, 1e-30, 1e-6, 3e38])
+def test_absurd_depths_spread_nowhere(absurd):
+    """They project anywhere, or nowhere that a float can tell."""
+    maps = [depth.copy() for depth in depths()]
+    for depth in maps:
+        depth[20:24, 20:24] = absurd
+    found = refined(views_of(maps), photos())
+    outside = np.ones(SIZE, bool)
+    outside[20:24, 20:24] = False
+    np.testing.assert_array_equal(found[INNER][outside[INNER]], depths()[0][INNER][outside[INNER]])
+    assert np.isin(found[20:24, 20:24], np.float32([FAR, absurd])).all()
+
+
 def test_without_sources_or_photos_depth_stays():
     views, images = views_of(depths()), photos()
     for sources, their_images in (([], []), (views[1:], [])):
