@@ -62,7 +62,5 @@ def finished_depth(
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
     finished = DepthView(np.where(valid & (support > _ENOUGH), depth, found), reference.camera)
-    if surroundings.images:
-        seen = photo_consistent_depth(finished, surroundings.image, sources, confidences, surroundings.images)
-        finished = DepthView(seen, reference.camera)
-    return agreed_depth(finished, confidence, sources, confidences)
+    shown = photo_consistent_depth(finished, surroundings.image, sources, confidences, surroundings.images)
+    return agreed_depth(DepthView(shown, reference.camera), confidence, sources, confidences)
