@@ -85,7 +85,10 @@ def _explained(error: Exception | None) -> Exception:
     """The error to end with: this process's own, or another's (None)."""
     if error is None:
         return DataError("another process of this run cannot load its samples; see its message")
-    if str(error).startswith("DataLoader worker"):
+    # Torch reports a worker that is known to be gone; one that goes just then is a broken connection to it.
+    broken = isinstance(error, (ConnectionError, EOFError)) and "in DataLoader worker process" not in str(error)
+    if broken or str(error).startswith("DataLoader worker"):
         advice = "most often for lack of memory; lower --num_workers"
-        return DataError(f"a process that loads samples has ended, {advice}: {str(error).splitlines()[0]}")
+        detail = (str(error) or type(error).__name__).splitlines()[0]
+        return DataError(f"a process that loads samples has ended, {advice}: {detail}")
     return error
