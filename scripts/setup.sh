@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv in the checkout from requirements.txt (with --dev also requirements-dev.txt, with --photos also
-# requirements-photos.txt, with --laz requirements-laz.txt, with --mesh requirements-mesh.txt).
+# requirements-photos.txt, with --laz requirements-laz.txt, with --mesh requirements-mesh.txt; any of them together).
 # Instant when nothing changed. PYTHON chooses the interpreter (3.10 to 3.13). TORCH_INDEX=cpu takes PyTorch without CUDA,
 # a third of the size, for machines without an NVIDIA GPU; another value is the address of an index to take it from.
 set -euo pipefail
@@ -11,10 +11,15 @@ VENV="${VENV:-.venv}"
 TORCH_INDEX="${TORCH_INDEX:-}"
 [ "$TORCH_INDEX" = cpu ] && TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-requirements=(requirements.txt)
-case "${1:-}" in --dev | --photos | --laz | --mesh) requirements+=("requirements-${1#--}.txt") ;; esac
-
 fail() { echo "setup.sh: $*" >&2; exit 1; }
+
+requirements=(requirements.txt)
+for flag in "$@"; do
+    case "$flag" in
+        --dev | --photos | --laz | --mesh) requirements+=("requirements-${flag#--}.txt") ;;
+        *) fail "$flag is no flag; there are --dev, --photos, --laz and --mesh" ;;
+    esac
+done
 
 say_size() { # what the first installation takes, before it starts
     local gpu=yes size="about 6 GB on the disk, 3 GB to download: 5 to 15 minutes"

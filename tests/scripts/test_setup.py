@@ -20,14 +20,14 @@ def venv(tmp_path) -> Path:
     return tmp_path / "venv"
 
 
-def set_up(venv: Path, *flags: str, **settings: str) -> tuple[list[str], str]:
+def set_up(venv: Path, *flags: str, status: int = 0, **settings: str) -> tuple[list[str], str]:
     """What pip was asked, and what was said. No nvidia-smi is on the path."""
     environment = {"PATH": "/usr/bin:/bin", "VENV": str(venv), "HOME": os.environ.get("HOME", "/"), **settings}
     asked = venv.parent / "asked"
     asked.unlink(missing_ok=True)
     command = ["bash", str(ROOT / "scripts" / "setup.sh"), *flags]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == status, result.stderr
     return asked.read_text().splitlines() if asked.exists() else [], result.stderr
 
 
@@ -56,3 +56,17 @@ def test_any_other_index(venv):
     """A mirror, say."""
     asked, _ = set_up(venv, TORCH_INDEX="https://example.org/whl")
     assert "--index-url https://example.org/whl" in asked[0]
+
+
+def test_flags_add_up(venv):
+    """Each with what it needs, in one call; what is no flag installs nothing."""
+    asked, _ = set_up(venv, "--mesh", "--photos")
+    assert [line.split("-r ")[1] for line in asked] == [
+        "requirements.txt",
+        "requirements-mesh.txt",
+        "requirements-photos.txt",
+    ]
+    assert set_up(venv, "--laz", "--photo", status=1) == (
+        [],
+        "setup.sh: --photo is no flag; there are --dev, --photos, --laz and --mesh\n",
+    )
