@@ -4,16 +4,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from fusion_scenes import write_scan
 
 from datasets.camera import Camera
+from datasets.files import DataError
 from datasets.predictions import Predictions
 from datasets.results import mapped_views
+from fusion.mesh.library import check_open3d
 from fusion.mesh.maps import KeptMaps, KeptView
 
 RADIUS, DISTANCE = 1.0, 4.0
 SIZE = (96, 128)  # height, width
 _FOCAL = 160.0
+
+
+def _why_not() -> str:
+    """What keeps meshes from being made here, or nothing."""
+    try:
+        check_open3d()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+needs_open3d = pytest.mark.skipif(_why_not() != "", reason=_why_not())
 
 
 def look_from(centre: Sequence[float], at: Sequence[float] = (0, 0, 0)) -> Camera:

@@ -1,6 +1,10 @@
 """The only place that knows Open3D: the surface of blocks of voxels, Poisson's surface, fewer faces."""
 
+import functools
 import importlib.util
+import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,13 +17,24 @@ _ONLY_ERRORS = 1  # Open3D's verbosity
 
 
 _REMEDY = "install it: bash scripts/setup.sh --mesh, or pip install -r requirements-mesh.txt"
+# What a server without a screen lacks of what it is linked with; names of Debian's and Ubuntu's packages.
+_SYSTEM = "apt-get install libusb-1.0-0 libgl1 libegl1 libx11-6"
 
 
 def check_open3d() -> None:
-    """Raise DataError where the library is not installed, without loading it: it brings threads that numba, when its
-    own have not started yet, complains about."""
+    """Raise DataError where the library is missing, or one of the system that it needs."""
     if importlib.util.find_spec("open3d") is None:
         raise DataError(f"Open3D is not installed; {_REMEDY}")
+    if why := _loading_error():
+        raise _unusable(why)
+
+
+@functools.cache
+def _loading_error() -> str:
+    """What keeps the library from being loaded, or nothing. Another process tries: here it would bring threads that
+    numba, when its own have not started yet, complains about."""
+    tried = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True)
+    return "" if tried.returncode == 0 else tried.stderr.strip().rpartition("\n")[2] or f"status {tried.returncode}"
 
 
 def import_open3d() -> Any:
@@ -27,9 +42,17 @@ def import_open3d() -> Any:
     try:
         import open3d  # large, and needed here only
     except (ImportError, OSError) as error:  # OSError: a library of the system is missing
-        raise DataError(f"Open3D cannot be used ({reason(error)[:100]}); {_REMEDY}") from None
+        raise _unusable(f"{type(error).__name__}: {reason(error)}") from None
     open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel(_ONLY_ERRORS))
     return open3d
+
+
+def _unusable(why: str) -> DataError:
+    """What to do about an installed library that cannot be loaded; `why`: the last line of the error."""
+    missing = re.search(r"(\S+\.so[.\d]*): cannot open shared object file", why)
+    if missing is None:
+        return DataError(f"Open3D cannot be used ({why[:150]}); {_REMEDY}")
+    return DataError(f"Open3D needs {missing[1]} of the system, which is not there; on Debian or Ubuntu: {_SYSTEM}")
 
 
 def zero_surface(cells: np.ndarray, values: np.ndarray, known: np.ndarray, voxel: float) -> Surface:

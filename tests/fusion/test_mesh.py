@@ -1,12 +1,23 @@
 """Meshes of a ball whose surface is known: where the surface lies, that it closes, its colours and its texture."""
 
 import dataclasses
-import importlib.util
 
 import numpy as np
 import pytest
 from fusion_scenes import WORLDS, moved, moved_back, plane_depth, write_scan
-from mesh_scenes import RADIUS, SIZE, NoSteps, around, ball_scan, beside, kept, look_from, nothing, place_colours
+from mesh_scenes import (
+    RADIUS,
+    SIZE,
+    NoSteps,
+    around,
+    ball_scan,
+    beside,
+    kept,
+    look_from,
+    needs_open3d,
+    nothing,
+    place_colours,
+)
 
 from datasets.camera import Camera
 from datasets.files import DataError
@@ -29,9 +40,6 @@ from fusion.mesh.surfaces import (
 )
 from fusion.mesh.volume import BLOCK, Seen, fused_surface, integrate, surface_cells, tiles
 
-needs_open3d = pytest.mark.skipif(
-    importlib.util.find_spec("open3d") is None, reason="Open3D is not installed (requirements-mesh.txt)"
-)
 VOXEL = 0.05
 
 TETRAHEDRON = Surface(

@@ -3,12 +3,22 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_nothing_half_written, change_times, error_line, run_program, succeed
-from mesh_scenes import around, ball_scan
+from helpers import (
+    ROOT,
+    assert_nothing_half_written,
+    change_times,
+    end_process,
+    error_line,
+    run_program,
+    start_process,
+    succeed,
+)
+from mesh_scenes import around, ball_scan, needs_open3d
 
 import kdmvs
 from datasets.files import write_json
@@ -19,9 +29,6 @@ from datasets.io import write_pairs
 from datasets.predictions import Predictions
 from datasets.results import mesh_path
 
-needs_open3d = pytest.mark.skipif(
-    importlib.util.find_spec("open3d") is None, reason="Open3D is not installed (requirements-mesh.txt)"
-)
 COARSE = ("--voxel", 0.06, "--faces", 1500)
 
 
@@ -141,6 +148,18 @@ def test_without_open3d(outdir, monkeypatch):
     line = error_line(mesh(outdir))
     assert "Open3D is not installed; install it: bash scripts/setup.sh --mesh" in line
     assert not mesh_path(outdir / "gipuma_pcd" / "ball.ply").exists()
+
+
+def test_a_library_of_the_system_is_missing(tmp_path):
+    """Open3D is there but cannot be loaded, as on a server without a screen: known before the work, with the remedy."""
+    (tmp_path / "open3d.py").write_text(
+        'raise OSError("libusb-1.0.so.0: cannot open shared object file: No such file or directory")'
+    )
+    program = "from fusion.mesh.library import check_open3d; check_open3d()"
+    tried = end_process(start_process(sys.executable, "-c", program, PYTHONPATH=f"{tmp_path}:{ROOT}"))
+    assert (
+        "Open3D needs libusb-1.0.so.0 of the system, which is not there; on Debian or Ubuntu: apt-get" in tried.stderr
+    )
 
 
 @pytest.mark.parametrize(
