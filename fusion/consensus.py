@@ -52,7 +52,9 @@ def supported_depth(
     """The reference's depth [H, W] float32, at every pixel that of the 5 x 5 neighbours which the sources support most.
 
     confidences are those of the sources, each [h, w] as its depth map, 0 to 1 (NaN counts as 0); maps of different
-    sizes may meet. Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support.
+    sizes may meet. Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support,
+    of which, behind its own depth, no more counts than the sources see through that: things near this camera, which
+    they pass by, hide what all of them see.
     Depths that are not positive and finite neither support nor are supported. Without a `device` numba computes, on the
     CPU; with one, torch.
     """
@@ -131,9 +133,9 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
     """Fill chosen [H, W] from depth [H, W], seen [S, h, w, 2] and src_T_ref [S, 4, 4]."""
     height, width = depth.shape
     for y in numba.prange(height):
-        u, v, support = np.empty(width), np.empty(width), np.empty(width)
-        most, candidate = np.empty(width), np.empty(width, np.float32)
-        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
+        u, v, support, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+        through, unused, candidate = np.empty(width), np.empty(width), np.empty(width, np.float32)
+        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
             most[x] = max(most[x], _OWN * most[x])  # it may be negative
         for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
@@ -142,18 +144,26 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
                     continue
                 for x in range(width):
                     candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
-                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support)
+                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support, unused)
                 for x in range(width):
-                    if support[x] > most[x] and 0 < candidate[x] < np.inf:
-                        most[x] = support[x]
+                    value = _counted(support[x], candidate[x], depth[y, x], through[x])
+                    if value > most[x] and 0 < candidate[x] < np.inf:
+                        most[x] = value
                         chosen[y, x] = candidate[x]
 
 
+@cached_njit(fastmath=FASTMATH, error_model="numpy", inline="always")
+def _counted(support, candidate, own, through):
+    """How much of a candidate's support counts: behind a pixel's own depth, no more than the sources see through it."""
+    return min(support, through) if 0 < own < candidate / (1 + TOLERANCE) else support
+
+
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support):
-    """How much the sources support depths [W] in row y of the reference; u, v [W] are scratch."""
+def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support, through):
+    """How much the sources support depths [W] in row y of the reference, and how much they see through them, in units
+    of confidence; u, v [W] are scratch."""
     height, width = seen.shape[1:3]
-    support[:] = 0
+    support[:], through[:] = 0, 0
     for s in range(len(seen)):
         A = src_T_ref[s]
         project_row(y, depth, A, u, v)
@@ -161,7 +171,9 @@ def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support):
             column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1  # the nearest pixel: edges are not blurred
             if 0 <= column < width and 0 <= row < height and seen[s, row, column, 0] > 0:
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
-                support[x] += seen[s, row, column, 1] * agreement(seen[s, row, column, 0], z, tolerance)
+                agreed = seen[s, row, column, 1] * agreement(seen[s, row, column, 0], z, tolerance)
+                support[x] += agreed
+                through[x] -= min(agreed, 0.0) / _SEEN_THROUGH
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy", inline="always")
@@ -196,18 +208,19 @@ def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most)
+        through, unused = np.empty(width), np.empty(width)
+        _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
             most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
-            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found)
+            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found, unused)
             for x in range(width):
-                value = found[x] - _SELF_SUPPORT * confidence[x]
+                value = _counted(found[x] - _SELF_SUPPORT * confidence[x], candidate[x], depth[y, x], through[x])
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]
                     support[y, x] = 0  # its own confidence is that of another depth
-        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found)
+        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found, unused)
         for x in range(width):
             support[y, x] += found[x]

@@ -1,6 +1,6 @@
 """The kernels of fusion.consensus on a torch device, for CUDA; the same results as the numba ones but for rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,14 +28,16 @@ def choose(
     """`supported_depth`'s choice [H, W] float32; seen [S, h, w, 2] are depth and confidence of the sources."""
     sources = _Sources(seen, src_T_ref, rules, device)
     own = torch.tensor(depth, device=device)
-    chosen, support = own.clone(), sources.support(own[None], rules.tolerance)[0]
+    support, through = sources.support_and_through(own, rules.tolerance)
     most = torch.maximum(support, rules.own * support)  # it may be negative
+    chosen, hidden_from = own.clone(), _hidden_from(own, rules)
     height, width = depth.shape
     steps = range(0, 2 * rules.reach * spacing + 1, spacing)
     padded = F.pad(own, (rules.reach * spacing,) * 4)
     for row in steps:  # a row of candidates at a time: launching single ones would take longer than computing them
         candidates = torch.stack([padded[row : row + height, column : column + width] for column in steps])
         for candidate, support in zip(candidates, sources.support(candidates, rules.tolerance), strict=True):
+            support = torch.minimum(support, through).where(candidate > hidden_from, support)
             # The pixel itself has no more support than itself.
             better = (support > most) & (candidate > 0) & (candidate < torch.inf)
             most, chosen = support.where(better, most), candidate.where(better, chosen)
@@ -55,16 +57,23 @@ def choose_crossed(
     """`crossed_depth`'s choice and its support, each [H, W] float32."""
     sources = _Sources(seen, src_T_ref, rules, device)
     chosen, own = (torch.tensor(values, device=device) for values in (depth, confidence))
-    supported = sources.support(chosen[None], rules.tolerance)[0] + own
-    most = torch.maximum(supported, rules.own * supported)
+    supported, through = sources.support_and_through(chosen, rules.tolerance)
+    most = torch.maximum(supported + own, rules.own * (supported + own))
+    hidden_from = _hidden_from(chosen, rules)
     for of_source, matrix in zip(sources.seen, ref_T_src, strict=True):
         candidate, its_confidence = _crossed(of_source, matrix, depth.shape, rules.least_crossed)
         value = sources.support(candidate[None], rules.tolerance)[0] - rules.self_support * its_confidence
+        value = torch.minimum(value, through).where(candidate > hidden_from, value)
         better = (candidate > 0) & (value > most)
         most, chosen = value.where(better, most), candidate.where(better, chosen)
         own = own.where(~better, 0)  # its own confidence is that of another depth
     support = own + sources.support(chosen[None], rules.loose)[0]
     return chosen.cpu().numpy(), support.float().cpu().numpy()
+
+
+def _hidden_from(depth: Tensor, rules: Rules) -> Tensor:
+    """From where on a pixel's own depth [H, W] hides candidates: nowhere where it is none."""
+    return ((1 + rules.tolerance) * depth).where(depth > 0, torch.inf)
 
 
 class _Sources:
@@ -77,6 +86,18 @@ class _Sources:
     def support(self, depth: Tensor, tolerance: float) -> Tensor:
         """How much the sources support depths [K, H, W] of the reference, float64."""
         total = torch.zeros_like(depth, dtype=torch.float64)
+        for agreed in self._agreed(depth, tolerance):
+            total += agreed
+        return total
+
+    def support_and_through(self, depth: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+        """How much the sources support depths [H, W], and how much they see through them, each float64 [H, W]."""
+        each = list(self._agreed(depth[None], tolerance))
+        through = sum(agreed.clamp(max=0) for agreed in each) / -self._seen_through
+        return sum(each)[0], through[0]
+
+    def _agreed(self, depth: Tensor, tolerance: float) -> Iterator[Tensor]:
+        """What each source says of depths [K, H, W]: its confidence where it agrees, negative where it sees through."""
         size = self.seen.shape[1:3]
         for of_source, matrix in zip(self.seen, self._src_T_ref, strict=True):
             pixel, inside, z = _nearest_pixel(matrix, depth, size)
@@ -85,8 +106,7 @@ class _Sources:
             agreement = torch.where(
                 share < 1, (1 - share * share).clamp(min=0), -self._seen_through * (share - 1).clamp(max=1)
             )
-            total += (confidence * agreement).where(inside & (seen > 0), 0)
-        return total
+            yield (confidence * agreement).where(inside & (seen > 0), 0)
 
 
 def _nearest_pixel(matrix: np.ndarray, depth: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

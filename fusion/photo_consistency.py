@@ -33,6 +33,7 @@ _MOST_STRETCHED = 8.0
 # What that counts beside the support by the sources' depth, in units of confidence; and what a pixel's own depth has
 # ahead. 1 to 5 and 0 to 0.3 were tried on photographs and rendered scenes.
 _PHOTOS, _OWN = 3.0, 0.3
+_BESIDE, _UNSEEN = -1.0, -2.0  # in the place of what a photo shows
 _NOISE = 1e-5  # variance of the brightness that is none
 # A plane's slope is taken from pixels up to so far away whose depth changes by at most this share a pixel.
 _SLOPE_REACH, _SLOPE_MOST = 3, 0.006
@@ -109,6 +110,8 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
             most = -np.inf
             for c in range(count):
                 support = _compare(x, y, candidates[c], window, contrast, seen, photos, sizes, src_T_ref, matches)
+                if c == 0 and matches.min() == matches.max() == _BESIDE:
+                    break  # a thing near this camera, which the others pass by: what they see is behind it
                 score = support + _PHOTOS * _mean_of_best(matches) + (_OWN if c == 0 else 0.0)
                 if score > most:
                     most = score
@@ -176,12 +179,12 @@ def _fill_window(photo, y, x, window):
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matches):
     """The support of a pixel's plane by the sources' depth; fills matches [s] with how well their photos show the
-    pixel's window there, 0 to 1, -1 where they cannot."""
+    pixel's window there, 0 to 1, negative where they cannot: _BESIDE where it lies beside the photo."""
     support = 0.0
     for s in range(len(seen)):
         A, height, width = src_T_ref[s], sizes[s, 0], sizes[s, 1]
         if s < len(photos):
-            matches[s] = -1
+            matches[s] = _BESIDE
         z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * plane[0]
         if not z > 0:
             continue
@@ -189,6 +192,8 @@ def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matc
         v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * plane[0]) / z
         if not (0 <= u < width - 1 and 0 <= v < height - 1):
             continue
+        if s < len(photos):
+            matches[s] = _UNSEEN
         row, column = int(v + 0.5), int(u + 0.5)
         found = seen[s, row, column, 0]
         if found > 0:
@@ -238,6 +243,6 @@ def _mean_of_best(matches):
         if matches[best] < 0:
             break
         total += matches[best]
-        matches[best] = -1
+        matches[best] = _UNSEEN
         count += 1
     return total / max(count, 1) * (_ALONE if count == 1 else 1.0)

@@ -5,7 +5,7 @@ import pytest
 from fusion_scenes import camera, plane_depth
 
 from datasets.predictions import DepthView
-from fusion.consensus import supported_depth
+from fusion.consensus import crossed_depth, supported_depth
 
 SIZE = (24, 32)
 CAMERAS = [camera(), camera((40, 0, 0)), camera((-40, 0, 0)), camera((0, 40, 0))]
@@ -60,6 +60,20 @@ def test_spacing_reaches_farther():
     assert near[10, 10] == 700 and far[10, 10] == 1024
 
 
+@pytest.mark.parametrize(("depth", "expected"), [(32, 32), (700, 1024)])
+def test_what_lies_behind_tells_nothing_against_a_thing_that_nobody_sees_through(depth, expected):
+    """All others see the wall. At 32 a thing is beside their images, so near to this camera; at 700 they see through
+    it."""
+    wall = np.full(SIZE, 1024.0, np.float32)
+    before_it = wall.copy()
+    before_it[8:16, 8:16] = depth
+    views = views_of([before_it, wall, wall, wall])
+    crossed, _ = crossed_depth(views[0], np.full(SIZE, 0.01, np.float32), views[1:], sure(views[1:]))
+    chosen = supported_depth(views[0], views[1:], sure(views[1:]), spacing=3)
+    assert (crossed[8:16, 8:16] == expected).all() and (chosen[10:14, 10:14] == expected).all()
+    assert (crossed[:8] == 1024).all() and (chosen[:8] == 1024).all()
+
+
 def test_the_more_confident_source_decides():
     depth = np.full(SIZE, 1024.0)
     depth[:, 16:] = 512
@@ -102,14 +116,20 @@ def by_definition(reference, sources, confidences, spacing) -> np.ndarray:
     for y in range(height):
         for x in range(width):
             inside = [(y, x)] + [(y + b, x + a) for b, a in shifts if 0 <= y + b < height and 0 <= x + a < width]
-            supports = [support(y, x, reference.depth[at], reference, sources, confidences) for at in inside]
+            votes = [support(y, x, reference.depth[at], reference, sources, confidences) for at in inside]
+            own, through = reference.depth[y, x], votes[0][1]
+            supports = [
+                min(agreed, through) if 0 < 1.006 * own < reference.depth[at] else agreed
+                for at, (agreed, _) in zip(inside, votes, strict=True)
+            ]
             supports[0] = max(supports[0], 1.5 * supports[0])  # the pixel's own
             chosen[y, x] = reference.depth[inside[int(np.argmax(supports))]]
     return chosen
 
 
-def support(y, x, depth, reference, sources, confidences) -> float:
-    total = 0.0
+def support(y, x, depth, reference, sources, confidences) -> tuple[float, float]:
+    """How much the sources support a depth, and how much they see through it."""
+    total = through = 0.0
     for source, confidence in zip(sources, confidences, strict=True):
         src_T_ref = source.camera.projection() @ np.linalg.inv(reference.camera.projection())
         u, v, z = (src_T_ref @ [x * float(depth), y * float(depth), depth, 1])[:3]
@@ -118,7 +138,8 @@ def support(y, x, depth, reference, sources, confidences) -> float:
             difference = (source.depth[row, column] - z) / z / 0.006
             agreement = max(0, 1 - difference**2) if difference < 1 else -0.1 * min(1, difference - 1)
             total += confidence[row, column] * agreement
-    return total
+            through += confidence[row, column] * max(0, -agreement) / 0.1
+    return total, through
 
 
 @pytest.mark.parametrize("spacing", [1, 2])

@@ -73,6 +73,14 @@ def test_a_post_that_the_view_itself_has_missed_comes_from_the_others():
     assert (found[INNER] == views[0].depth[INNER]).mean() > 0.99
 
 
+def test_a_thing_beside_all_other_photos_stays():
+    """It is so near to the camera that the others pass it by: that they show the wall behind it tells nothing."""
+    near = depths(slice(0, 0))
+    near[0][20:28, 28:36] = 32
+    found = refined(views_of(near), photos())
+    assert (found[20:28, 28:36] == 32).all()
+
+
 def test_bare_surfaces_change_nothing():
     """All candidates match equally badly: each pixel keeps its own."""
     eroded = views_of(depths(slice(POST.start + 3, POST.stop - 3)))
