@@ -32,6 +32,7 @@ from fusion.mesh.meshes import Steps, make_mesh
 from fusion.mesh.settings import MeshSettings
 from fusion.mesh.smoothing import smoothed_views
 from tools.prediction.settings import FusionSettings
+from tools.runtime.alive import Alive
 
 # Counted up when the same settings give another mesh.
 _VERSION = 3
@@ -65,7 +66,8 @@ def mesh_scan(outdir: Path, scan: str, testpath: Path | None, settings: MeshSett
     pairs = find_pair_file(testpath, scan) if testpath is not None else None
     units = read_units(units_path(ply))
     world_T_scan = None if units is None else units.world_T_scan
-    made_from = _made_from(maps, views, pairs, fusion, settings, world_T_scan)
+    with Alive("mesh"):  # reads all maps
+        made_from = _made_from(maps, views, pairs, fusion, settings, world_T_scan)
     known = read_record(folder / MESH_RECORD)
     if known.get("made_from") == made_from and known.get("files") == _file_sizes(ply):
         steps.say(f"{scan}: the mesh of these depth maps is there already")

@@ -117,11 +117,14 @@ def _angles(scene: PosedPhotos, sights: csr_matrix, shared: np.ndarray) -> np.nd
     """Degrees [N, N] between two photos as the middle (median) of what both see sees them; 0 where they share none."""
     centres = np.array([photo.centre for photo in scene.photos])
     columns = sights.tocsc()
+    points_of = [columns.indices[columns.indptr[k] : columns.indptr[k + 1]] for k in range(len(centres))]
     found = np.zeros(shared.shape)
-    for a, b in zip(*np.nonzero(np.triu(shared)), strict=True):
-        both = np.intersect1d(*(columns.indices[columns.indptr[k] : columns.indptr[k + 1]] for k in (a, b)))
-        middle = np.median(scene.points[both], axis=0)
-        found[a, b] = found[b, a] = _between(middle - centres[a], middle - centres[b])
+    for a, others in enumerate(np.triu(shared)):
+        sees = np.zeros(sights.shape[0], bool)
+        sees[points_of[a]] = True
+        for b in np.flatnonzero(others).tolist():
+            middle = np.median(scene.points[points_of[b][sees[points_of[b]]]], axis=0)
+            found[a, b] = found[b, a] = _between(middle - centres[a], middle - centres[b])
     return found
 
 

@@ -16,6 +16,7 @@ from tools.photos.importing import check_outdir, named
 from tools.photos.prepare import Prepared, prepare_photos
 from tools.photos.settings import PoseSettings
 from tools.photos.sfm import TURNED, Poses, find_poses, forget
+from tools.runtime.alive import Alive
 
 _RECORD = "poses.json"
 _FRAMES = "frames"
@@ -49,7 +50,8 @@ def photos_to_poses(source: Path, outdir: Path, settings: PoseSettings) -> int:
     masks = outdir / MASK_FOLDER if prepared.masked else None
     search = Search(settings.matching, settings.seed, settings.threads or -1, masks)
     poses = find_poses(outdir / "images", prepared.groups, outdir, search)
-    coverage = measure_coverage(read_colmap(outdir))
+    with Alive("poses"):
+        coverage = measure_coverage(read_colmap(outdir))
     if coverage is None or coverage.only_turned:
         raise DataError(f"{source}: {TURNED}")
     missing = _without_pose(poses, prepared.names)
