@@ -134,7 +134,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, support, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        through, unused, candidate = np.empty(width), np.empty(width), np.empty(width, np.float32)
+        through, nothing, candidate = np.empty(width), np.empty(0), np.empty(width, np.float32)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
             most[x] = max(most[x], _OWN * most[x])  # it may be negative
@@ -144,7 +144,7 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
                     continue
                 for x in range(width):
                     candidate[x] = depth[row, x + shift] if 0 <= x + shift < width else np.float32(0)
-                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support, unused)
+                _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, support, nothing)
                 for x in range(width):
                     value = _counted(support[x], candidate[x], depth[y, x], through[x])
                     if value > most[x] and 0 < candidate[x] < np.inf:
@@ -160,8 +160,8 @@ def _counted(support, candidate, own, through):
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support, through):
-    """How much the sources support depths [W] in row y of the reference, and how much they see through them, in units
-    of confidence; u, v [W] are scratch."""
+    """How much the sources support depths [W] in row y of the reference and, unless `through` is empty, how much they
+    see through them, in units of confidence; u, v [W] are scratch."""
     height, width = seen.shape[1:3]
     support[:], through[:] = 0, 0
     for s in range(len(seen)):
@@ -173,7 +173,8 @@ def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support, through):
                 z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * depth[x] + A[2, 3]
                 agreed = seen[s, row, column, 1] * agreement(seen[s, row, column, 0], z, tolerance)
                 support[x] += agreed
-                through[x] -= min(agreed, 0.0) / _SEEN_THROUGH
+                if len(through) > 0 and agreed < 0:
+                    through[x] -= agreed / _SEEN_THROUGH
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy", inline="always")
@@ -208,19 +209,19 @@ def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
     height, width = depth.shape
     for y in numba.prange(height):
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        through, unused = np.empty(width), np.empty(width)
+        through, nothing = np.empty(width), np.empty(0)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
             most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
-            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found, unused)
+            _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found, nothing)
             for x in range(width):
                 value = _counted(found[x] - _SELF_SUPPORT * confidence[x], candidate[x], depth[y, x], through[x])
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]
                     support[y, x] = 0  # its own confidence is that of another depth
-        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found, unused)
+        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found, nothing)
         for x in range(width):
             support[y, x] += found[x]
