@@ -128,13 +128,14 @@ def supported_depth_with_arrays(
 ) -> np.ndarray:
     """What fusion.consensus.supported_depth does, for depths that are all positive and finite."""
     depth = reference.depth
-    chosen, most = depth.copy(), _support(reference, depth, sources, confidences)
-    most = np.maximum(most, 1.5 * most)
+    most, through = _support(reference, depth, sources, confidences)
+    chosen, most = depth.copy(), np.maximum(most, 1.5 * most)
     for row, column in product(range(-2, 3), repeat=2):
         if row or column:
             padded = np.pad(depth, 2, mode="constant")
             candidate = padded[2 + row :, 2 + column :][: depth.shape[0], : depth.shape[1]]
-            support = _support(reference, candidate, sources, confidences)
+            support, _ = _support(reference, candidate, sources, confidences)
+            support = np.where(candidate > 1.006 * depth, np.minimum(support, through), support)
             better = (candidate > 0) & (support > most)
             chosen, most = np.where(better, candidate, chosen), np.where(better, support, most)
     return chosen
@@ -142,10 +143,10 @@ def supported_depth_with_arrays(
 
 def _support(
     reference: DepthView, depth: np.ndarray, sources: list[DepthView], confidences: list[np.ndarray]
-) -> np.ndarray:
-    """How much the sources support depths [H, W]."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much the sources support depths [H, W], and how much they see through them."""
     x, y = np.meshgrid(np.arange(depth.shape[1]), np.arange(depth.shape[0]))
-    total = np.zeros(depth.shape)
+    total, through = np.zeros(depth.shape), np.zeros(depth.shape)
     for source, confidence in zip(sources, confidences, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             u, v, z = _transfer(reference.camera, source.camera, x, y, depth)
@@ -155,7 +156,8 @@ def _support(
         share = (source.depth[row, column] - z) / (0.006 * np.where(seen, z, 1))
         agreement = np.where(share < 1, np.maximum(0, 1 - share**2), -0.1 * np.minimum(1, share - 1))
         total += np.where(seen, confidence[row, column] * agreement, 0)
-    return total
+        through += np.where(seen, confidence[row, column] * np.maximum(0, -agreement) / 0.1, 0)
+    return total, through
 
 
 # ---------------------------------------------------------------- fusion
