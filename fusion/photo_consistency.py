@@ -51,7 +51,7 @@ def photo_consistent_depth(
     image: the reference's, RGB uint8 [H, W, 3]; images: those of the first sources, each of its depth map's size, of
     which MOST_SOURCES are taken. confidences are those of all sources [h, w], 0 to 1 (NaN counts as 0). Candidates are
     the planes a few pixels away and what the sources see at the pixel. Depths that are not positive and finite stay,
-    and are no candidates.
+    and are no candidates; those that lie beside all these photos stay, too.
     """
     depth = np.ascontiguousarray(reference.depth, np.float32)
     if not sources or not images:
