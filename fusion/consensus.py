@@ -3,7 +3,8 @@
 A network's depth is off by a pixel or two at edges, where it mixes what lies before and behind, and in places of poor
 texture. The right depth is nearly always found a few pixels away, and the depth maps of the other views tell which it
 is. Where no depth in the neighbourhood is right, another view may have seen the surface: what it saw is carried over to
-the pixel, and chosen where the views support it more. No new depths are made up. This is not in the paper.
+the pixel, and chosen where the views support it more. What they see behind a pixel's depth tells nothing against it as
+long as none sees through it. No new depths are made up. This is not in the paper.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -128,25 +128,25 @@ def supported_depth_with_arrays(
 ) -> np.ndarray:
     """What fusion.consensus.supported_depth does, for depths that are all positive and finite."""
     depth = reference.depth
-    most, through = _support(reference, depth, sources, confidences)
-    chosen, most = depth.copy(), np.maximum(most, 1.5 * most)
+    own = list(_agreed(reference, depth, sources, confidences))
+    through = sum(np.minimum(agreed, 0) for agreed in own) / -0.1
+    chosen, most = depth.copy(), np.maximum(sum(own), 1.5 * sum(own))
     for row, column in product(range(-2, 3), repeat=2):
         if row or column:
             padded = np.pad(depth, 2, mode="constant")
             candidate = padded[2 + row :, 2 + column :][: depth.shape[0], : depth.shape[1]]
-            support, _ = _support(reference, candidate, sources, confidences)
+            support = sum(_agreed(reference, candidate, sources, confidences))
             support = np.where(candidate > 1.006 * depth, np.minimum(support, through), support)
             better = (candidate > 0) & (support > most)
             chosen, most = np.where(better, candidate, chosen), np.where(better, support, most)
     return chosen
 
 
-def _support(
+def _agreed(
     reference: DepthView, depth: np.ndarray, sources: list[DepthView], confidences: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """How much the sources support depths [H, W], and how much they see through them."""
+) -> Iterator[np.ndarray]:
+    """What each source says of depths [H, W]: its confidence where it agrees, negative where it sees through."""
     x, y = np.meshgrid(np.arange(depth.shape[1]), np.arange(depth.shape[0]))
-    total, through = np.zeros(depth.shape), np.zeros(depth.shape)
     for source, confidence in zip(sources, confidences, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             u, v, z = _transfer(reference.camera, source.camera, x, y, depth)
@@ -155,9 +155,7 @@ def _support(
         column, row = np.where(seen, u, 0).astype(int), np.where(seen, v, 0).astype(int)
         share = (source.depth[row, column] - z) / (0.006 * np.where(seen, z, 1))
         agreement = np.where(share < 1, np.maximum(0, 1 - share**2), -0.1 * np.minimum(1, share - 1))
-        total += np.where(seen, confidence[row, column] * agreement, 0)
-        through += np.where(seen, confidence[row, column] * np.maximum(0, -agreement) / 0.1, 0)
-    return total, through
+        yield np.where(seen, confidence[row, column] * agreement, 0)
 
 
 # ---------------------------------------------------------------- fusion
