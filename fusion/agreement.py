@@ -5,14 +5,11 @@ these and the reference's own, by confidence, is what the views agree on. This i
 such means for points.
 """
 
-from collections.abc import Sequence
-
 import numba
 import numpy as np
 
-from datasets.predictions import DepthView
-from fusion.consensus import stacked
 from fusion.consistency import FASTMATH, project_row
+from fusion.sources import Sources
 from numba_cache import cached_njit
 
 # A source within this share of a depth sees the same surface, and counts by its confidence times 1 - (difference /
@@ -20,20 +17,17 @@ from numba_cache import cached_njit
 _TOLERANCE = 0.02
 
 
-def agreed_depth(
-    reference: DepthView, confidence: np.ndarray, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
-) -> np.ndarray:
+def agreed_depth(depth: np.ndarray, confidence: np.ndarray, sources: Sources) -> np.ndarray:
     """The reference's depth [H, W] float32, each the mean of its own and what the sources say that see it, too.
 
-    confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1 (NaN counts as 0); maps of
-    different sizes may meet. Depths that are not positive and finite stay, and do not count.
+    confidence [H, W] is the reference's, 0 to 1 (NaN counts as 0). Depths that are not positive and finite stay, and do
+    not count.
     """
-    depth = np.ascontiguousarray(reference.depth, np.float32)
-    if not sources:
+    depth = np.ascontiguousarray(depth, np.float32)
+    if not len(sources):
         return depth.copy()
     mean = np.empty_like(depth)
-    own = np.nan_to_num(confidence).astype(np.float32)
-    _agree(depth, own, *stacked(reference, sources, confidences), mean)
+    _agree(depth, np.nan_to_num(confidence).astype(np.float32), sources.seen, sources.src_T_ref, mean)
     return mean
 
 

@@ -9,15 +9,13 @@ long as none sees through it. No new depths are made up. This is not in the pape
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
-from datasets.camera import src_T_ref
-from datasets.predictions import DepthView
 from fusion.consistency import FASTMATH, project_row
+from fusion.sources import LEAST_CROSSED, Sources
 from numba_cache import cached_njit
 
 if TYPE_CHECKING:
@@ -36,97 +34,60 @@ _SEEN_THROUGH = 0.1
 # rightly, by sources that look past the edge. With 1 three passes moved 5 % of the pixels of exact depth maps by over
 # 5 %, with 1.5 half as many, and mended as many wrong ones.
 _OWN = 1.5
-# Surfaces that a source sees with less confidence are not carried over to the reference. What is carried over its own
-# source supports in any case: so much of that does not count.
-_LEAST_CROSSED, _SELF_SUPPORT = 0.02, 0.5
+# What is carried over its own source supports in any case: so much of that does not count.
+_SELF_SUPPORT = 0.5
 # How far the sources may be off to support a depth that is to be kept, rather than chosen among others.
 _LOOSE = 0.02
 
 
 def supported_depth(
-    reference: DepthView,
-    sources: Sequence[DepthView],
-    confidences: Sequence[np.ndarray],
-    spacing: int = 1,
-    device: torch.device | None = None,
+    depth: np.ndarray, sources: Sources, spacing: int = 1, device: torch.device | None = None
 ) -> np.ndarray:
     """The reference's depth [H, W] float32, at every pixel that of the 5 x 5 neighbours which the sources support most.
 
-    confidences are those of the sources, each [h, w] as its depth map, 0 to 1 (NaN counts as 0); maps of different
-    sizes may meet. Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support,
-    of which, behind its own depth, no more counts than the sources see through that: things near this camera, which
-    they pass by, hide what all of them see.
-    Depths that are not positive and finite neither support nor are supported. Without a `device` numba computes, on the
-    CPU; with one, torch.
+    Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support, of which, behind
+    its own depth, no more counts than the sources see through that: things near this camera, which they pass by, hide
+    what all of them see. Depths that are not positive and finite neither support nor are supported. Without a `device`
+    numba computes, on the CPU; with one, torch.
     """
-    depth = np.ascontiguousarray(reference.depth, np.float32)
-    if sources and device is not None:
+    depth = np.ascontiguousarray(depth, np.float32)
+    if len(sources) and device is not None:
         from fusion.consensus_torch import choose
 
-        return choose(depth, *stacked(reference, sources, confidences), spacing, _rules(), device)
+        return choose(depth, sources, spacing, _rules(), device)
     chosen = depth.copy()
-    if sources:
-        _choose(depth, *stacked(reference, sources, confidences), spacing, chosen)
+    if len(sources):
+        _choose(depth, sources.seen, sources.src_T_ref, spacing, chosen)
     return chosen
 
 
 def crossed_depth(
-    reference: DepthView,
-    confidence: np.ndarray,
-    sources: Sequence[DepthView],
-    confidences: Sequence[np.ndarray],
-    device: torch.device | None = None,
+    depth: np.ndarray, confidence: np.ndarray, sources: Sources, device: torch.device | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The reference's depth [H, W] float32, where the sources see another surface and support it more: that one; and
     its support, within a looser tolerance, float32 [H, W].
 
-    A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's;
-    confidences are those of the sources, as for `supported_depth`. Here a pixel may take what no pixel near it has: a
-    surface that this view has missed and others have seen. `device`: as for `supported_depth`.
+    A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's. Here a
+    pixel may take what no pixel near it has: a surface that this view has missed and others have seen. `device`: as for
+    `supported_depth`.
     """
-    depth = np.ascontiguousarray(reference.depth, np.float32)
+    depth = np.ascontiguousarray(depth, np.float32)
     own = np.nan_to_num(confidence).astype(np.float32)
+    if len(sources) and device is not None:
+        from fusion.consensus_torch import choose_crossed
+
+        return choose_crossed(depth, own, sources, _rules(), device)
     chosen, support = depth.copy(), own.copy()
-    if sources:
-        seen, src_T_refs = stacked(reference, sources, confidences)
-        if device is not None:
-            from fusion.consensus_torch import choose_crossed
-
-            back = [src_T_ref(reference.camera, source.camera) for source in sources]
-            return choose_crossed(depth, own, seen, src_T_refs, back, _rules(), device)
-        _choose_crossed(depth, own, carried_over(reference, sources, seen), seen, src_T_refs, chosen, support)
+    if len(sources):
+        _choose_crossed(depth, own, sources.carried, sources.seen, sources.src_T_ref, chosen, support)
     return chosen, support
-
-
-def carried_over(reference: DepthView, sources: Sequence[DepthView], seen: np.ndarray) -> np.ndarray:
-    """What each source sees at the reference's pixels [S, H, W, 2]: depth there and confidence of its nearest surface,
-    0 where it sees none surely; `seen` is that of `stacked`."""
-    crossed = np.zeros((len(sources), *reference.depth.shape, 2), np.float32)
-    for target, source, of_source in zip(crossed, sources, seen, strict=True):
-        _cross(of_source, src_T_ref(reference.camera, source.camera), target)
-    return crossed
 
 
 def _rules() -> Rules:
     """This module's numbers for torch. They stay here: numba's cache on disk notices no other file's changes."""
     from fusion.consensus_torch import Rules
 
-    return Rules(_REACH, TOLERANCE, _SEEN_THROUGH, _OWN, _LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
-
-
-def stacked(
-    reference: DepthView, sources: Sequence[DepthView], confidences: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and confidence of the sources [S, h, w, 2], 0 beyond a smaller map, and src_T_ref [S, 4, 4] of them."""
-    height = max(source.depth.shape[0] for source in sources)
-    width = max(source.depth.shape[1] for source in sources)
-    seen = np.zeros((len(sources), height, width, 2), np.float32)
-    for target, source, confidence in zip(seen, sources, confidences, strict=True):
-        h, w = source.depth.shape
-        valid = np.isfinite(source.depth) & (source.depth > 0)
-        target[:h, :w, 0] = np.where(valid, source.depth, 0)
-        target[:h, :w, 1] = np.nan_to_num(confidence)
-    return seen, np.stack([src_T_ref(source.camera, reference.camera) for source in sources])
+    return Rules(_REACH, TOLERANCE, _SEEN_THROUGH, _OWN, LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
@@ -184,24 +145,6 @@ def agreement(found, z, tolerance):
     through it."""
     share = (found - z) / (tolerance * z)
     return max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
-
-
-@cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _cross(seen, ref_T_src, crossed):
-    """Carry a source's depth and confidence [h, w, 2] over to the reference's pixels [H, W, 2]: the nearest surface."""
-    A = ref_T_src
-    height, width = crossed.shape[:2]
-    u, v = np.empty(seen.shape[1]), np.empty(seen.shape[1])
-    for y in range(seen.shape[0]):
-        project_row(y, seen[y, :, 0], A, u, v)
-        for x in range(seen.shape[1]):
-            column, row = int(u[x] + 1.5) - 1, int(v[x] + 1.5) - 1
-            if seen[y, x, 1] >= _LEAST_CROSSED and 0 <= column < width and 0 <= row < height:
-                z = (A[2, 0] * x + A[2, 1] * y + A[2, 2]) * seen[y, x, 0] + A[2, 3]
-                before = crossed[row, column, 0]
-                if before == 0 or z < before:
-                    crossed[row, column, 0] = z
-                    crossed[row, column, 1] = seen[y, x, 1]
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")

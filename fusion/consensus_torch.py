@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion.sources import Sources
+
 
 class Rules(NamedTuple):
     """The numbers of fusion.consensus, explained there."""
@@ -22,13 +24,11 @@ class Rules(NamedTuple):
 
 
 @torch.inference_mode()
-def choose(
-    depth: np.ndarray, seen: np.ndarray, src_T_ref: np.ndarray, spacing: int, rules: Rules, device: torch.device
-) -> np.ndarray:
-    """`supported_depth`'s choice [H, W] float32; seen [S, h, w, 2] are depth and confidence of the sources."""
-    sources = _Sources(seen, src_T_ref, rules, device)
+def choose(depth: np.ndarray, sources: Sources, spacing: int, rules: Rules, device: torch.device) -> np.ndarray:
+    """`supported_depth`'s choice [H, W] float32."""
+    views = _Views(sources, rules, device)
     own = torch.tensor(depth, device=device)
-    support, through = sources.support_and_through(own, rules.tolerance)
+    support, through = views.support_and_through(own, rules.tolerance)
     most = torch.maximum(support, rules.own * support)  # it may be negative
     chosen, hidden_from = own.clone(), _hidden_from(own, rules)
     height, width = depth.shape
@@ -36,7 +36,7 @@ def choose(
     padded = F.pad(own, (rules.reach * spacing,) * 4)
     for row in steps:  # a row of candidates at a time: launching single ones would take longer than computing them
         candidates = torch.stack([padded[row : row + height, column : column + width] for column in steps])
-        for candidate, support in zip(candidates, sources.support(candidates, rules.tolerance), strict=True):
+        for candidate, support in zip(candidates, views.support(candidates, rules.tolerance), strict=True):
             support = torch.minimum(support, through).where(candidate > hidden_from, support)
             # The pixel itself has no more support than itself.
             better = (support > most) & (candidate > 0) & (candidate < torch.inf)
@@ -46,28 +46,22 @@ def choose(
 
 @torch.inference_mode()
 def choose_crossed(
-    depth: np.ndarray,
-    confidence: np.ndarray,
-    seen: np.ndarray,
-    src_T_ref: np.ndarray,
-    ref_T_src: Sequence[np.ndarray],
-    rules: Rules,
-    device: torch.device,
+    depth: np.ndarray, confidence: np.ndarray, sources: Sources, rules: Rules, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """`crossed_depth`'s choice and its support, each [H, W] float32."""
-    sources = _Sources(seen, src_T_ref, rules, device)
+    views = _Views(sources, rules, device)
     chosen, own = (torch.tensor(values, device=device) for values in (depth, confidence))
-    supported, through = sources.support_and_through(chosen, rules.tolerance)
+    supported, through = views.support_and_through(chosen, rules.tolerance)
     most = torch.maximum(supported + own, rules.own * (supported + own))
     hidden_from = _hidden_from(chosen, rules)
-    for of_source, matrix in zip(sources.seen, ref_T_src, strict=True):
+    for of_source, matrix in zip(views.seen, sources.ref_T_src, strict=True):
         candidate, its_confidence = _crossed(of_source, matrix, depth.shape, rules.least_crossed)
-        value = sources.support(candidate[None], rules.tolerance)[0] - rules.self_support * its_confidence
+        value = views.support(candidate[None], rules.tolerance)[0] - rules.self_support * its_confidence
         value = torch.minimum(value, through).where(candidate > hidden_from, value)
         better = (candidate > 0) & (value > most)
         most, chosen = value.where(better, most), candidate.where(better, chosen)
         own = own.where(~better, 0)  # its own confidence is that of another depth
-    support = own + sources.support(chosen[None], rules.loose)[0]
+    support = own + views.support(chosen[None], rules.loose)[0]
     return chosen.cpu().numpy(), support.float().cpu().numpy()
 
 
@@ -76,12 +70,12 @@ def _hidden_from(depth: Tensor, rules: Rules) -> Tensor:
     return ((1 + rules.tolerance) * depth).where(depth > 0, torch.inf)
 
 
-class _Sources:
+class _Views:
     """Depth and confidence of the sources [S, h, w, 2] on a device. Geometry is float64, as in numba."""
 
-    def __init__(self, seen: np.ndarray, src_T_ref: np.ndarray, rules: Rules, device: torch.device) -> None:
-        self.seen = torch.tensor(seen, device=device)
-        self._src_T_ref, self._seen_through = src_T_ref, rules.seen_through
+    def __init__(self, sources: Sources, rules: Rules, device: torch.device) -> None:
+        self.seen = torch.tensor(sources.seen, device=device)
+        self._src_T_ref, self._seen_through = sources.src_T_ref, rules.seen_through
 
     def support(self, depth: Tensor, tolerance: float) -> Tensor:
         """How much the sources support depths [K, H, W] of the reference, float64."""

@@ -13,9 +13,9 @@ import cv2
 import numba
 import numpy as np
 
-from datasets.predictions import DepthView
-from fusion.consensus import TOLERANCE, agreement, carried_over, stacked
+from fusion.consensus import TOLERANCE, agreement
 from fusion.consistency import FASTMATH
+from fusion.sources import Sources
 from numba_cache import cached_njit
 
 # Candidates are the planes of the pixels so far away to the left, right, top and bottom, and what the sources see.
@@ -40,31 +40,26 @@ _SLOPE_REACH, _SLOPE_MOST = 3, 0.006
 
 
 def photo_consistent_depth(
-    reference: DepthView,
-    image: np.ndarray,
-    sources: Sequence[DepthView],
-    confidences: Sequence[np.ndarray],
-    images: Sequence[np.ndarray],
+    depth: np.ndarray, image: np.ndarray, sources: Sources, images: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The reference's depth [H, W] float32, where candidates for it differ that at which the photos agree most.
 
     image: the reference's, RGB uint8 [H, W, 3]; images: those of the first sources, each of its depth map's size, of
-    which MOST_SOURCES are taken. confidences are those of all sources [h, w], 0 to 1 (NaN counts as 0). Candidates are
-    the planes a few pixels away and what the sources see at the pixel. Depths that are not positive and finite stay,
-    and are no candidates; those that lie beside all these photos stay, too.
+    which MOST_SOURCES are taken. Candidates are the planes a few pixels away and what the sources see at the pixel.
+    Depths that are not positive and finite stay, and are no candidates; those that lie beside all these photos stay,
+    too.
     """
-    depth = np.ascontiguousarray(reference.depth, np.float32)
-    if not sources or not images:
-        return depth.copy()
-    seen, src_T_refs = stacked(reference, sources, confidences)
-    sizes = np.array([source.depth.shape for source in sources])
+    depth = np.ascontiguousarray(depth, np.float32)
+    chosen = depth.copy()
+    if not len(sources) or not images:
+        return chosen
+    seen, sizes = sources.seen, sources.sizes
     photos = np.zeros((min(len(images), MOST_SOURCES), *seen.shape[1:3]), np.float32)
     for photo, image_of_source, (height, width) in zip(photos, images, sizes, strict=False):
         photo[:height, :width] = _brightness(image_of_source)
     planes = np.empty((*depth.shape, 3), np.float32)
     _fit_planes(depth, planes)
-    chosen = depth.copy()
-    _choose(planes, _brightness(image), carried_over(reference, sources, seen), seen, photos, sizes, src_T_refs, chosen)
+    _choose(planes, _brightness(image), sources.carried, seen, photos, sizes, sources.src_T_ref, chosen)
     return chosen
 
 

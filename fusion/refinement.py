@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datasets.predictions import DepthView
 from fusion.agreement import agreed_depth
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
 from fusion.photo_consistency import photo_consistent_depth
+from fusion.sources import Sources
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +37,9 @@ class Surroundings(NamedTuple):
 
 
 def finished_depth(
-    reference: DepthView,
+    depth: np.ndarray,
     confidence: np.ndarray,
-    sources: Sequence[DepthView],
-    confidences: Sequence[np.ndarray],
+    sources: Sources,
     surroundings: Surroundings,
     device: torch.device | None = None,
 ) -> np.ndarray:
@@ -49,18 +48,17 @@ def finished_depth(
     it and of what the sources see, that at which the photos agree (fusion.photo_consistency), and of that the mean with
     the sources that see nearly the same (fusion.agreement).
 
-    confidence [H, W] is the reference's, confidences are those of the sources, 0 to 1. Where nothing in the view is
-    supported, or without sources, no plane is fitted. With a `device` torch looks there for what other views see;
-    all else is the CPU's work in any case.
+    confidence [H, W] is the reference's, 0 to 1. Where nothing in the view is supported, or without sources, no plane
+    is fitted. With a `device` torch looks there for what other views see; all else is the CPU's work in any case.
     """
-    depth, support = crossed_depth(reference, confidence, sources, confidences, device)
-    if not sources or not (support > 0).any():
+    depth, support = crossed_depth(depth, confidence, sources, device)
+    if not len(sources) or not (support > 0).any():
         return depth
     valid = np.isfinite(depth) & (depth > 0)
     inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
     planes = continued(inverse, support.clip(0) ** np.float32(_POWER), surroundings.image)
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
-    finished = DepthView(np.where(valid & (support > _ENOUGH), depth, found), reference.camera)
-    shown = photo_consistent_depth(finished, surroundings.image, sources, confidences, surroundings.images)
-    return agreed_depth(DepthView(shown, reference.camera), confidence, sources, confidences)
+    finished = np.where(valid & (support > _ENOUGH), depth, found)
+    shown = photo_consistent_depth(finished, surroundings.image, sources, surroundings.images)
+    return agreed_depth(shown, confidence, sources)

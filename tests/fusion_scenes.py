@@ -10,6 +10,8 @@ from datasets.camera import Camera
 from datasets.formats.images import write_image
 from datasets.formats.pfm import write_pfm
 from datasets.io import write_camera
+from datasets.predictions import DepthView
+from fusion.sources import Sources
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,6 +27,11 @@ def camera(center=(0, 0, 0), angle: float = 0.0, focal: float = 128.0, size=(24,
     cam_T_world[:3, :3] = [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
     cam_T_world[:3, 3] = -cam_T_world[:3, :3] @ np.array(center, float)
     return Camera(K, cam_T_world, (425.0, 2.5))
+
+
+def sources_of(views: Sequence[DepthView], confidences: Sequence[np.ndarray]) -> Sources:
+    """All views but the first as sources of that, with their confidences."""
+    return Sources(views[0], views[1:], confidences)
 
 
 # Where surveys put their scenes: a turn of the axes, and where the scene's origin comes to lie. Easting, northing and

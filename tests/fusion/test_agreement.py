@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fusion_scenes import camera, plane_depth
+from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.agreement import agreed_depth
@@ -20,16 +20,16 @@ def views_of(depths) -> list[DepthView]:
 def test_exact_depths_stay():
     """Of a plane that slants: what another view sees between four pixels is told at the right place."""
     views = views_of([plane_depth(view, (0.2, 0.1, 1.0), 1000.0) for view in CAMERAS])
-    agreed = agreed_depth(views[0], ALL, views[1:], [ALL] * 3)
+    agreed = agreed_depth(views[0].depth, ALL, sources_of(views, [ALL] * 3))
     np.testing.assert_allclose(agreed[INNER], views[0].depth[INNER], rtol=2e-4)
     flat = views_of([np.full(SIZE, 1024.0)] * 4)
-    np.testing.assert_array_equal(agreed_depth(flat[0], ALL, flat[1:], [ALL] * 3), flat[0].depth)
+    np.testing.assert_array_equal(agreed_depth(flat[0].depth, ALL, sources_of(flat, [ALL] * 3)), flat[0].depth)
 
 
 def test_noise_of_four_views_is_halved():
     random = np.random.default_rng(0)
     views = views_of([1024 + random.normal(0, 2, SIZE) for _ in CAMERAS])
-    agreed = agreed_depth(views[0], ALL, views[1:], [ALL] * 3)
+    agreed = agreed_depth(views[0].depth, ALL, sources_of(views, [ALL] * 3))
     before, after = (float(np.std(depth[INNER])) for depth in (views[0].depth, agreed))
     assert after < 0.55 * before
 
@@ -37,16 +37,16 @@ def test_noise_of_four_views_is_halved():
 def test_the_more_confident_counts_more():
     views = views_of([np.full(SIZE, 1000.0), np.full(SIZE, 1004.0)])
     sure, unsure = ALL, np.full(SIZE, 0.01, np.float32)
-    assert agreed_depth(views[0], sure, views[1:], [unsure])[INNER].max() < 1000.1
-    assert agreed_depth(views[0], unsure, views[1:], [sure])[INNER].min() > 1003.9
+    assert agreed_depth(views[0].depth, sure, sources_of(views, [unsure]))[INNER].max() < 1000.1
+    assert agreed_depth(views[0].depth, unsure, sources_of(views, [sure]))[INNER].min() > 1003.9
     nothing = np.full(SIZE, np.nan, np.float32)
-    np.testing.assert_array_equal(agreed_depth(views[0], sure, views[1:], [nothing]), views[0].depth)
+    np.testing.assert_array_equal(agreed_depth(views[0].depth, sure, sources_of(views, [nothing])), views[0].depth)
 
 
 @pytest.mark.parametrize("other", [1300, 700, 0, -5, np.nan, np.inf])
 def test_another_surface_or_none_does_not_count(other):
     views = views_of([np.full(SIZE, 1000.0), np.full(SIZE, other)])
-    np.testing.assert_array_equal(agreed_depth(views[0], ALL, views[1:], [ALL]), views[0].depth)
+    np.testing.assert_array_equal(agreed_depth(views[0].depth, ALL, sources_of(views, [ALL])), views[0].depth)
 
 
 @pytest.mark.parametrize("bad", [0, -5, np.nan, np.inf])
@@ -54,10 +54,10 @@ def test_what_is_no_depth_stays_what_it_is(bad):
     depth = np.full(SIZE, 1000.0)
     depth[10, 10] = bad
     views = views_of([depth, np.full(SIZE, 1004.0)])
-    agreed = agreed_depth(views[0], ALL, views[1:], [ALL])
+    agreed = agreed_depth(views[0].depth, ALL, sources_of(views, [ALL]))
     assert np.array_equal(agreed[10, 10], np.float32(bad), equal_nan=True)
     assert 1001 < agreed[10, 11] < 1003
-    np.testing.assert_array_equal(agreed_depth(views[0], ALL, [], []), views[0].depth)
+    np.testing.assert_array_equal(agreed_depth(views[0].depth, ALL, sources_of(views[:1], [])), views[0].depth)
 
 
 def test_edges_are_not_mixed():
@@ -65,7 +65,7 @@ def test_edges_are_not_mixed():
     edge = np.full(SIZE, 1024.0)
     edge[:, :16] = 512
     views = [DepthView(edge.astype(np.float32), CAMERAS[0])] * 3
-    np.testing.assert_array_equal(agreed_depth(views[0], ALL, views[1:], [ALL] * 2), edge)
+    np.testing.assert_array_equal(agreed_depth(views[0].depth, ALL, sources_of(views, [ALL] * 2)), edge)
 
 
 def by_definition(reference, own, sources, confidences) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_is_what_its_definition_says_for_sources_of_other_sizes():
         for size, view in zip(sizes, cameras, strict=True)
     ]
     confidences = [random.random(size, np.float32) for size in sizes]
-    agreed = agreed_depth(views[0], confidences[0], views[1:], confidences[1:])
+    agreed = agreed_depth(views[0].depth, confidences[0], sources_of(views, confidences[1:]))
     expected = by_definition(views[0], confidences[0], views[1:], confidences[1:])
     assert (agreed != views[0].depth).mean() > 0.5
     assert (np.abs(agreed / expected - 1) < 1e-6).mean() > 0.995  # a position may lie half-way between two pixels

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from fusion_scenes import camera, plane_depth
+from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth, supported_depth
+from fusion.sources import Sources
 
 SIZE = (24, 32)
 CAMERAS = [camera(), camera((40, 0, 0)), camera((-40, 0, 0)), camera((0, 40, 0))]
@@ -22,7 +23,7 @@ def sure(views) -> list[np.ndarray]:
 
 def test_what_all_views_agree_on_stays():
     views = views_of([np.full(SIZE, 1024.0)] * 4)
-    np.testing.assert_array_equal(supported_depth(views[0], views[1:], sure(views[1:])), views[0].depth)
+    np.testing.assert_array_equal(supported_depth(views[0].depth, sources_of(views, sure(views[1:]))), views[0].depth)
 
 
 def test_single_wrong_pixels_of_a_slanted_plane_take_a_neighbours_depth():
@@ -32,7 +33,7 @@ def test_single_wrong_pixels_of_a_slanted_plane_take_a_neighbours_depth():
     wrong[4:20:4, 4:28:4] = True
     noisy[wrong] *= 1.3
     views = views_of([noisy, *exact[1:]])
-    refined = supported_depth(views[0], views[1:], sure(views[1:]))
+    refined = supported_depth(views[0].depth, sources_of(views, sure(views[1:])))
     step = (
         2 * np.abs(np.diff(exact[0])).max() + 2 * np.abs(np.diff(exact[0], axis=0)).max()
     )  # to the farthest neighbour
@@ -46,7 +47,7 @@ def test_a_blurred_edge_becomes_sharp():
     blurred = sharp.copy()
     blurred[:, 15:17] = 768
     parallel = [DepthView(sharp.astype(np.float32), CAMERAS[0])] * 2  # the same place: the edge is where it is
-    refined = supported_depth(DepthView(blurred.astype(np.float32), CAMERAS[0]), parallel, sure(parallel))
+    refined = supported_depth(blurred, Sources(parallel[0], parallel, sure(parallel)))
     np.testing.assert_array_equal(refined, sharp)
 
 
@@ -55,8 +56,8 @@ def test_spacing_reaches_farther():
     hole = exact.copy()
     hole[6:15, 6:15] = 700  # its middle is 5 pixels from the border
     views = views_of([hole, exact, exact])
-    near = supported_depth(views[0], views[1:], sure(views[1:]))
-    far = supported_depth(views[0], views[1:], sure(views[1:]), spacing=3)
+    near = supported_depth(views[0].depth, sources_of(views, sure(views[1:])))
+    far = supported_depth(views[0].depth, sources_of(views, sure(views[1:])), spacing=3)
     assert near[10, 10] == 700 and far[10, 10] == 1024
 
 
@@ -68,8 +69,8 @@ def test_what_lies_behind_tells_nothing_against_a_thing_that_nobody_sees_through
     before_it = wall.copy()
     before_it[8:16, 8:16] = depth
     views = views_of([before_it, wall, wall, wall])
-    crossed, _ = crossed_depth(views[0], np.full(SIZE, 0.01, np.float32), views[1:], sure(views[1:]))
-    chosen = supported_depth(views[0], views[1:], sure(views[1:]), spacing=3)
+    crossed, _ = crossed_depth(views[0].depth, np.full(SIZE, 0.01, np.float32), sources_of(views, sure(views[1:])))
+    chosen = supported_depth(views[0].depth, sources_of(views, sure(views[1:])), spacing=3)
     assert (crossed[8:16, 8:16] == expected).all() and (chosen[10:14, 10:14] == expected).all()
     assert (crossed[:8] == 1024).all() and (chosen[:8] == 1024).all()
 
@@ -80,7 +81,7 @@ def test_the_more_confident_source_decides():
     views = [DepthView(d.astype(np.float32), CAMERAS[0]) for d in (depth, np.full(SIZE, 1024.0), np.full(SIZE, 512.0))]
     for strong in (0, 1):
         confidences = [np.full(SIZE, 0.9 if k == strong else 0.3, np.float32) for k in (0, 1)]
-        refined = supported_depth(views[0], views[1:], confidences)
+        refined = supported_depth(views[0].depth, sources_of(views, confidences))
         assert (refined[:, 14:18] == (1024, 512)[strong]).all()
 
 
@@ -90,19 +91,20 @@ def test_pixels_without_depth(bad):
     depth = np.full(SIZE, 1024.0)
     depth[10, 10] = bad
     views = views_of([depth, np.full(SIZE, 1024.0), np.full(SIZE, bad)])
-    assert supported_depth(views[0], views[1:2], sure(views[1:2]))[10, 10] == 1024
-    np.testing.assert_array_equal(supported_depth(views[0], views[2:], sure(views[2:])), views[0].depth)
+    by_another, by_none = (Sources(views[0], [source], sure([source])) for source in views[1:])
+    assert supported_depth(views[0].depth, by_another)[10, 10] == 1024
+    np.testing.assert_array_equal(supported_depth(views[0].depth, by_none), views[0].depth)
 
 
 def test_confidence_that_is_not_a_number_counts_as_none():
     views = views_of([np.where(np.eye(*SIZE) > 0, 700.0, 1024.0), np.full(SIZE, 1024.0)])
     nothing = [np.full(SIZE, np.nan, np.float32)]
-    np.testing.assert_array_equal(supported_depth(views[0], views[1:], nothing), views[0].depth)
+    np.testing.assert_array_equal(supported_depth(views[0].depth, sources_of(views, nothing)), views[0].depth)
 
 
 def test_without_sources_depth_stays():
     view = views_of([np.full(SIZE, 1024.0)])[0]
-    refined = supported_depth(view, [], [])
+    refined = supported_depth(view.depth, sources_of([view], []))
     np.testing.assert_array_equal(refined, view.depth)
     assert refined is not view.depth
 
@@ -153,6 +155,6 @@ def test_is_what_its_definition_says_for_sources_of_other_sizes(spacing):
     ]
     confidences = [random.random(size, np.float32) for size in sizes[1:]]
     expected = by_definition(views[0], views[1:], confidences, spacing)
-    refined = supported_depth(views[0], views[1:], confidences, spacing)
+    refined = supported_depth(views[0].depth, sources_of(views, confidences), spacing)
     assert (refined != views[0].depth).mean() > 0.5
     assert (refined == expected).mean() > 0.995  # a projection may lie half-way between two pixels

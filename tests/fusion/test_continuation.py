@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fusion_scenes import camera, plane_depth
+from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
@@ -91,7 +91,7 @@ def test_a_surface_that_two_sources_see_replaces_what_none_confirms():
     wrong = exact.copy()
     wrong[HOLE] = 700
     views = views_of([wrong, exact, exact, exact])
-    depth, support = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))
+    depth, support = crossed_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:])))
     np.testing.assert_allclose(depth, 1024, rtol=1e-5)
     assert support.max() == pytest.approx(3, abs=1e-3)
 
@@ -103,14 +103,14 @@ def test_one_source_alone_does_not_outdo_the_others():
     """
     exact, other = np.full(SIZE, 1024.0), np.full(SIZE, 700.0)
     views = views_of([exact, other, exact, exact])
-    depth, _ = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]))
+    depth, _ = crossed_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:])))
     inside = (slice(6, -6), slice(6, -6))
     np.testing.assert_array_equal(depth[inside], views[0].depth[inside])
 
 
 def test_sources_without_confidence_are_not_carried_over():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
-    depth, support = crossed_depth(views[0], unsure(views[0]), views[1:], sure(views[1:], 0.001))
+    depth, support = crossed_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:], 0.001)))
     np.testing.assert_array_equal(depth, views[0].depth)
     assert not (support > 0).any()
 
@@ -120,7 +120,7 @@ def test_a_confident_pixel_is_not_outdone():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
     for own, expected in ((0.9, 700), (0.1, 1024)):
         confidence = np.full(SIZE, own, np.float32)
-        depth, _ = crossed_depth(views[0], confidence, views[1:], sure(views[1:], 0.6))
+        depth, _ = crossed_depth(views[0].depth, confidence, sources_of(views, sure(views[1:], 0.6)))
         np.testing.assert_allclose(np.median(depth), expected, rtol=1e-5)
 
 
@@ -140,7 +140,7 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
     for confidence in confidences:
         confidence[hole] = 0.001
     around = Surroundings(image, (100, 5000))
-    refined = finished_depth(views[0], confidences[0], views[1:], confidences, around)
+    refined = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences), around)
     assert np.abs(refined / exact[0] - 1)[hole].max() < 0.05
     corner = (slice(2, 6), slice(2, 6))
     assert np.abs(refined / exact[0] - 1)[corner].max() < 0.01
@@ -148,9 +148,11 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
 
 def test_nothing_confirmed_nothing_changed():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
-    refined = finished_depth(views[0], unsure(views[0]), views[1:], sure(views[1:], 0), AROUND)
+    refined = finished_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:], 0)), AROUND)
     np.testing.assert_array_equal(refined, views[0].depth)
-    np.testing.assert_array_equal(finished_depth(views[0], unsure(views[0]), [], [], AROUND), views[0].depth)
+    np.testing.assert_array_equal(
+        finished_depth(views[0].depth, unsure(views[0]), sources_of(views[:1], []), AROUND), views[0].depth
+    )
 
 
 def test_planes_stay_between_the_limits():
@@ -158,5 +160,5 @@ def test_planes_stay_between_the_limits():
     exact[:, 32:] = 0
     views = views_of([exact, exact, exact])
     around = Surroundings(GREY, (900, 1000))
-    refined = finished_depth(views[0], unsure(views[0]), views[1:], sure(views[1:]), around)
+    refined = finished_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:])), around)
     assert refined[:, 40:].max() <= 1000 and refined[:, 40:].min() >= 900

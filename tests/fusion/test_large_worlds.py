@@ -13,6 +13,7 @@ from fusion.clouds import CloudOptions
 from fusion.consensus import supported_depth
 from fusion.consistency import check_view, colour_difference, normal_check
 from fusion.filters import fuse_scan_with_filter
+from fusion.sources import Sources
 
 NORMAL, OFFSET = np.array([0.2, 0.1, 1.0]), 600.0
 SIZE = (24, 32)
@@ -89,7 +90,8 @@ def test_refinement_and_colours_do_not_depend_on_the_world(scans, world):
     image, other = (rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in range(2))
     (near, *others), (far, *far_others) = views(scans["near"]), views(scans[world])
     confidences = [np.ones(SIZE, np.float32)] * 2
-    refined, expected = supported_depth(far, far_others, confidences), supported_depth(near, others, confidences)
+    refined = supported_depth(far.depth, Sources(far, far_others, confidences))
+    expected = supported_depth(near.depth, Sources(near, others, confidences))
     assert (refined != expected).mean() < 0.01
     differences = [colour_difference(a, image, b.camera, other) for a, b in ((near, others[0]), (far, far_others[0]))]
     np.testing.assert_allclose(*differences, atol=1e-3)

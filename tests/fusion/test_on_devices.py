@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fusion_scenes import camera
+from fusion_scenes import camera, sources_of
 from places import Place
 
 from datasets.predictions import DepthView
@@ -53,18 +53,20 @@ def assert_nearly(actual: np.ndarray, expected: np.ndarray) -> None:
 @pytest.mark.parametrize("spacing", [1, 2])
 def test_supported_depth(device, views, confidences, spacing):
     """The choice among neighbours."""
-    expected = supported_depth(views[0], views[1:], confidences[1:], spacing)
+    expected = supported_depth(views[0].depth, sources_of(views, confidences[1:]), spacing)
     assert (expected != views[0].depth).mean() > 0.5
-    assert_nearly(supported_depth(views[0], views[1:], confidences[1:], spacing, device), expected)
-    np.testing.assert_array_equal(supported_depth(views[0], [], [], spacing, device), views[0].depth)
+    assert_nearly(supported_depth(views[0].depth, sources_of(views, confidences[1:]), spacing, device), expected)
+    np.testing.assert_array_equal(
+        supported_depth(views[0].depth, sources_of(views[:1], []), spacing, device), views[0].depth
+    )
 
 
 def test_crossed_depth(device, views, confidences):
     """The choice among what sources see, where several of their pixels fall on one."""
     own = 0.1 * confidences[0]
-    expected, support = crossed_depth(views[0], own, views[1:], confidences[1:])
+    expected, support = crossed_depth(views[0].depth, own, sources_of(views, confidences[1:]))
     assert 0.02 < (expected != views[0].depth).mean() < 0.98
-    depth, its_support = crossed_depth(views[0], own, views[1:], confidences[1:], device)
+    depth, its_support = crossed_depth(views[0].depth, own, sources_of(views, confidences[1:]), device)
     assert_nearly(depth, expected)
     assert_nearly(its_support, support)
 
@@ -72,8 +74,8 @@ def test_crossed_depth(device, views, confidences):
 def test_finished_depth(device, views, confidences):
     """A whole last pass."""
     around = Surroundings(np.random.default_rng(3).integers(0, 255, (*SIZES[0], 3), np.uint8), (500.0, 2000.0))
-    expected = finished_depth(views[0], confidences[0], views[1:], confidences[1:], around)
-    found = finished_depth(views[0], confidences[0], views[1:], confidences[1:], around, device)
+    expected = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences[1:]), around)
+    found = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences[1:]), around, device)
     assert np.isclose(found, expected, rtol=1e-3).mean() > 0.98  # planes go through many pixels
 
 

@@ -3,11 +3,12 @@ none."""
 
 import numpy as np
 import pytest
-from fusion_scenes import camera, plane_depth
+from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
 from fusion.photo_consistency import photo_consistent_depth
+from fusion.sources import Sources
 
 SIZE = (48, 64)
 FAR, NEAR = 1024.0, 512.0
@@ -48,7 +49,7 @@ def sure(views, value: float = 0.3) -> list[np.ndarray]:
 
 
 def refined(views: list[DepthView], images: list[np.ndarray]) -> np.ndarray:
-    return photo_consistent_depth(views[0], images[0], views[1:], sure(views[1:]), images[1:])
+    return photo_consistent_depth(views[0].depth, images[0], sources_of(views, sure(views[1:])), images[1:])
 
 
 def test_right_depth_stays_to_the_bit():
@@ -60,7 +61,7 @@ def test_a_post_that_all_views_have_eroded_grows_again():
     """Their depth maps agree on the wall behind its sides. Only the photos tell that it is not there."""
     eroded = views_of(depths(slice(POST.start + 3, POST.stop - 3)))
     exact = depths()[0][INNER]
-    crossed, _ = crossed_depth(eroded[0], sure(eroded)[0], eroded[1:], sure(eroded[1:]))
+    crossed, _ = crossed_depth(eroded[0].depth, sure(eroded)[0], sources_of(eroded, sure(eroded[1:])))
     by_photos = refined(eroded, photos())
     wrong = [(np.abs(found[INNER] / exact - 1) > 0.01).mean() for found in (eroded[0].depth, crossed, by_photos)]
     assert wrong[0] > 0.16 and wrong[1] > 0.16 and wrong[2] < 0.01
@@ -117,7 +118,7 @@ def test_a_neighbours_plane_goes_on_to_the_pixel():
     wrong = exact[0].copy()
     wrong[20:28, 30:34] *= 1.2
     views = views_of([wrong, *exact[1:]])
-    found = photo_consistent_depth(views[0], images[0], views[1:], sure(views[1:], 0.01), images[1:])
+    found = photo_consistent_depth(views[0].depth, images[0], sources_of(views, sure(views[1:], 0.01)), images[1:])
     hole = (slice(20, 28), slice(30, 34))
     assert (np.abs(found / exact[0] - 1)[hole] < 0.002).mean() > 0.8
 
@@ -150,7 +151,8 @@ def test_absurd_depths_spread_nowhere(absurd):
 def test_without_sources_or_photos_depth_stays():
     views, images = views_of(depths()), photos()
     for sources, their_images in (([], []), (views[1:], [])):
-        found = photo_consistent_depth(views[0], images[0], sources, sure(sources), their_images)
+        of_them = Sources(views[0], sources, sure(sources))
+        found = photo_consistent_depth(views[0].depth, images[0], of_them, their_images)
         np.testing.assert_array_equal(found, views[0].depth)
         assert found is not views[0].depth
 

@@ -19,6 +19,7 @@ from datasets.predictions import DepthView
 from fusion.builtin import fuse_views
 from fusion.consensus import supported_depth
 from fusion.consistency import check_view, normal_check
+from fusion.sources import Sources
 from tools.benchmarks.measure import Case, Comparison, Figures, repeated
 from tools.evaluation.dtu import ScanFiles, score_scan
 
@@ -118,38 +119,37 @@ def _refinement(scans: Path, choose: Callable, repetitions: int) -> Figures:
     views = read_depth_views(scans)
     reference, sources = views[0], views[1 : SOURCES + 1]
     confidences = [np.ones_like(source.depth) for source in sources]
-    moved = (choose(reference, sources, confidences) != reference.depth).mean()
-    seconds = repeated(lambda: choose(reference, sources, confidences), repetitions)
+
+    def refined() -> np.ndarray:
+        return choose(reference.depth, Sources(reference, sources, confidences))
+
+    moved = (refined() != reference.depth).mean()
+    seconds = repeated(refined, repetitions)
     return seconds, {"moved": round(float(moved), 4), "size": "x".join(map(str, reference.depth.shape[::-1]))}
 
 
-def supported_depth_with_arrays(
-    reference: DepthView, sources: list[DepthView], confidences: list[np.ndarray]
-) -> np.ndarray:
+def supported_depth_with_arrays(depth: np.ndarray, sources: Sources) -> np.ndarray:
     """What fusion.consensus.supported_depth does, for depths that are all positive and finite."""
-    depth = reference.depth
-    own = list(_agreed(reference, depth, sources, confidences))
+    own = list(_agreed(depth, sources))
     through = sum(np.minimum(agreed, 0) for agreed in own) / -0.1
     chosen, most = depth.copy(), np.maximum(sum(own), 1.5 * sum(own))
     for row, column in product(range(-2, 3), repeat=2):
         if row or column:
             padded = np.pad(depth, 2, mode="constant")
             candidate = padded[2 + row :, 2 + column :][: depth.shape[0], : depth.shape[1]]
-            support = sum(_agreed(reference, candidate, sources, confidences))
+            support = sum(_agreed(candidate, sources))
             support = np.where(candidate > 1.006 * depth, np.minimum(support, through), support)
             better = (candidate > 0) & (support > most)
             chosen, most = np.where(better, candidate, chosen), np.where(better, support, most)
     return chosen
 
 
-def _agreed(
-    reference: DepthView, depth: np.ndarray, sources: list[DepthView], confidences: list[np.ndarray]
-) -> Iterator[np.ndarray]:
+def _agreed(depth: np.ndarray, sources: Sources) -> Iterator[np.ndarray]:
     """What each source says of depths [H, W]: its confidence where it agrees, negative where it sees through."""
     x, y = np.meshgrid(np.arange(depth.shape[1]), np.arange(depth.shape[0]))
-    for source, confidence in zip(sources, confidences, strict=True):
+    for source, confidence in zip(sources.views, sources.confidences, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
-            u, v, z = _transfer(reference.camera, source.camera, x, y, depth)
+            u, v, z = _transfer(sources.reference.camera, source.camera, x, y, depth)
         u, v = (np.nan_to_num(np.floor(position + 0.5), nan=-1, posinf=-1, neginf=-1) for position in (u, v))
         seen = (depth > 0) & (z > 0) & (u >= 0) & (v >= 0) & (u < depth.shape[1]) & (v < depth.shape[0])
         column, row = np.where(seen, u, 0).astype(int), np.where(seen, v, 0).astype(int)

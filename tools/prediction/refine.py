@@ -34,6 +34,7 @@ from datasets.results import (
 from fusion.consensus import supported_depth
 from fusion.photo_consistency import MOST_SOURCES
 from fusion.refinement import METHOD, Surroundings, finished_depth
+from fusion.sources import Sources
 from tools.runtime import distributed
 from tools.runtime.program import Progress
 
@@ -174,18 +175,19 @@ def _run_pass(
     confidence, image = (functools.lru_cache(MAPS_IN_MEMORY)(read) for read in (network.confidence, network.image))
     for reference, sources in distributed.share(plan.of_pass(number)):
         views = [(before if source in plan.origins else network).view(source) for source in sources]
-        view, seen = before.view(reference), [confidence(source) for source in sources]
+        view = before.view(reference)
+        others = Sources(view, views, [confidence(source) for source in sources])
         if last:
             photos = [image(view) for view in (reference, *sources[:MOST_SOURCES])]
             around = Surroundings(photos[0], _limits(network, reference), photos[1:])
-            depth = finished_depth(view, confidence(reference), views, seen, around, device)
+            depth = finished_depth(view.depth, confidence(reference), others, around, device)
             depth[view.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
             files = _refined(folder, reference)
             record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
             write_image(files.depth_preview, colour_map(depth))
             write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
         else:
-            depth = supported_depth(view, views, seen, number, device)
+            depth = supported_depth(view.depth, others, number, device)
             depth[view.depth == 0] = 0
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()

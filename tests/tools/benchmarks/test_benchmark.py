@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from fusion_scenes import sources_of
 from helpers import run_program, succeed
 
 from datasets.files import DataError
@@ -85,7 +86,7 @@ def test_plain_check_agrees(scan):
 def test_plain_refinement_agrees(scan):
     """The NumPy way chooses the depths that fusion/consensus.py chooses."""
     views = clouds.read_depth_views(scan)
-    arguments = views[0], views[1:], [np.ones_like(view.depth) for view in views[1:]]
+    arguments = views[0].depth, sources_of(views, [np.ones_like(view.depth) for view in views[1:]])
     ours, plain = clouds.supported_depth(*arguments), clouds.supported_depth_with_arrays(*arguments)
     moved = (ours != views[0].depth) | (plain != views[0].depth)
     assert moved.mean() > 0.01
