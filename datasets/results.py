@@ -3,9 +3,9 @@
 datasets.predictions reads what lies there.
 
 OUTDIR/gipuma_pcd/            clouds                                         cloud_path
-OUTDIR/<scan>/depth_est/      depth maps, previews, records                  ViewFiles
-              depth_raw/      the network's, where depth_est/ is refined     ViewFiles
-              confidence/ cams/ images/                                      ViewFiles
+OUTDIR/<scan>/depth_est/ confidence/            depth maps, previews, records; their confidence    ViewFiles
+              depth_raw/ confidence_raw/        the network's, where those of depth_est/ are refined  ViewFiles
+              cams/ images/                                                    ViewFiles
 LABELS/<scan>/checked_depth/ fused_sigma/ mask/                              LabelFiles
 """
 
@@ -18,6 +18,13 @@ from datasets.files import DataError, check_scan_name, list_folder, read_scan_li
 
 DEPTH_FOLDER = "depth_est"
 RAW_FOLDER = "depth_raw"
+REFINED_FOLDER = "depth_refined"  # while refined maps are not all made, or the network's are being made anew
+# Where the confidence of the depth maps in a folder lies.
+CONFIDENCE_FOLDERS = {
+    DEPTH_FOLDER: "confidence",
+    RAW_FOLDER: "confidence_raw",
+    REFINED_FOLDER: "confidence_refined",
+}
 CLOUD_FOLDER = "gipuma_pcd"
 MASKS = ("photo", "geo", "final")
 
@@ -68,12 +75,12 @@ class ViewFiles:
     @property
     def confidence(self) -> Path:
         """The confidence map."""
-        return self._file("confidence", ".pfm")
+        return self._file(CONFIDENCE_FOLDERS[self.depth_folder], ".pfm")
 
     @property
     def confidence_preview(self) -> Path:
         """A picture of the confidence."""
-        return self._file("confidence", ".png")
+        return self._file(CONFIDENCE_FOLDERS[self.depth_folder], ".png")
 
     @property
     def camera(self) -> Path:
@@ -87,13 +94,13 @@ class ViewFiles:
 
     def remove(self) -> None:
         """Remove them all, first the depth map."""
-        previews = (self.depth_preview, self.confidence_preview)
-        for path in (self.depth, self.record, *previews, self.confidence, self.camera, self.image):
+        self.remove_maps()
+        for path in (self.camera, self.image):
             path.unlink(missing_ok=True)
 
-    def remove_depth(self) -> None:
-        """Remove the depth map with its record and its picture."""
-        for path in (self.depth, self.record, self.depth_preview):
+    def remove_maps(self) -> None:
+        """Remove the depth map, first, with its record, its confidence and the pictures of the two."""
+        for path in (self.depth, self.record, self.depth_preview, self.confidence, self.confidence_preview):
             path.unlink(missing_ok=True)
 
 

@@ -4,7 +4,8 @@ The geometric passes ask only what other depth maps say. At the edge of a thing 
 what lies behind. So where candidates differ, small windows around the pixel are compared with the source photos: by a
 zero-mean normalised cross-correlation whose samples count by how near they are to the pixel, in the image and in
 brightness, on the plane that the depth map has there. Candidates and their scores are as in PatchMatch stereo with
-geometric consistency (Xu and Tao, CVPR 2019), but none is random. This is not in the paper.
+geometric consistency (Xu and Tao, CVPR 2019), but none is random. Whether photos agree also tells how sure a depth is.
+This is not in the paper.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ _MOST_STRETCHED = 8.0
 # ahead. 1 to 5 and 0 to 0.3 were tried on photographs and rendered scenes.
 _PHOTOS, _OWN = 3.0, 0.3
 _BESIDE, _UNSEEN = -1.0, -2.0  # in the place of what a photo shows
+# Beside a pixel's own confidence so much of the sources' counts, and of that so much without photos. Sorted by it the
+# depths of eight rendered scenes and of a video had 11.6 % errors over 1 % in the mean of all shares, by the network's
+# alone 12.2; with 1 instead of 0.2 it misled in two scenes, with 0 less was found on bare walls.
+_CONFIRMED, _BLIND = 1 / 3, 0.2
 _NOISE = 1e-5  # variance of the brightness that is none
 # A plane's slope is taken from pixels up to so far away whose depth changes by at most this share a pixel.
 _SLOPE_REACH, _SLOPE_MOST = 3, 0.006
@@ -49,18 +54,41 @@ def photo_consistent_depth(
     Depths that are not positive and finite stay, and are no candidates; those that lie beside all these photos stay,
     too.
     """
-    depth = np.ascontiguousarray(depth, np.float32)
-    chosen = depth.copy()
-    if not len(sources) or not images:
-        return chosen
-    seen, sizes = sources.seen, sources.sizes
-    photos = np.zeros((min(len(images), MOST_SOURCES), *seen.shape[1:3]), np.float32)
-    for photo, image_of_source, (height, width) in zip(photos, images, sizes, strict=False):
-        photo[:height, :width] = _brightness(image_of_source)
-    planes = np.empty((*depth.shape, 3), np.float32)
-    _fit_planes(depth, planes)
-    _choose(planes, _brightness(image), sources.carried, seen, photos, sizes, sources.src_T_ref, chosen)
+    chosen = np.array(depth, np.float32)
+    if len(sources) and images:
+        photos = _photos(sources, images)
+        seen = (sources.seen, photos, sources.sizes, sources.src_T_ref)
+        _choose(_planes(depth), _brightness(image), sources.carried, *seen, chosen)
     return chosen
+
+
+def confirmation(depth: np.ndarray, image: np.ndarray, sources: Sources, images: Sequence[np.ndarray]) -> np.ndarray:
+    """How sure the sources make the reference's depth [H, W], float32 0 or more, in units of confidence: by their own
+    where they see the same surface, and more where the photos agree, too.
+
+    image and images: as for `photo_consistent_depth`. What all others see behind a thing confirms a wrong depth as well
+    as a right one; the photos of the two differ. Where there is little to see they tell nothing, so something counts
+    in any case.
+    """
+    confirmed = np.zeros(depth.shape, np.float32)
+    if len(sources):
+        seen = (sources.seen, _photos(sources, images), sources.sizes, sources.src_T_ref)
+        _confirm(_planes(depth), _brightness(image), *seen, confirmed)
+    return confirmed
+
+
+def _photos(sources: Sources, images: Sequence[np.ndarray]) -> np.ndarray:
+    """The brightness of the first sources' images [s, h, w], 0 beyond a smaller one."""
+    photos = np.zeros((min(len(images), MOST_SOURCES), *sources.seen.shape[1:3]), np.float32)
+    for photo, image, (height, width) in zip(photos, images, sources.sizes, strict=False):
+        photo[:height, :width] = _brightness(image)
+    return photos
+
+
+def _planes(depth: np.ndarray) -> np.ndarray:
+    planes = np.empty((*depth.shape, 3), np.float32)
+    _fit_planes(np.ascontiguousarray(depth, np.float32), planes)
+    return planes
 
 
 def _brightness(image: np.ndarray) -> np.ndarray:
@@ -112,6 +140,21 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
                     most = score
                     if c > 0:
                         chosen[y, x] = 1 / candidates[c, 0]
+
+
+@cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
+def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
+    """Fill confirmed [H, W]; the other arrays are those of `_choose`."""
+    height, width = photo.shape
+    side = 2 * _REACH // _STEP + 1
+    for y in numba.prange(height):
+        window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
+        for x in range(width):
+            if planes[y, x, 0] > 0:
+                contrast = _fill_window(photo, y, x, window)
+                support = _compare(x, y, planes[y, x], window, contrast, seen, photos, sizes, src_T_ref, matches)
+                share = _BLIND + (1 - _BLIND) * _mean_of_best(matches) if len(photos) else _BLIND
+                confirmed[y, x] = _CONFIRMED * max(support, 0.0) * share
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")

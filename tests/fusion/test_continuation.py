@@ -7,7 +7,7 @@ from fusion_scenes import camera, plane_depth, sources_of
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
 from fusion.continuation import continued
-from fusion.refinement import Surroundings, finished_depth
+from fusion.refinement import Surroundings, finished_maps
 
 SIZE = (48, 64)
 CAMERAS = [camera(), camera((40, 0, 0)), camera((-40, 0, 0)), camera((0, 40, 0))]
@@ -140,7 +140,7 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
     for confidence in confidences:
         confidence[hole] = 0.001
     around = Surroundings(image, (100, 5000))
-    refined = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences), around)
+    refined, _ = finished_maps(views[0].depth, confidences[0], sources_of(views, confidences), around)
     assert np.abs(refined / exact[0] - 1)[hole].max() < 0.05
     corner = (slice(2, 6), slice(2, 6))
     assert np.abs(refined / exact[0] - 1)[corner].max() < 0.01
@@ -148,11 +148,11 @@ def test_a_pass_mends_what_is_wrong_and_leaves_what_is_confirmed():
 
 def test_nothing_confirmed_nothing_changed():
     views = views_of([np.full(SIZE, 700.0), np.full(SIZE, 1024.0)])
-    refined = finished_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:], 0)), AROUND)
+    refined, _ = finished_maps(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:], 0)), AROUND)
     np.testing.assert_array_equal(refined, views[0].depth)
-    np.testing.assert_array_equal(
-        finished_depth(views[0].depth, unsure(views[0]), sources_of(views[:1], []), AROUND), views[0].depth
-    )
+    alone, confidence = finished_maps(views[0].depth, unsure(views[0]), sources_of(views[:1], []), AROUND)
+    np.testing.assert_array_equal(alone, views[0].depth)
+    np.testing.assert_array_equal(confidence, unsure(views[0]))
 
 
 def test_planes_stay_between_the_limits():
@@ -160,5 +160,5 @@ def test_planes_stay_between_the_limits():
     exact[:, 32:] = 0
     views = views_of([exact, exact, exact])
     around = Surroundings(GREY, (900, 1000))
-    refined = finished_depth(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:])), around)
+    refined, _ = finished_maps(views[0].depth, unsure(views[0]), sources_of(views, sure(views[1:])), around)
     assert refined[:, 40:].max() <= 1000 and refined[:, 40:].min() >= 900

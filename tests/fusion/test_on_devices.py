@@ -9,7 +9,7 @@ from places import Place
 from datasets.predictions import DepthView
 from fusion.builtin import fuse_views
 from fusion.consensus import crossed_depth, supported_depth
-from fusion.refinement import Surroundings, finished_depth
+from fusion.refinement import Surroundings, finished_maps
 
 SIZES = ((24, 32), (20, 30), (30, 40))
 CAMERAS = (camera(), camera((30, 5, 0), 0.02), camera((-25, 0, 4), size=(30, 40)))
@@ -71,12 +71,14 @@ def test_crossed_depth(device, views, confidences):
     assert_nearly(its_support, support)
 
 
-def test_finished_depth(device, views, confidences):
+def test_finished_maps(device, views, confidences):
     """A whole last pass."""
     around = Surroundings(np.random.default_rng(3).integers(0, 255, (*SIZES[0], 3), np.uint8), (500.0, 2000.0))
-    expected = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences[1:]), around)
-    found = finished_depth(views[0].depth, confidences[0], sources_of(views, confidences[1:]), around, device)
+    others = sources_of(views, confidences[1:])
+    expected, confidence = finished_maps(views[0].depth, confidences[0], others, around)
+    found, its_confidence = finished_maps(views[0].depth, confidences[0], others, around, device)
     assert np.isclose(found, expected, rtol=1e-3).mean() > 0.98  # planes go through many pixels
+    assert np.isclose(its_confidence, confidence, atol=1e-3).mean() > 0.98
 
 
 def test_fused_points(device):

@@ -7,7 +7,7 @@ from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
-from fusion.photo_consistency import photo_consistent_depth
+from fusion.photo_consistency import confirmation, photo_consistent_depth
 from fusion.sources import Sources
 
 SIZE = (48, 64)
@@ -163,3 +163,33 @@ def test_sources_of_another_size():
     eroded[1] = DepthView(eroded[1].depth[:40, :50], CAMERAS[1])
     images[1] = images[1][:40, :50]
     assert (refined(eroded, images)[INNER] == depths()[0][INNER]).mean() > 0.98
+
+
+def confirmed(views: list[DepthView], images: list[np.ndarray]) -> np.ndarray:
+    return confirmation(views[0].depth, images[0], sources_of(views, sure(views[1:])), images[1:])
+
+
+def test_what_four_views_see_and_photos_show_is_confirmed():
+    """By a third of the four's confidence."""
+    found = confirmed(views_of(depths()), photos())[INNER]
+    assert np.median(found) == pytest.approx(4 * 0.3 / 3, rel=0.01)
+    assert (found > 0.39).mean() > 0.7  # at the post's edges windows show both
+
+
+def test_what_all_see_behind_a_lost_thing_is_hardly_confirmed():
+    """Where the sides of the post are missing from all maps the wall has the full support of the sources' depth."""
+    eroded = depths(slice(POST.start + 3, POST.stop - 3))
+    lost = (eroded[0] != depths()[0])[INNER]
+    found = confirmed(views_of(eroded), photos())[INNER]
+    assert np.median(found[lost]) < 0.5 * np.median(found)
+
+
+def test_without_photos_something_counts_and_without_sources_or_depth_nothing():
+    views, images = views_of(depths()), photos()
+    assert np.median(confirmed(views, images[:1])[INNER]) == pytest.approx(0.2 * 4 * 0.3 / 3, rel=0.01)
+    assert not confirmed(views[:1], images[:1]).any()
+    for bad in (0, -5, np.nan, np.inf):
+        views[0].depth[20:24, 20:24] = bad
+        assert not confirmed(views, images)[20:24, 20:24].any()
+    elsewhere = [views_of(depths())[0], *(DepthView(view.depth * 3, view.camera) for view in views[1:])]
+    assert not confirmed(elsewhere, images)[INNER].any()

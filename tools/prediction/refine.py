@@ -1,8 +1,9 @@
 """Refined depth maps of predicted scans (fusion.refinement), in passes over their files.
 
-The refined maps are depth_est/, where every program looks; the network's own are put aside as depth_raw/. They come
-back when a scan is predicted without refinement. While something of the network's depth is made anew, the refined maps
-are put aside in turn, and those that do not depend on it are taken again.
+The refined maps and their confidence are depth_est/ and confidence/, where every program looks; the network's own are
+put aside as depth_raw/ and confidence_raw/. They come back when a scan is predicted without refinement. While something
+of the network's depth is made anew, the refined maps are put aside in turn, and those that do not depend on it are
+taken again.
 """
 
 import functools
@@ -23,9 +24,11 @@ from datasets.layouts.plausible import DEPTHS
 from datasets.predictions import MAPS_IN_MEMORY, MapDigests, Predictions
 from datasets.records import digest, map_digest, read_record, recorded_stamp, write_marker
 from datasets.results import (
+    CONFIDENCE_FOLDERS,
     DEPTH_FOLDER,
     RAW_FOLDER,
     REFINE_RECORD,
+    REFINED_FOLDER,
     ViewFiles,
     is_refined,
     mapped_views,
@@ -33,22 +36,18 @@ from datasets.results import (
 )
 from fusion.consensus import supported_depth
 from fusion.photo_consistency import MOST_SOURCES
-from fusion.refinement import METHOD, Surroundings, finished_depth
+from fusion.refinement import METHOD, Surroundings, finished_maps
 from fusion.sources import Sources
 from tools.runtime import distributed
 from tools.runtime.program import Progress
 
-# Refined maps on their way: not all of them are made, or the network's are being made anew.
-_ASIDE = "depth_refined"
-
 
 class _Plan(NamedTuple):
     """What a scan's refinement has to make: of every view the digest of its origin, and in every pass the views whose
-    maps are needed; `confidences` are the digests of the confidence maps."""
+    maps are needed."""
 
     pairs: Pairs
     origins: Mapping[int, str]
-    confidences: Mapping[int, str]
     needed: list[set[int]]
 
     def of_pass(self, number: int) -> Pairs:
@@ -94,9 +93,13 @@ def tidy(folder: Path) -> None:
     place."""
     for unfinished in folder.glob(_pass_folder("*")):
         shutil.rmtree(unfinished)
+    if (folder / RAW_FOLDER).is_dir() and not (folder / CONFIDENCE_FOLDERS[RAW_FOLDER]).is_dir():
+        shutil.rmtree(folder / DEPTH_FOLDER, ignore_errors=True)  # refined when that gave no confidence of its own
     if (folder / RAW_FOLDER).is_dir() and not (folder / DEPTH_FOLDER).is_dir():
         (folder / REFINE_RECORD).unlink(missing_ok=True)
         (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
+    if not (folder / RAW_FOLDER).is_dir():
+        _take_back_confidence(folder)
 
 
 def put_aside(folder: Path) -> None:
@@ -104,21 +107,34 @@ def put_aside(folder: Path) -> None:
     (folder / REFINE_RECORD).unlink(missing_ok=True)
     tidy(folder)
     if (folder / RAW_FOLDER).is_dir():
-        shutil.rmtree(folder / _ASIDE, ignore_errors=True)
-        (folder / DEPTH_FOLDER).rename(folder / _ASIDE)
+        shutil.rmtree(folder / REFINED_FOLDER, ignore_errors=True)
+        (folder / DEPTH_FOLDER).rename(folder / REFINED_FOLDER)
         (folder / RAW_FOLDER).rename(folder / DEPTH_FOLDER)
+        _take_back_confidence(folder)
+
+
+def _take_back_confidence(folder: Path) -> None:
+    """Confidence that was put aside with the network's depth, which is back, follows it."""
+    ours, raw, refined = (folder / CONFIDENCE_FOLDERS[name] for name in (DEPTH_FOLDER, RAW_FOLDER, REFINED_FOLDER))
+    if raw.is_dir():
+        if ours.is_dir():
+            shutil.rmtree(refined, ignore_errors=True)
+            ours.rename(refined)
+        raw.rename(ours)
 
 
 def restore(folder: Path) -> None:
     """Make the network's depth maps a scan folder's depth_est/ again; the refined ones are removed."""
     put_aside(folder)
-    shutil.rmtree(folder / _ASIDE, ignore_errors=True)
+    for name in (REFINED_FOLDER, CONFIDENCE_FOLDERS[REFINED_FOLDER]):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _take_place(folder: Path, passes: int) -> None:
     """The refined maps become depth_est/. Cut off in between, the next run begins with the network's again."""
-    (folder / DEPTH_FOLDER).rename(folder / RAW_FOLDER)
-    (folder / _ASIDE).rename(folder / DEPTH_FOLDER)
+    for ours, theirs in ((DEPTH_FOLDER, RAW_FOLDER), (REFINED_FOLDER, DEPTH_FOLDER)):
+        (folder / CONFIDENCE_FOLDERS[ours]).rename(folder / CONFIDENCE_FOLDERS[theirs])
+        (folder / ours).rename(folder / theirs)
     for number in range(1, passes):
         shutil.rmtree(folder / _pass_folder(number), ignore_errors=True)
     write_json(folder / REFINE_RECORD, {"passes": passes})
@@ -136,7 +152,7 @@ def _plan(folder: Path, pair_path: Path, passes: int) -> _Plan:
     for _ in range(passes - 1):
         sources_of_needed = {source for view, sources in pairs if view in needed[0] for source in sources}
         needed.insert(0, needed[0] | (sources_of_needed & origins.keys()))
-    return _Plan(pairs, origins, {view: digests[view].confidence for view in views}, needed)
+    return _Plan(pairs, origins, needed)
 
 
 def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], images: Mapping[int, str], passes: int) -> dict[int, str]:
@@ -152,18 +168,18 @@ def _origins(pairs: Pairs, digests: Mapping[int, MapDigests], images: Mapping[in
 
 def _refined(folder: Path, view: int) -> ViewFiles:
     """Where the refined map of a view lies while the network's are in depth_est/, or once they are put aside."""
-    return ViewFiles(folder, view, DEPTH_FOLDER if (folder / RAW_FOLDER).is_dir() else _ASIDE)
+    return ViewFiles(folder, view, DEPTH_FOLDER if (folder / RAW_FOLDER).is_dir() else REFINED_FOLDER)
 
 
 def _is_finished(files: ViewFiles, origin: str) -> bool:
-    return files.depth.exists() and read_record(files.record).get("made_from") == origin
+    return files.depth.exists() and files.confidence.exists() and read_record(files.record).get("made_from") == origin
 
 
 def _remove_stale(folder: Path, plan: _Plan) -> None:
-    for view in mapped_views(folder / _ASIDE):
+    for view in mapped_views(folder / REFINED_FOLDER):
         files = _refined(folder, view)
         if view not in plan.origins or not _is_finished(files, plan.origins[view]):
-            files.remove_depth()
+            files.remove_maps()
 
 
 def _run_pass(
@@ -180,17 +196,23 @@ def _run_pass(
         if last:
             photos = [image(view) for view in (reference, *sources[:MOST_SOURCES])]
             around = Surroundings(photos[0], _limits(network, reference), photos[1:])
-            depth = finished_depth(view.depth, confidence(reference), others, around, device)
-            depth[view.depth == 0] = 0  # outside a mask: a network gives every other pixel a depth
-            files = _refined(folder, reference)
-            record = {"made_from": plan.origins[reference], "depth": map_digest(depth)}
-            write_image(files.depth_preview, colour_map(depth))
-            write_marker(files.depth, depth, files.record, record | {"confidence": plan.confidences[reference]})
+            depth, sure = finished_maps(view.depth, confidence(reference), others, around, device)
+            masked = view.depth == 0  # a network gives every other pixel a depth
+            depth[masked], sure[masked] = 0, 0
+            _write_refined(_refined(folder, reference), depth, sure, plan.origins[reference])
         else:
             depth = supported_depth(view.depth, others, number, device)
             depth[view.depth == 0] = 0
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()
+
+
+def _write_refined(files: ViewFiles, depth: np.ndarray, confidence: np.ndarray, origin: str) -> None:
+    record = {"made_from": origin, "depth": map_digest(depth), "confidence": map_digest(confidence)}
+    write_pfm(files.confidence, confidence)
+    write_image(files.confidence_preview, colour_map(confidence, 0.0, 1.0))
+    write_image(files.depth_preview, colour_map(depth))
+    write_marker(files.depth, depth, files.record, record)
 
 
 def _limits(network: Predictions, view: int) -> tuple[float, float]:

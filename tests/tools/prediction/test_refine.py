@@ -17,7 +17,7 @@ from tools.prediction.refine import refine, restore
 SCANS = {"garden": 3, "house": 4}
 
 
-def depth_files(folder: Path, name: str = "depth_est") -> list[np.ndarray]:
+def maps(folder: Path, name: str = "depth_est") -> list[np.ndarray]:
     return [read_pfm(folder / name / f"{view:08d}.pfm") for view in range(VIEWS)]
 
 
@@ -27,7 +27,7 @@ def noisy(tmp_path) -> tuple[GeneralScans, Path]:
     testpath, outdir = write_exact_result(tmp_path, SCANS)
     random = np.random.default_rng(0)
     for scan in SCANS:
-        for view, depth in enumerate(depth_files(outdir / scan)):
+        for view, depth in enumerate(maps(outdir / scan)):
             wrong = random.random(depth.shape) < 0.1
             write_pfm(outdir / scan / "depth_est" / f"{view:08d}.pfm", np.where(wrong, depth * np.float32(1.2), depth))
     return GeneralScans(testpath), outdir
@@ -37,7 +37,7 @@ def far_off(layout: GeneralScans, outdir: Path, name: str = "depth_est") -> np.n
     """Of all pixels with known depth that are not unsure, which are off by more than 5 %."""
     wrong = []
     for scan in SCANS:
-        for view, depth in enumerate(depth_files(outdir / scan, name)):
+        for view, depth in enumerate(maps(outdir / scan, name)):
             truth = layout.ground_truth(scan, view, (WIDTH, HEIGHT))[UNSURE_ROWS:]
             wrong.append((np.abs(depth[UNSURE_ROWS:] - truth) > 0.05 * truth)[truth > 0])
     return np.concatenate(wrong)
@@ -46,7 +46,7 @@ def far_off(layout: GeneralScans, outdir: Path, name: str = "depth_est") -> np.n
 @pytest.mark.parametrize(("passes", "still_wrong"), [(1, 0.6), (3, 0.2)])
 def test_wrong_pixels_become_right_and_the_networks_depth_is_kept(noisy, passes, still_wrong):
     layout, outdir = noisy
-    wrong = far_off(layout, outdir)
+    wrong, confidence = far_off(layout, outdir), maps(outdir / "garden", "confidence")
     refine(outdir, layout, list(SCANS), passes)
     refined = far_off(layout, outdir)
     assert refined[wrong].mean() < still_wrong
@@ -54,48 +54,72 @@ def test_wrong_pixels_become_right_and_the_networks_depth_is_kept(noisy, passes,
     np.testing.assert_array_equal(far_off(layout, outdir, RAW_FOLDER), wrong)
     for scan in SCANS:
         folders = {path.name for path in (outdir / scan).iterdir() if path.is_dir()}
-        assert folders == {"cams", "images", "confidence", "depth_est", RAW_FOLDER}
-        assert len(list((outdir / scan / "depth_est").glob("*.png"))) == VIEWS
+        assert folders == {"cams", "images", "confidence", "confidence_raw", "depth_est", RAW_FOLDER}
+        for name in ("depth_est", "confidence"):
+            assert len(list((outdir / scan / name).glob("*.png"))) == VIEWS
+    np.testing.assert_array_equal(maps(outdir / "garden", "confidence_raw"), confidence)
+    refined = np.stack(maps(outdir / "garden", "confidence"))
+    assert (refined >= confidence).all() and (refined > confidence).mean() > 0.2
 
 
 def test_a_rerun_leaves_refined_scans_and_other_passes_start_from_the_network(noisy):
     layout, outdir = noisy
-    raw = depth_files(outdir / "garden")
+    raw = maps(outdir / "garden")
     refine(outdir, layout, ["garden"], 2)
     times = change_times(outdir, "*.pfm")
     refine(outdir, layout, ["garden"], 2)
     assert times == change_times(outdir, "*.pfm")
-    twice = depth_files(outdir / "garden")
+    twice = maps(outdir / "garden")
 
     refine(outdir, layout, ["garden"], 1)
-    np.testing.assert_array_equal(depth_files(outdir / "garden", RAW_FOLDER), raw)
-    assert (np.stack(depth_files(outdir / "garden")) != np.stack(twice)).any()
+    np.testing.assert_array_equal(maps(outdir / "garden", RAW_FOLDER), raw)
+    assert (np.stack(maps(outdir / "garden")) != np.stack(twice)).any()
     refine(outdir, layout, ["garden"], 2)
-    np.testing.assert_array_equal(depth_files(outdir / "garden"), twice)
+    np.testing.assert_array_equal(maps(outdir / "garden"), twice)
 
 
-@pytest.mark.parametrize("moment", ["in a pass", "between the renames", "before the record", "while restoring"])
+# In which order the folders take each other's names when refined maps are finished.
+RENAMES = (
+    ("confidence", "confidence_raw"),
+    ("depth_est", "depth_raw"),
+    ("confidence_refined", "confidence"),
+    ("depth_refined", "depth_est"),
+)
+MOMENTS = ("in a pass", "before the record", "while restoring", "by an older version", *range(len(RENAMES)))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_cut_off_it_starts_again_from_the_networks_depth(noisy, moment):
     layout, outdir = noisy
     folder = outdir / "garden"
-    raw = depth_files(folder)
+    raw, confidence = maps(folder), maps(folder, "confidence")
     refine(outdir, layout, ["garden"], 2)
-    finished = depth_files(folder)
+    finished, its_confidence = maps(folder), maps(folder, "confidence")
     if moment == "in a pass":
         restore(folder)
         write_pfm(folder / "depth_pass_1" / "00000000.pfm", np.ones((HEIGHT, WIDTH), np.float32))
         write_pfm(folder / "depth_pass_2" / "00000009.pfm", np.ones((HEIGHT, WIDTH), np.float32))
-    elif moment == "between the renames":
+    elif moment in range(len(RENAMES)):  # after so many of the renames
         (folder / REFINE_RECORD).unlink()
-        (folder / "depth_est").rename(folder / "depth_pass_2")
+        for before, after in reversed(RENAMES[moment:]):
+            (folder / after).rename(folder / before)
+    elif moment == "by an older version":  # whose refined depth had the network's confidence
+        shutil.rmtree(folder / "confidence")
+        (folder / "confidence_raw").rename(folder / "confidence")
     elif moment == "before the record":
         (folder / REFINE_RECORD).unlink()
     else:
         (folder / REFINE_RECORD).unlink()
         (folder / "depth_est" / "00000000.pfm").unlink()
     refine(outdir, layout, ["garden"], 2)
-    np.testing.assert_array_equal(depth_files(folder, RAW_FOLDER), raw)
-    np.testing.assert_array_equal(depth_files(folder), finished)
+    np.testing.assert_array_equal(maps(folder, RAW_FOLDER), raw)
+    np.testing.assert_array_equal(maps(folder, "confidence_raw"), confidence)
+    np.testing.assert_array_equal(maps(folder), finished)
+    np.testing.assert_array_equal(maps(folder, "confidence"), its_confidence)
+    restore(folder)
+    np.testing.assert_array_equal([maps(folder), maps(folder, "confidence")], [raw, confidence])
+    assert not list(folder.glob("*_r*"))
+    refine(outdir, layout, ["garden"], 2)
     assert is_refined(folder) and not list(folder.glob("depth_pass_*"))
 
 
@@ -116,23 +140,23 @@ def test_program(tmp_path):
     folder = tmp_path / "new" / "garden"
 
     succeed(run_program("test.py", *flags))
-    raw, times = depth_files(folder), change_times(folder / "depth_est", "*.pfm")
+    raw, times = maps(folder), change_times(folder / "depth_est", "*.pfm")
     succeed(run_program("test.py", *flags, "--refine", 2))
     assert change_times(folder / RAW_FOLDER, "*.pfm") == times  # moved, not made anew
-    refined = depth_files(folder)
+    refined = maps(folder)
     assert (np.stack(refined) != np.stack(raw)).any()
 
     times = change_times(folder, "*.pfm")
     succeed(run_program("test.py", *flags, "--refine", 2))
     assert change_times(folder, "*.pfm") == times
     succeed(run_program("test.py", *flags))
-    np.testing.assert_array_equal(depth_files(folder), raw)
+    np.testing.assert_array_equal(maps(folder), raw)
     succeed(run_program("test.py", *flags, "--skip_depth", "--refine", 2))
-    np.testing.assert_array_equal(depth_files(folder), refined)
+    np.testing.assert_array_equal(maps(folder), refined)
 
     other = write_checkpoint(tmp_path / "model.ckpt", seed=62)
     succeed(run_program("test.py", *flags, "--refine", 1, "--loadckpt", other))
-    assert (np.stack(depth_files(folder, RAW_FOLDER)) != np.stack(raw)).any()
+    assert (np.stack(maps(folder, RAW_FOLDER)) != np.stack(raw)).any()
 
 
 @pytest.mark.slow
@@ -148,4 +172,4 @@ def test_two_processes_share_the_views(noisy):
     for scan in SCANS:
         names = sorted(path.relative_to(outdir) for path in (outdir / scan).rglob("*.*"))
         assert names == sorted(path.relative_to(two) for path in (two / scan).rglob("*.*"))
-        np.testing.assert_array_equal(depth_files(two / scan), depth_files(outdir / scan))
+        np.testing.assert_array_equal(maps(two / scan), maps(outdir / scan))

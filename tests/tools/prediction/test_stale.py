@@ -254,7 +254,7 @@ def test_refined_depth_follows_the_networks(folder):
 def test_refined_depth_follows_pairs_confidences_and_passes(folder):
     other_source(folder / "data" / "garden")
     assert anew(folder, "test", "--skip_depth") == {2, 1}  # view 1 takes of what view 2 was after the first pass
-    path = folder / "test" / "house" / "confidence" / "00000003.pfm"
+    path = folder / "test" / "house" / "confidence_raw" / "00000003.pfm"
     write_pfm(path, 1 - read_pfm(path))
     before = times(folder, "test", "depth_est")
     run(folder, "test", "--skip_depth")
