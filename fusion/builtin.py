@@ -44,13 +44,15 @@ def fuse_views(
     gpu_fractions: bool = False,
     device: torch.device | None = None,
     others: Sequence[np.ndarray] | None = None,
+    agree_widths: float = 0.0,
 ) -> Iterator[FusedView]:
     """Fuse N depths [H, W] float32 with images [H, W, 3] uint8; yields one FusedView per view, in order.
 
     As in fusibile, all cameras take the first one's K, where all views have one size (`rebuilt`). Another view agrees
     where the disparities of its depth and of the projected depth differ by less than `disp_threshold` pixels; a pixel
-    needs `int(num_consistent)` such views. A depth that is not finite never agrees and gives no point. Coinciding
-    centres have disparity 0: any depth agrees.
+    needs `int(num_consistent)` such views. Or where the depths differ by less than `agree_widths` times what a pixel
+    covers there, which is more where cameras are far apart. A depth that is not finite never agrees and gives no point.
+    Coinciding centres have disparity 0: any depth agrees.
     `gpu_fractions` samples with fractions of 8 bits as a GPU's texture unit does, for comparison with the program.
     `others` says with which others each view is compared (fusion.others); without, with all, as in fusibile.
     Without a `device` numba computes, on the CPU; with one, torch. Memory holds all depths and images, and one view's
@@ -58,8 +60,8 @@ def fuse_views(
 
     The kernels take geometry: src_T_ref [N, 4, 4], from (x d, y d, d, 1) of the reference to each view's
     (u z, v z, z, 1); world_T_img [N, 4, 4], from such a vector to the world; disparity_scale [N], focal length times
-    baseline. And settings: steps of a fraction of a pixel (0: exact), disparity threshold, number of views to agree.
-    They give points of the precision that they are made with.
+    baseline; coarseness [N], `agree_widths` times baseline. And settings: steps of a fraction of a pixel (0: exact),
+    disparity threshold, number of views to agree. They give points of the precision that they are made with.
     """
     cameras = rebuilt(cameras, depths)
     precision = np.float32 if fits_float32(cameras) else np.float64
@@ -78,8 +80,8 @@ def fuse_views(
         fuse_view = torch_fuser(depths, images, precision, device)
     for reference, compared in enumerate(others or other_views(depths, cameras, 0)):
         src_T_ref = shift @ img_T_world @ local[reference].world_T_img()
-        disparity_scale = focals * np.linalg.norm(centres - centres[reference], axis=1)
-        geometry = (src_T_ref, world_T_img, disparity_scale)
+        baselines = np.linalg.norm(centres - centres[reference], axis=1)
+        geometry = (src_T_ref, world_T_img, focals * baselines, agree_widths * baselines)
         yield FusedView(*fuse_view(reference, compared, geometry, settings))
 
 
@@ -124,14 +126,19 @@ def scan_points(
     device: torch.device | None = None,
     options: CloudOptions = CloudOptions(),
     sources: int = 0,
+    agree_widths: float = 0.0,
 ) -> Iterator[ViewPoints]:
     """What `fuse_scan` writes, view by view, with the columns that the options ask for; the files are read at once.
 
-    Each view is compared with at most so many `sources` (fusion.others), with 0 with all others.
+    Each view is compared with at most so many `sources` (fusion.others), with 0 with all others; agree_widths: as for
+    `fuse_views`.
     """
     depths, images, cameras = read_views(predictions, views, prob_threshold)
     others = other_views(depths, cameras, sources)
-    fused_views = fuse_views(depths, images, cameras, disp_threshold, num_consistent, device=device, others=others)
+    thresholds = (disp_threshold, num_consistent)
+    fused_views = fuse_views(
+        depths, images, cameras, *thresholds, device=device, others=others, agree_widths=agree_widths
+    )
     read = zip(sorted(set(views)), depths, images, rebuilt(cameras, depths), others, strict=True)
     for fused, (view, depth, image, camera, compared) in zip(fused_views, read, strict=True):
         found = depth_normals(depth, camera).reshape(-1, 3)[fused.pix] if options.normals else None

@@ -63,7 +63,7 @@ def _fuse_view(reference, others, depths, images, sizes, geometry, settings, poi
     Rows are independent; within a row the views come one after the other, so that their matrices stay in registers
     and only a narrow band of each view is read.
     """
-    src_T_ref, world_T_img, disparity_scale = geometry
+    src_T_ref, world_T_img, disparity_scale, coarseness = geometry
     num_consistent = settings[2]
     height, width = ncons.shape
     for y in numba.prange(height):
@@ -77,7 +77,7 @@ def _fuse_view(reference, others, depths, images, sizes, geometry, settings, poi
             _project_row(y, ref_depth, src_T_ref[source], u, v, z)
             _add_agreeing(
                 u, v, z, depths[source], images[source], sizes[source], world_T_img[source],
-                disparity_scale[source], settings, sums, agreeing,
+                disparity_scale[source], coarseness[source], settings, sums, agreeing,
             )  # fmt: skip
         for x in range(width):
             emitted = agreeing[x] >= num_consistent
@@ -113,7 +113,7 @@ def _project_row(y, ref_depth, src_T_ref, u, v, z):
 
 
 @cached_njit(fastmath=_FASTMATH, error_model="numpy")
-def _add_agreeing(us, vs, zs, depth, image, size, world_T_src, disparity_scale, settings, sums, agreeing):
+def _add_agreeing(us, vs, zs, depth, image, size, world_T_src, disparity_scale, coarseness, settings, sums, agreeing):
     """Add where another view agrees with a projected row: point and colour to sums [W, 6], one to agreeing [W]."""
     B = world_T_src
     fraction_steps, disp_threshold, _ = settings
@@ -131,7 +131,8 @@ def _add_agreeing(us, vs, zs, depth, image, size, world_T_src, disparity_scale, 
         lower = _lerp(np.float64(depth[bottom, left]), np.float64(depth[bottom, right]), fu)
         sampled = _lerp(upper, lower, fv)
         # |s/z - s/d| < T without its divisions; false for d = 0, NaN and infinity, as there.
-        if not disparity_scale * abs(sampled - z) < disp_threshold * abs(z * sampled):
+        most = max(disp_threshold * abs(z * sampled), coarseness * abs(z))
+        if not disparity_scale * abs(sampled - z) < most:
             continue
         agreeing[x] += 1
         for k in range(3):

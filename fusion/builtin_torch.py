@@ -66,7 +66,7 @@ class _Views:
         self, reference: int, others: np.ndarray, geometry: tuple[np.ndarray, ...], settings: tuple
     ) -> tuple[np.ndarray, ...]:
         """points [M, 3], colors [M, 3], ncons [M] and pix [M] of one reference view, compared with others [n]."""
-        src_T_ref, world_T_img, disparity_scale = geometry
+        src_T_ref, world_T_img, disparity_scale, coarseness = geometry
         depth = self._depths[reference].double()
         pixels, width = torch.arange(len(depth), device=self._device), self._sizes[reference][1]
         x, y = (pixels % width).double(), (pixels // width).double()
@@ -75,8 +75,8 @@ class _Views:
         agreeing = torch.zeros_like(pixels, dtype=torch.int16)
         for source in others.tolist():
             position = _transform(src_T_ref[source], x, y, depth)
-            scale = float(disparity_scale[source])
-            self._add_agreeing(source, position, world_T_img[source], scale, settings, points, colors, agreeing)
+            scales = (float(disparity_scale[source]), float(coarseness[source]))
+            self._add_agreeing(source, position, world_T_img[source], scales, settings, points, colors, agreeing)
         total = (agreeing + 1).double()[:, None]
         points, colors = (points / total).to(self._dtype), colors / total
         emitted = (agreeing >= settings[2]) & (points.isfinite() & (points != 0)).all(dim=1)
@@ -90,14 +90,14 @@ class _Views:
         source: int,
         position: tuple[Tensor, Tensor, Tensor],
         world_T_src: np.ndarray,
-        disparity_scale: float,
+        scales: tuple[float, float],
         settings: tuple,
         points: Tensor,
         colors: Tensor,
         agreeing: Tensor,
     ) -> None:
         """Add where another view agrees with the projected pixels: point, colour, and one to `agreeing` [H W]."""
-        fraction_steps, disp_threshold, _ = settings
+        (disparity_scale, coarseness), (fraction_steps, disp_threshold, _) = scales, settings
         height, width = self._sizes[source]
         uz, vz, z = position
         u, v = uz / z, vz / z
@@ -110,7 +110,8 @@ class _Views:
         corners = _corners(left.long(), top.long(), height, width)
         sampled = _bilinear(self._depths[source], corners, fractions)
         # |s/z - s/d| < T without its divisions; false for d = 0, NaN and infinity, as there.
-        agrees = inside & (disparity_scale * (sampled - z).abs() < disp_threshold * (z * sampled).abs())
+        most = torch.maximum(disp_threshold * (z * sampled).abs(), coarseness * z.abs())
+        agrees = inside & (disparity_scale * (sampled - z).abs() < most)
         point = torch.stack(_transform(world_T_src, left, top, sampled), dim=1)
         points += point.where(agrees[:, None], 0)
         color = _bilinear(self._images[source], corners, tuple(fraction[:, None] for fraction in fractions))

@@ -36,7 +36,8 @@ INTERVAL_SCALE="${INTERVAL_SCALE:-1}"
 REFINE="${REFINE:-1}"                                   # passes in which the views mend each other's depth; 0: none
 FILTER_METHOD="${FILTER_METHOD:-gipuma}"                # gipuma, normal, dynamic, none
 PROB_THRESHOLD="${PROB_THRESHOLD:-0.01}"
-DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"
+DISP_THRESHOLD="${DISP_THRESHOLD:-0.25}"                 # by which depths differ that agree: pixels of disparity,
+AGREE_WIDTHS="${AGREE_WIDTHS:-1}"                        # or so many widths of a pixel at that depth
 NUM_CONSISTENT="${NUM_CONSISTENT:-auto}"                 # other views that have to agree: 2, or 1 where few see the same
 FUSION_SOURCES="${FUSION_SOURCES:-20}"                   # others that a photo is compared with for the cloud; 0: all
 MESH="${MESH:-0}"                                        # 1: also a mesh, beside the cloud; needs Open3D
@@ -54,4 +55,5 @@ echo "weights: $CKPT_FILE"
 launch tools/reconstruct.py --photos "$FOLDER" --outdir "$OUTDIR" --name "$NAME" --loadckpt "$CKPT_FILE" --seed "$SEED" \
     --max_side "$MAX_SIDE" --matching "$MATCHING" --most_frames "$MOST_FRAMES" --max_w "$MAX_W" --max_h "$MAX_H" --amp "$AMP" \
     --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --refine "$REFINE" --filter_method "$FILTER_METHOD" \
-    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --fusion_sources "$FUSION_SOURCES" "$@"
+    --prob_threshold "$PROB_THRESHOLD" --disp_threshold "$DISP_THRESHOLD" --agree_widths "$AGREE_WIDTHS" \
+    --fusion_sources "$FUSION_SOURCES" "$@"

@@ -56,18 +56,23 @@ def kept_by_fusibile(
     num_consistent: float,
     fill: bool,
     sources: int = 0,
+    agree_widths: float = 0.0,
 ) -> Iterator[KeptView]:
     """The pixels that the built-in fuser makes points of, view by view, at the depth of these points.
 
-    fill: also those of a looser check that go on from these (`grown`). sources: as for fusion.builtin.scan_points.
+    fill: also those of a looser check that go on from these (`grown`). sources and agree_widths: as for
+    fusion.builtin.scan_points.
     """
     views = sorted(set(views))
     depths, images, cameras = read_views(predictions, views, prob_threshold)
     others = other_views(depths, cameras, sources)
-    thresholds = [(disp_threshold, num_consistent)]
+    thresholds = [(disp_threshold, num_consistent, agree_widths)]
     if fill:
-        thresholds.insert(0, (disp_threshold * _LOOSER, _fewer(num_consistent)))
-    passes = [fuse_views(depths, images, cameras, *each, others=others) for each in thresholds]
+        thresholds.insert(0, (disp_threshold * _LOOSER, _fewer(num_consistent), agree_widths * _LOOSER))
+    passes = [
+        fuse_views(depths, images, cameras, disparity, needed, others=others, agree_widths=widths)
+        for disparity, needed, widths in thresholds
+    ]
     rows = zip(views, depths, rebuilt(cameras, depths), others, *passes, strict=True)
     for view, whole, camera, chosen, *fused in rows:
         kept = np.zeros(whole.shape, np.float32)

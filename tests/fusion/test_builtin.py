@@ -129,6 +129,14 @@ def test_disparity_threshold_is_strict(fuse):
     assert all(len(view.pix) > 0 for view in fuse(constant(1024, 512), grey(2), cameras, 1.0 + 1e-6, 1))
 
 
+@pytest.mark.parametrize(("off", "widths", "agree"), [(7, 0, False), (7, 0.7, False), (7, 1, True), (11, 1, False)])
+def test_depths_agree_within_widths_of_a_pixel_however_far_apart_cameras_are(fuse, off, widths, agree):
+    """One camera 200 behind the other; at depth 1024 and 1224 a pixel covers 8 and 9.6."""
+    cameras = [camera(), camera((0, 0, -200))]
+    fused = fuse(constant(1024, 1224 + off), grey(2), cameras, 0.05, 1, agree_widths=widths)
+    assert all((len(view.pix) > 100) == agree for view in fused)
+
+
 def test_points_with_a_coordinate_of_exactly_zero_are_dropped(fuse):
     (only,) = fuse(constant(512), grey(1), [camera()], 0.1, 0)
     y, x = np.divmod(only.pix, SIZE[1])
@@ -298,12 +306,13 @@ def test_a_view_is_compared_with_the_chosen_ones_alone(fuse):
 
 @pytest.mark.parametrize("gpu_fractions", [False, True])
 @pytest.mark.parametrize("num_consistent", [0, 2])
-@pytest.mark.parametrize("seed", range(4))
-def test_torch_gives_what_numba_gives(torch_device, seed, num_consistent, gpu_fractions):
+@pytest.mark.parametrize(("seed", "widths"), [(0, 0), (1, 0), (2, 1.5), (3, 3)])
+def test_torch_gives_what_numba_gives(torch_device, seed, widths, num_consistent, gpu_fractions):
     """All but the points where the two roundings of one number lie on either side of a threshold."""
     arguments = (*random_scene(seed), 0.7, num_consistent, gpu_fractions)
     points = 0
-    for ours, expected in zip(fuse_views(*arguments, device=torch_device), fuse_views(*arguments), strict=True):
+    torchs, numbas = (fuse_views(*arguments, device=device, agree_widths=widths) for device in (torch_device, None))
+    for ours, expected in zip(torchs, numbas, strict=True):
         assert [values.dtype for values in ours] == [values.dtype for values in expected]
         _, i, j = np.intersect1d(ours.pix, expected.pix, return_indices=True)
         same = ours.ncons[i] == expected.ncons[j]

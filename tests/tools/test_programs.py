@@ -404,6 +404,8 @@ def test_mistaken_checkpoints(flags, tmp_path, mistake):
         (("--fusibile_exe_path", "/nowhere/fusibile"), "/nowhere/fusibile: no such program"),
         (("--fusibile_exe_path", "sh", "--normals"), "sh: its points do not tell their views"),
         (("--fusibile_exe_path", "sh", "--fusion_sources", 5), "sh: compares each view with all others"),
+        (("--fusibile_exe_path", "sh", "--agree_widths", 1), "sh: compares disparities alone; --agree_widths 1 needs"),
+        (("--agree_widths", -1), "--agree_widths -1: must be 0, as in fusibile, or more"),
         (("--fusion_sources", 1), "--fusion_sources 1: fewer than the views that must agree (--num_consistent 2)"),
         (("--testpath", "nowhere"), "nowhere: no such folder"),
         (("--testpath_single_scene", "nowhere"), "nowhere: no such folder"),

@@ -101,7 +101,7 @@ def kept_views(
     """
     if fusion.method == "gipuma":
         thresholds = (fusion.prob_threshold, fusion.disp_threshold, fusion.num_consistent)
-        return kept_by_fusibile(maps, views, *thresholds, fill, fusion.sources)
+        return kept_by_fusibile(maps, views, *thresholds, fill, fusion.sources, fusion.agree_widths)
     if pairs is None:
         raise DataError(f"{maps.folder}: its cloud was made with --filter_method {fusion.method}; give --testpath")
     check = normal_check(thres_view=fusion.thres_view) if fusion.method == "normal" else dynamic_check()

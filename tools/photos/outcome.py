@@ -64,7 +64,8 @@ def _fused_counts(predictions: Predictions, views: list[int], fusion: FusionSett
         )
     images = [np.zeros((*depth.shape, 3), np.uint8) for depth in depths]
     others = other_views(depths, cameras, fusion.sources)
-    fused_views = fuse_views(depths, images, cameras, fusion.disp_threshold / _STEP, 0, others=others)
+    disparity, widths = fusion.disp_threshold / _STEP, fusion.agree_widths / _STEP
+    fused_views = fuse_views(depths, images, cameras, disparity, 0, others=others, agree_widths=widths)
     counts = []
     for view, depth, fused in zip(views, depths, fused_views, strict=True):
         agreeing = np.full(depth.shape, -1)

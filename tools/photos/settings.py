@@ -13,8 +13,9 @@ MOST_FRAMES = 1000  # of a video
 
 _PREDICTION = PredictionSettings(interval_scale=1.0)  # depth ranges are those that the photos' points have
 # Poses that were found are less exact than a laboratory's. Photos may be hundreds, of which more than so many others
-# that see the same add little to a point, and each of which takes its time (docs/results.md).
-_FUSION = FusionSettings(disp_threshold=0.25, sources=20, refined=True, cloud=FOR_PHOTOS)
+# that see the same add little to a point, and each of which takes its time (docs/results.md). Cameras may be far apart:
+# then a quarter of a pixel of disparity is less than what a pixel covers.
+_FUSION = FusionSettings(disp_threshold=0.25, agree_widths=1.0, sources=20, refined=True, cloud=FOR_PHOTOS)
 
 
 @dataclasses.dataclass(frozen=True)

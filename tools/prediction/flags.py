@@ -133,6 +133,12 @@ def add_fusion_flags(parser: argparse.ArgumentParser, defaults: FusionSettings) 
         help="gipuma: largest disparity difference, pixels",
     )
     group.add_argument(
+        "--agree_widths",
+        type=finite_float,
+        default=defaults.agree_widths,
+        help="gipuma: depths agree, too, that differ by less than so many widths of a pixel there; 0: as in fusibile",
+    )
+    group.add_argument(
         "--num_consistent",
         type=finite_float,
         default=defaults.num_consistent,
@@ -157,6 +163,7 @@ def fusion_settings(args: argparse.Namespace) -> FusionSettings:
         method=args.filter_method,
         prob_threshold=args.prob_threshold,
         disp_threshold=args.disp_threshold,
+        agree_widths=args.agree_widths,
         num_consistent=args.num_consistent,
         sources=args.fusion_sources,
         conf=args.conf,

@@ -33,7 +33,17 @@ from fusion.standing import standing
 from tools.prediction.settings import FusionSettings
 
 # What decides which pixels become points; reports show these by it.
-_RECORDED = ("method", "prob_threshold", "disp_threshold", "num_consistent", "sources", "conf", "thres_view", "refined")
+_RECORDED = (
+    "method",
+    "prob_threshold",
+    "disp_threshold",
+    "agree_widths",
+    "num_consistent",
+    "sources",
+    "conf",
+    "thres_view",
+    "refined",
+)
 
 # Counted up when the same settings give another cloud.
 _VERSION = 1
@@ -135,7 +145,8 @@ def _fused_views(
         return filtered_views(maps, layout.pair_path(scan), settings.conf, check, options)
     on_gpu = device is not None and device.type == "cuda"
     views, place = _views_to_fuse(layout, scan), device if on_gpu else None
-    return scan_points(maps, views, *_thresholds(settings), place, options, settings.sources)
+    others = (settings.sources, settings.agree_widths)
+    return scan_points(maps, views, *_thresholds(settings), place, options, *others)
 
 
 def _views_to_fuse(layout: Layout, scan: str) -> list[int]:

@@ -97,7 +97,8 @@ class FusionSettings:
 
     method: "gipuma" is fusibile's algorithm, by the built-in fuser or by a CUDA `program` (its path) within time_limit
     seconds; "normal" and "dynamic" are cross-view checks; "none" makes no cloud. prob_threshold (least confidence),
-    disp_threshold (pixels), num_consistent (views) and sources (others that a view is compared with at most, those that
+    disp_threshold (pixels), agree_widths (of a pixel: depths so near to each other agree in any case; 0: as in
+    fusibile), num_consistent (views) and sources (others that a view is compared with at most, those that
     see most of the same; 0: all of them, as in fusibile) are gipuma's; conf (least confidence) that of both checks,
     thres_view (views) the normal one's. refined: fuse refined depth where there is some, else the network's. cloud:
     what becomes of the points.
@@ -106,6 +107,7 @@ class FusionSettings:
     method: str = "gipuma"
     prob_threshold: float = 0.01
     disp_threshold: float = 0.1
+    agree_widths: float = 0.0
     num_consistent: float = 2
     sources: int = 0
     conf: float = 0.05
@@ -121,11 +123,14 @@ class FusionSettings:
         check_view_count(self.thres_view)
         if self.sources < 0:
             raise DataError(f"--fusion_sources {self.sources}: must be 0, for all views, or more")
-        if self.sources and self.program and self.method == "gipuma":
-            raise DataError(
-                f"{self.program}: compares each view with all others; --fusion_sources {self.sources} needs the "
-                "built-in fuser"
-            )
+        if not self.agree_widths >= 0:
+            raise DataError(f"--agree_widths {self.agree_widths:g}: must be 0, as in fusibile, or more")
+        for flag, what in (
+            (f"--fusion_sources {self.sources}" if self.sources else "", "compares each view with all others"),
+            (f"--agree_widths {self.agree_widths:g}" if self.agree_widths else "", "compares disparities alone"),
+        ):
+            if flag and self.program and self.method == "gipuma":
+                raise DataError(f"{self.program}: {what}; {flag} needs the built-in fuser")
         if 0 < self.sources < int(self.num_consistent) and self.method == "gipuma":
             raise DataError(
                 f"--fusion_sources {self.sources}: fewer than the views that must agree (--num_consistent "

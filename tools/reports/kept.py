@@ -59,8 +59,9 @@ def kept_pixels(result: ScanResult, settings: ReportSettings) -> KeptPixels:
 def _recorded_fusion(record: Mapping[str, Any]) -> FusionSettings | None:
     """The settings of a fusion as it was recorded; None where there is no record, or one of something else."""
     kinds = {"method": str, "refined": bool, "thres_view": int, "sources": int}
-    record = {"sources": 0, **record}  # of a run before there was a choice
-    kinds |= dict.fromkeys(("prob_threshold", "disp_threshold", "num_consistent", "conf"), (int, float))
+    record = {"sources": 0, "agree_widths": 0, **record}  # of a run before there was a choice
+    numbers = ("prob_threshold", "disp_threshold", "agree_widths", "num_consistent", "conf")
+    kinds |= dict.fromkeys(numbers, (int, float))
     if not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
         return None
     if record["method"] not in ("gipuma", "normal", "dynamic") or min(record["thres_view"], record["sources"]) < 0:
@@ -96,6 +97,7 @@ def _fused(result: ScanResult, fusion: FusionSettings) -> KeptPixels:
 
     words = f"Kept are pixels of at least {fusion.prob_threshold:g} confidence that {int(fusion.num_consistent)} other "
     words += f"views confirm, within {fusion.disp_threshold:g} pixels of disparity"
+    words += f" or {fusion.agree_widths:g} times what a pixel covers" if fusion.agree_widths else ""
     words += f", of the {fusion.sources} that see most of the same." if fusion.sources else "."
     return KeptPixels(words, masks)
 
@@ -104,7 +106,8 @@ def _fused_masks(maps: Predictions, views: list[int], fusion: FusionSettings) ->
     """The masks of every view. A pixel without enough confidence is never fused: whether others agree is not known."""
     depths, images, cameras = read_views(maps, views, fusion.prob_threshold)
     others = other_views(depths, cameras, fusion.sources)
-    fused = fuse_views(depths, images, cameras, fusion.disp_threshold, fusion.num_consistent, others=others)
+    thresholds, widths = (fusion.disp_threshold, fusion.num_consistent), fusion.agree_widths
+    fused = fuse_views(depths, images, cameras, *thresholds, others=others, agree_widths=widths)
     found = {}
     for view, depth, points in zip(views, depths, fused, strict=True):
         confirmed = np.zeros(depth.shape, bool)

@@ -181,6 +181,7 @@ def test_the_masks_are_those_of_the_cloud(report, tmp_path):
     for settings, words in (
         (FusionSettings("gipuma", prob_threshold=0.5, disp_threshold=0.25), "within 0.25 pixels of disparity"),
         (FusionSettings("gipuma", prob_threshold=0.5, disp_threshold=0.25, sources=2), "of the 2 that see most of"),
+        (FusionSettings("gipuma", prob_threshold=0.5, disp_threshold=0.001, agree_widths=2), "or 2 times what a pixel"),
         (FusionSettings("normal", conf=0.5, thres_view=2), "more than 0.5 confidence that 2 other views confirm"),
         (FusionSettings("dynamic", conf=0.5), "confirm by the dynamic check"),
     ):
