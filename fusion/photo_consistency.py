@@ -144,17 +144,24 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
 def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
-    """Fill confirmed [H, W]; the other arrays are those of `_choose`."""
+    """Fill confirmed [H, W]; the other arrays are those of `_choose`. Windows are larger than 2 x 2 pixels: photos are
+    asked once for four."""
     height, width = photo.shape
     side = 2 * _REACH // _STEP + 1
-    for y in numba.prange(height):
+    for half in numba.prange((height + 1) // 2):
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
-        for x in range(width):
-            if planes[y, x, 0] > 0:
-                contrast = _fill_window(photo, y, x, window)
-                support = _compare(x, y, planes[y, x], window, contrast, seen, photos, sizes, src_T_ref, matches)
-                share = _BLIND + (1 - _BLIND) * _mean_of_best(matches) if len(photos) else _BLIND
-                confirmed[y, x] = _CONFIRMED * max(support, 0.0) * share
+        for left in range(0, width, 2):
+            share = -1.0
+            for y in range(2 * half, min(2 * half + 2, height)):
+                for x in range(left, min(left + 2, width)):
+                    if planes[y, x, 0] <= 0:
+                        continue
+                    asked = photos[: len(photos) if share < 0 else 0]
+                    contrast = _fill_window(photo, y, x, window) if share < 0 else 0.0
+                    support = _compare(x, y, planes[y, x], window, contrast, seen, asked, sizes, src_T_ref, matches)
+                    if share < 0:
+                        share = _BLIND + (1 - _BLIND) * _mean_of_best(matches) if len(photos) else _BLIND
+                    confirmed[y, x] = _CONFIRMED * max(support, 0.0) * share
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
