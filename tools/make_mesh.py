@@ -87,7 +87,8 @@ def main() -> None:
     from tools.meshing.steps import ShownSteps
 
     for scan in scans:
-        made = mesh_scan(args.outdir, scan, args.testpath, settings, ShownSteps())
+        with ShownSteps() as steps:
+            made = mesh_scan(args.outdir, scan, args.testpath, settings, steps)
         closed = "closed, " if made.closed else ""
         print(f"{scan}: {made.faces} faces, {closed}voxels of {made.voxel:.4g}: {', '.join(made.files)}", flush=True)
 

@@ -28,4 +28,5 @@ def mesh_in_memory(views: Iterable[PredictedMaps], settings: MeshSettings, fusio
         maps = Predictions(Path(folder) / IN_MEMORY)
         numbers = mapped_views(maps.folder / maps.depth_folder)
         kept = kept_views(maps, numbers, layout.pair_path(IN_MEMORY), fusion, settings.fill)
-        return make_kept_mesh(kept, maps, len(numbers), settings, ShownSteps(quiet=True))
+        with ShownSteps(quiet=True) as steps:
+            return make_kept_mesh(kept, maps, len(numbers), settings, steps)

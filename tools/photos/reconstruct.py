@@ -242,7 +242,8 @@ def _finish(scan: _Scan, settings: ReconstructionSettings, pages: ReportSettings
             _write_verdict(scan, settings, points)
         if settings.mesh is not None:
             _announce("mesh")
-            mesh_scan(scan.depth, scan.name, scan.layout.root, settings.mesh, ShownSteps())
+            with ShownSteps() as steps:
+                mesh_scan(scan.depth, scan.name, scan.layout.root, settings.mesh, steps)
         _announce("report")
         with Alive("report"):
             write_report(pages)
