@@ -2,11 +2,11 @@
 
 datasets.predictions reads what lies there.
 
-OUTDIR/gipuma_pcd/            clouds                                         cloud_path
-OUTDIR/<scan>/depth_est/ confidence/            depth maps, previews, records; their confidence    ViewFiles
-              depth_raw/ confidence_raw/        the network's, where those of depth_est/ are refined  ViewFiles
-              cams/ images/                                                    ViewFiles
-LABELS/<scan>/checked_depth/ fused_sigma/ mask/                              LabelFiles
+OUTDIR/gipuma_pcd/                      clouds                                           cloud_path
+OUTDIR/<scan>/depth_est/ confidence/    depth maps, their confidence, previews, records  ViewFiles
+              depth_raw/ confidence_raw/    the network's, where those are refined       ViewFiles
+              cams/ images/                                                              ViewFiles
+LABELS/<scan>/checked_depth/ fused_sigma/ mask/                                          LabelFiles
 """
 
 import dataclasses
