@@ -20,7 +20,7 @@ DEPTH_FOLDER = "depth_est"
 RAW_FOLDER = "depth_raw"
 REFINED_FOLDER = "depth_refined"  # while refined maps are not all made, or the network's are being made anew
 # Where the confidence of the depth maps in a folder lies.
-CONFIDENCE_FOLDERS = {
+CONFIDENCE_OF = {
     DEPTH_FOLDER: "confidence",
     RAW_FOLDER: "confidence_raw",
     REFINED_FOLDER: "confidence_refined",
@@ -75,12 +75,12 @@ class ViewFiles:
     @property
     def confidence(self) -> Path:
         """The confidence map."""
-        return self._file(CONFIDENCE_FOLDERS[self.depth_folder], ".pfm")
+        return self._file(CONFIDENCE_OF[self.depth_folder], ".pfm")
 
     @property
     def confidence_preview(self) -> Path:
         """A picture of the confidence."""
-        return self._file(CONFIDENCE_FOLDERS[self.depth_folder], ".png")
+        return self._file(CONFIDENCE_OF[self.depth_folder], ".png")
 
     @property
     def camera(self) -> Path:

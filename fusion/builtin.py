@@ -49,10 +49,10 @@ def fuse_views(
     """Fuse N depths [H, W] float32 with images [H, W, 3] uint8; yields one FusedView per view, in order.
 
     As in fusibile, all cameras take the first one's K, where all views have one size (`rebuilt`). Another view agrees
-    where the disparities of its depth and of the projected depth differ by less than `disp_threshold` pixels; a pixel
-    needs `int(num_consistent)` such views. Or where the depths differ by less than `agree_widths` times what a pixel
-    covers there, which is more where cameras are far apart. A depth that is not finite never agrees and gives no point.
-    Coinciding centres have disparity 0: any depth agrees.
+    where the disparities of its depth and of the projected depth differ by less than `disp_threshold` pixels, or the
+    depths by less than `agree_widths` times what a pixel covers there, which is more where cameras are far apart; a
+    pixel needs `int(num_consistent)` such views. A depth that is not finite never agrees and gives no point. Coinciding
+    centres have disparity 0: any depth agrees.
     `gpu_fractions` samples with fractions of 8 bits as a GPU's texture unit does, for comparison with the program.
     `others` says with which others each view is compared (fusion.others); without, with all, as in fusibile.
     Without a `device` numba computes, on the CPU; with one, torch. Memory holds all depths and images, and one view's
@@ -135,9 +135,8 @@ def scan_points(
     """
     depths, images, cameras = read_views(predictions, views, prob_threshold)
     others = other_views(depths, cameras, sources)
-    thresholds = (disp_threshold, num_consistent)
     fused_views = fuse_views(
-        depths, images, cameras, *thresholds, device=device, others=others, agree_widths=agree_widths
+        depths, images, cameras, disp_threshold, num_consistent, device=device, others=others, agree_widths=agree_widths
     )
     read = zip(sorted(set(views)), depths, images, rebuilt(cameras, depths), others, strict=True)
     for fused, (view, depth, image, camera, compared) in zip(fused_views, read, strict=True):

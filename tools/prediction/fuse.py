@@ -145,8 +145,7 @@ def _fused_views(
         return filtered_views(maps, layout.pair_path(scan), settings.conf, check, options)
     on_gpu = device is not None and device.type == "cuda"
     views, place = _views_to_fuse(layout, scan), device if on_gpu else None
-    others = (settings.sources, settings.agree_widths)
-    return scan_points(maps, views, *_thresholds(settings), place, options, *others)
+    return scan_points(maps, views, *_thresholds(settings), place, options, settings.sources, settings.agree_widths)
 
 
 def _views_to_fuse(layout: Layout, scan: str) -> list[int]:

@@ -24,7 +24,7 @@ from datasets.layouts.plausible import DEPTHS
 from datasets.predictions import MAPS_IN_MEMORY, MapDigests, Predictions
 from datasets.records import digest, map_digest, read_record, recorded_stamp, write_marker
 from datasets.results import (
-    CONFIDENCE_FOLDERS,
+    CONFIDENCE_OF,
     DEPTH_FOLDER,
     RAW_FOLDER,
     REFINE_RECORD,
@@ -93,7 +93,7 @@ def tidy(folder: Path) -> None:
     place."""
     for unfinished in folder.glob(_pass_folder("*")):
         shutil.rmtree(unfinished)
-    if (folder / RAW_FOLDER).is_dir() and not (folder / CONFIDENCE_FOLDERS[RAW_FOLDER]).is_dir():
+    if (folder / RAW_FOLDER).is_dir() and not (folder / CONFIDENCE_OF[RAW_FOLDER]).is_dir():
         shutil.rmtree(folder / DEPTH_FOLDER, ignore_errors=True)  # refined when that gave no confidence of its own
     if (folder / RAW_FOLDER).is_dir() and not (folder / DEPTH_FOLDER).is_dir():
         (folder / REFINE_RECORD).unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def put_aside(folder: Path) -> None:
 
 def _take_back_confidence(folder: Path) -> None:
     """Confidence that was put aside with the network's depth, which is back, follows it."""
-    ours, raw, refined = (folder / CONFIDENCE_FOLDERS[name] for name in (DEPTH_FOLDER, RAW_FOLDER, REFINED_FOLDER))
+    ours, raw, refined = (folder / CONFIDENCE_OF[name] for name in (DEPTH_FOLDER, RAW_FOLDER, REFINED_FOLDER))
     if raw.is_dir():
         if ours.is_dir():
             shutil.rmtree(refined, ignore_errors=True)
@@ -126,14 +126,14 @@ def _take_back_confidence(folder: Path) -> None:
 def restore(folder: Path) -> None:
     """Make the network's depth maps a scan folder's depth_est/ again; the refined ones are removed."""
     put_aside(folder)
-    for name in (REFINED_FOLDER, CONFIDENCE_FOLDERS[REFINED_FOLDER]):
+    for name in (REFINED_FOLDER, CONFIDENCE_OF[REFINED_FOLDER]):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _take_place(folder: Path, passes: int) -> None:
     """The refined maps become depth_est/. Cut off in between, the next run begins with the network's again."""
     for ours, theirs in ((DEPTH_FOLDER, RAW_FOLDER), (REFINED_FOLDER, DEPTH_FOLDER)):
-        (folder / CONFIDENCE_FOLDERS[ours]).rename(folder / CONFIDENCE_FOLDERS[theirs])
+        (folder / CONFIDENCE_OF[ours]).rename(folder / CONFIDENCE_OF[theirs])
         (folder / ours).rename(folder / theirs)
     for number in range(1, passes):
         shutil.rmtree(folder / _pass_folder(number), ignore_errors=True)
