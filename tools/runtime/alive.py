@@ -14,7 +14,8 @@ SILENCE = 6.0  # seconds; a look at the clock, and a busy machine, take more, an
 class Alive:
     """While its block runs: a line whenever nothing was heard for `every` seconds, until `until` says it is enough.
 
-    `heard` says that something else was printed; `state` is told in the line.
+    `heard` says that something else was printed; `state` is told in the line. A block that ends after half of that
+    silence says so, for another's may follow.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Alive:
 
     def _watch(self) -> None:
         while not self._ended.wait(min(1.0, self._every / 4)) and not self._until():
-            now = time.monotonic()
-            if now - self._last >= self._every:
-                self._last = now
-                tqdm.tqdm.write(f"{self._label}: {self._state()}{now - self._start:.0f} s so far")
-                sys.stdout.flush()
+            if time.monotonic() - self._last >= self._every:
+                self._say("so far")
+
+    def _say(self, what: str) -> None:
+        self._last = time.monotonic()
+        tqdm.tqdm.write(f"{self._label}: {self._state()}{self._last - self._start:.0f} s {what}")
+        sys.stdout.flush()
 
     def __enter__(self) -> "Alive":
         if self._thread is not None:
@@ -50,5 +53,8 @@ class Alive:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            return
+        self._thread.join()
+        if kind is None and not self._until() and time.monotonic() - self._last >= self._every / 2:
+            self._say("in all")

@@ -31,13 +31,22 @@ def test_nothing_to_say(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_error_passes():
-    """And ends the thread."""
-    try:
-        with Alive("fusion", every=0.05):
-            raise ValueError("a mistake")
-    except ValueError as error:
-        assert str(error) == "a mistake"
+def test_the_end_of_a_silent_step(capsys):
+    """Told where the next step's silence would add to this one's, and only there."""
+    with Alive("poses", every=0.2):
+        time.sleep(0.15)
+    assert capsys.readouterr().out == "poses: 0 s in all\n"
+    with Alive("points", every=60.0):
+        time.sleep(0.05)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_passes(capsys):
+    """And ends the thread; a step that failed has no end to tell of."""
+    with pytest.raises(ValueError, match="a mistake"), Alive("fusion", every=0.2):
+        time.sleep(0.15)
+        raise ValueError("a mistake")
+    assert capsys.readouterr().out == ""
 
 
 # ---------------------------------------------------------------- steps that count
