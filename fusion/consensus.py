@@ -7,87 +7,57 @@ the pixel, and chosen where the views support it more. What they see behind a pi
 long as none sees through it. No new depths are made up. This is not in the paper.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numba
 import numpy as np
 
 from fusion.consistency import FASTMATH, project_row
-from fusion.sources import LEAST_CROSSED, Sources
+from fusion.sources import Sources
 from numba_cache import cached_njit
 
-if TYPE_CHECKING:
-    import torch
-
-    from fusion.consensus_torch import Rules
-
 # Neighbours are the 5 x 5 pixels around one, `spacing` apart.
-_REACH = 2
+REACH = 2
 # A source that sees a surface within this share of a depth supports it, by its confidence times 1 - (difference /
 # tolerance)^2. Of 0.003 to 0.016 this had the most depths within 1 % on photographs and within 2 mm on rendered scenes.
 TOLERANCE = 0.006
 # A source that sees through a point, to something clearly behind it, takes up to this share of its confidence back.
-_SEEN_THROUGH = 0.1
+SEEN_THROUGH = 0.1
 # A neighbour's depth must have so many times the support of a pixel's own. At edges what lies behind is supported, too,
 # rightly, by sources that look past the edge. With 1 three passes moved 5 % of the pixels of exact depth maps by over
 # 5 %, with 1.5 half as many, and mended as many wrong ones.
-_OWN = 1.5
+OWN = 1.5
 # What is carried over its own source supports in any case: so much of that does not count.
-_SELF_SUPPORT = 0.5
+SELF_SUPPORT = 0.5
 # How far the sources may be off to support a depth that is to be kept, rather than chosen among others.
-_LOOSE = 0.02
+LOOSE = 0.02
 
 
-def supported_depth(
-    depth: np.ndarray, sources: Sources, spacing: int = 1, device: torch.device | None = None
-) -> np.ndarray:
+def supported_depth(depth: np.ndarray, sources: Sources, spacing: int = 1) -> np.ndarray:
     """The reference's depth [H, W] float32, at every pixel that of the 5 x 5 neighbours which the sources support most.
 
     Neighbours are `spacing` pixels apart. A pixel keeps its depth unless another has far more support, of which, behind
     its own depth, no more counts than the sources see through that: things near this camera, which they pass by, hide
-    what all of them see. Depths that are not positive and finite neither support nor are supported. Without a `device`
-    numba computes, on the CPU; with one, torch.
+    what all of them see. Depths that are not positive and finite neither support nor are supported.
     """
     depth = np.ascontiguousarray(depth, np.float32)
-    if len(sources) and device is not None:
-        from fusion.consensus_torch import choose
-
-        return choose(depth, sources, spacing, _rules(), device)
     chosen = depth.copy()
     if len(sources):
         _choose(depth, sources.seen, sources.src_T_ref, spacing, chosen)
     return chosen
 
 
-def crossed_depth(
-    depth: np.ndarray, confidence: np.ndarray, sources: Sources, device: torch.device | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def crossed_depth(depth: np.ndarray, confidence: np.ndarray, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
     """The reference's depth [H, W] float32, where the sources see another surface and support it more: that one; and
     its support, within a looser tolerance, float32 [H, W].
 
     A pixel's own depth is supported by its `confidence` [H, W], too, as what a source sees is by that source's. Here a
-    pixel may take what no pixel near it has: a surface that this view has missed and others have seen. `device`: as for
-    `supported_depth`.
+    pixel may take what no pixel near it has: a surface that this view has missed and others have seen.
     """
     depth = np.ascontiguousarray(depth, np.float32)
     own = np.nan_to_num(confidence).astype(np.float32)
-    if len(sources) and device is not None:
-        from fusion.consensus_torch import choose_crossed
-
-        return choose_crossed(depth, own, sources, _rules(), device)
     chosen, support = depth.copy(), own.copy()
     if len(sources):
         _choose_crossed(depth, own, sources.carried, sources.seen, sources.src_T_ref, chosen, support)
     return chosen, support
-
-
-def _rules() -> Rules:
-    """This module's numbers for torch. They stay here: numba's cache on disk notices no other file's changes."""
-    from fusion.consensus_torch import Rules
-
-    return Rules(_REACH, TOLERANCE, _SEEN_THROUGH, _OWN, LEAST_CROSSED, _SELF_SUPPORT, _LOOSE)
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
@@ -99,9 +69,9 @@ def _choose(depth, seen, src_T_ref, spacing, chosen):
         through, nothing, candidate = np.empty(width), np.empty(0), np.empty(width, np.float32)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
-            most[x] = max(most[x], _OWN * most[x])  # it may be negative
-        for row in range(y - _REACH * spacing, y + _REACH * spacing + 1, spacing):
-            for shift in range(-_REACH * spacing, _REACH * spacing + 1, spacing):
+            most[x] = max(most[x], OWN * most[x])  # it may be negative
+        for row in range(y - REACH * spacing, y + REACH * spacing + 1, spacing):
+            for shift in range(-REACH * spacing, REACH * spacing + 1, spacing):
                 if row < 0 or row >= height or (row == y and shift == 0):
                     continue
                 for x in range(width):
@@ -136,7 +106,7 @@ def _support_row(y, depth, seen, src_T_ref, tolerance, u, v, support, through):
                 agreed = seen[s, row, column, 1] * agreement(seen[s, row, column, 0], z, tolerance)
                 support[x] += agreed
                 if len(through) > 0 and agreed < 0:
-                    through[x] -= agreed / _SEEN_THROUGH
+                    through[x] -= agreed / SEEN_THROUGH
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy", inline="always")
@@ -144,7 +114,7 @@ def agreement(found, z, tolerance):
     """How much a source that sees a surface at depth `found` agrees with one at `z`: 1 to 0, or less where it sees
     through it."""
     share = (found - z) / (tolerance * z)
-    return max(0.0, 1 - share * share) if share < 1 else -_SEEN_THROUGH * min(1.0, share - 1)
+    return max(0.0, 1 - share * share) if share < 1 else -SEEN_THROUGH * min(1.0, share - 1)
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
@@ -156,16 +126,16 @@ def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
         through, nothing = np.empty(width), np.empty(0)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
-            most[x] = max(most[x] + own[y, x], _OWN * (most[x] + own[y, x]))
+            most[x] = max(most[x] + own[y, x], OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
             candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
             _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found, nothing)
             for x in range(width):
-                value = _counted(found[x] - _SELF_SUPPORT * confidence[x], candidate[x], depth[y, x], through[x])
+                value = _counted(found[x] - SELF_SUPPORT * confidence[x], candidate[x], depth[y, x], through[x])
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]
                     support[y, x] = 0  # its own confidence is that of another depth
-        _support_row(y, chosen[y], seen, src_T_ref, _LOOSE, u, v, found, nothing)
+        _support_row(y, chosen[y], seen, src_T_ref, LOOSE, u, v, found, nothing)
         for x in range(width):
             support[y, x] += found[x]

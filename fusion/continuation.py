@@ -19,50 +19,49 @@ _REACH, _CHANGE = 0.1, 0.5
 # From the second fit on inverse depths that differ by so much, relative to the plane's, count a quarter.
 _TOLERANCES = (0.2, 0.1, 0.05)
 _FILTERINGS = 2  # of a fit: each goes along rows and columns, there and back
-_FLATNESS = 1e-2  # of the plane's slope, where the depths around tell none; squared reaches
+FLATNESS = 1e-2  # of the plane's slope, where the depths around tell none; squared reaches
 # Pixels that nothing confirms count a little: where all are such, their own fit remains.
 _LEAST_WEIGHT = 1e-4
 
 
-def continued(inverse: np.ndarray, weight: np.ndarray, image: np.ndarray) -> np.ndarray:
+def continued(inverse: np.ndarray, weight: np.ndarray, fits: "Fits") -> np.ndarray:
     """Inverse depth float32 [H, W] of planes fitted to the inverse depths around every pixel.
 
-    inverse: float32 [H, W], 0 where unknown; weight: float32 [H, W], 0 or more. image: RGB uint8 [H, W, 3].
+    inverse: float32 [H, W], 0 where unknown; weight: float32 [H, W], 0 or more. fits: over the view's image.
     """
     known = np.where(inverse > 0, weight + np.float32(_LEAST_WEIGHT), np.float32(0))
     if not known.any():
         return np.zeros_like(inverse)
     unit = np.median(inverse[inverse > 0])  # so that no product of five numbers leaves float32
-    values, fits = inverse / unit, _Fits(image)
-    fitted = fits.fit(values, known)
+    values = inverse / unit
+    fitted = fits.fit(values, known.astype(np.float32))
     for tolerance in _TOLERANCES:
         with np.errstate(over="ignore"):
             difference = (values - fitted) / (tolerance * np.abs(fitted) + np.finfo(np.float32).tiny)
-            weights = known / np.square(1 + np.square(difference))
+            weights = (known / np.square(1 + np.square(difference))).astype(np.float32)
         fitted = fits.fit(values, weights)
     return fitted * unit
 
 
-class _Fits:
-    """Fits of planes over one image."""
+class Fits:
+    """Fits of planes over an RGB image uint8 [H, W, 3]."""
 
     def __init__(self, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         reach = _REACH * max(height, width)
-        self._places = [np.arange(n, dtype=np.float32) / np.float32(reach) for n in (width, height)]
-        self._moments = np.empty((height, width, 9), np.float32)
-        ways, self._shares = _ways(image, reach), []
+        self.places = [np.arange(n, dtype=np.float32) / np.float32(reach) for n in (width, height)]
+        ways, self.shares = _ways(image, reach), []
         for number in range(_FILTERINGS):
             share = np.sqrt(3) * 2.0 ** (_FILTERINGS - number - 1) / np.sqrt(4.0**_FILTERINGS - 1)
-            self._shares.append([np.exp(np.float32(-np.sqrt(2) / (share * reach)) * way) for way in ways])
+            self.shares.append([np.exp(np.float32(-np.sqrt(2) / (share * reach)) * way) for way in ways])
 
     def fit(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The planes' values float32 [H, W] at every pixel, of values and weights [H, W]; 0 where nothing counts."""
-        fitted = np.empty(values.shape, np.float32)
-        _fill(values, weights.astype(np.float32), *self._places, self._moments)
-        for shares in self._shares:
-            _filter(self._moments, *shares)
-        _solve(self._moments, *self._places, fitted)
+        """The planes' values float32 [H, W] at every pixel, of values and weights so; 0 where nothing counts."""
+        fitted, moments = np.empty(values.shape, np.float32), np.empty((*values.shape, 9), np.float32)
+        _fill(values, weights, *self.places, moments)
+        for shares in self.shares:
+            _filter(moments, *shares)
+        _solve(moments, *self.places, fitted)
         return fitted
 
 
@@ -124,7 +123,7 @@ def _solve(moments, x, y, fitted):
                 fitted[row, column] = 0
                 continue
             u, v, d = m[1] / total, m[2] / total, m[6] / total
-            uu, vv = m[3] / total - u * u + _FLATNESS, m[5] / total - v * v + _FLATNESS
+            uu, vv = m[3] / total - u * u + FLATNESS, m[5] / total - v * v + FLATNESS
             uv, ud, vd = m[4] / total - u * v, m[7] / total - u * d, m[8] / total - v * d
             size = uu * vv - uv * uv
             slope_x, slope_y = (ud * vv - vd * uv) / size, (vd * uu - ud * uv) / size

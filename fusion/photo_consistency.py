@@ -20,28 +20,28 @@ from fusion.sources import Sources
 from numba_cache import cached_njit
 
 # Candidates are the planes of the pixels so far away to the left, right, top and bottom, and what the sources see.
-_RING = (2, 5, 11)
+RING = (2, 5, 11)
 # Candidates nearer to each other than this share are one: which of them is better a correlation hardly tells.
-_SAME = 0.015
+SAME = 0.015
 # Windows have 5 x 5 samples, 2 pixels apart. A sample whose brightness, 0 to 1, is so far from the pixel's counts 1/e.
-_REACH, _STEP, _BRIGHTNESS = 4, 2, 0.067
+WINDOW_REACH, WINDOW_STEP, BRIGHTNESS = 4, 2, 0.067
 # A correlation c counts exp(-(1 - c)^2 / 2 s^2); of so many sources the mean of the best three. One alone counts less.
-_SPREAD, MOST_SOURCES, _BEST, _ALONE = 0.3, 6, 3, 0.8
+SPREAD, MOST_SOURCES, BEST, ALONE = 0.3, 6, 3, 0.8
 # A source whose own surface is nearer by this share does not see the pixel.
-_HIDDEN = 0.018
+HIDDEN = 0.018
 # Nor does one in which neighbouring samples are so many times as far apart.
-_MOST_STRETCHED = 8.0
+MOST_STRETCHED = 8.0
 # What that counts beside the support by the sources' depth, in units of confidence; and what a pixel's own depth has
 # ahead. 1 to 5 and 0 to 0.3 were tried on photographs and rendered scenes.
-_PHOTOS, _OWN = 3.0, 0.3
-_BESIDE, _UNSEEN = -1.0, -2.0  # in the place of what a photo shows
+PHOTOS, OWN_AHEAD = 3.0, 0.3
+BESIDE, UNSEEN = -1.0, -2.0  # in the place of what a photo shows
 # Beside a pixel's own confidence so much of the sources' counts, and of that so much without photos. Sorted by it the
 # depths of eight rendered scenes and of a video had 11.6 % errors over 1 % in the mean of all shares, by the network's
 # alone 12.2; with 1 instead of 0.2 it misled in two scenes, with 0 less was found on bare walls.
-_CONFIRMED, _BLIND = 1 / 3, 0.2
-_NOISE = 1e-5  # variance of the brightness that is none
+CONFIRMED, BLIND = 1 / 3, 0.2
+NOISE = 1e-5  # variance of the brightness that is none
 # A plane's slope is taken from pixels up to so far away whose depth changes by at most this share a pixel.
-_SLOPE_REACH, _SLOPE_MOST = 3, 0.006
+SLOPE_REACH, SLOPE_MOST = 3, 0.006
 
 
 def photo_consistent_depth(
@@ -55,10 +55,10 @@ def photo_consistent_depth(
     too.
     """
     chosen = np.array(depth, np.float32)
-    if len(sources) and images:
-        photos = _photos(sources, images)
-        seen = (sources.seen, photos, sources.sizes, sources.src_T_ref)
-        _choose(_planes(depth), _brightness(image), sources.carried, *seen, chosen)
+    if not len(sources) or not images:
+        return chosen
+    photo, photos = brightness_of(image), photos_of(sources, images)
+    _choose(_planes(depth), photo, sources.carried, sources.seen, photos, sources.sizes, sources.src_T_ref, chosen)
     return chosen
 
 
@@ -71,17 +71,18 @@ def confirmation(depth: np.ndarray, image: np.ndarray, sources: Sources, images:
     in any case.
     """
     confirmed = np.zeros(depth.shape, np.float32)
-    if len(sources):
-        seen = (sources.seen, _photos(sources, images), sources.sizes, sources.src_T_ref)
-        _confirm(_planes(depth), _brightness(image), *seen, confirmed)
+    if not len(sources):
+        return confirmed
+    photo, photos = brightness_of(image), photos_of(sources, images)
+    _confirm(_planes(depth), photo, sources.seen, photos, sources.sizes, sources.src_T_ref, confirmed)
     return confirmed
 
 
-def _photos(sources: Sources, images: Sequence[np.ndarray]) -> np.ndarray:
+def photos_of(sources: Sources, images: Sequence[np.ndarray]) -> np.ndarray:
     """The brightness of the first sources' images [s, h, w], 0 beyond a smaller one."""
     photos = np.zeros((min(len(images), MOST_SOURCES), *sources.seen.shape[1:3]), np.float32)
     for photo, image, (height, width) in zip(photos, images, sources.sizes, strict=False):
-        photo[:height, :width] = _brightness(image)
+        photo[:height, :width] = brightness_of(image)
     return photos
 
 
@@ -91,7 +92,8 @@ def _planes(depth: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _brightness(image: np.ndarray) -> np.ndarray:
+def brightness_of(image: np.ndarray) -> np.ndarray:
+    """Of an RGB image uint8 [H, W, 3]: float32 [H, W], 0 to 1."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
 
 
@@ -105,8 +107,8 @@ def _fit_planes(depth, planes):
     for y in range(height):
         for x in range(width):
             here, right, down, rights, downs = planes[y, x, 0], 0.0, 0.0, 1e-9, 1e-9
-            for k in range(-_SLOPE_REACH, _SLOPE_REACH + 1):
-                most = _SLOPE_MOST * abs(k) * here
+            for k in range(-SLOPE_REACH, SLOPE_REACH + 1):
+                most = SLOPE_MOST * abs(k) * here
                 if 0 <= x + k < width and abs(planes[y, x + k, 0] - here) < most:
                     right += k * (planes[y, x + k, 0] - here)
                     rights += k * k
@@ -121,9 +123,9 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
     """Fill chosen [H, W] from planes [H, W, 3], the photo's brightness [H, W], what was carried over [S, H, W, 2], seen
     [S, h, w, 2], the sources' brightness [s, h, w] and sizes [S, 2], and src_T_ref [S, 4, 4]."""
     height, width = photo.shape
-    side = 2 * _REACH // _STEP + 1
+    side = 2 * WINDOW_REACH // WINDOW_STEP + 1
     for y in numba.prange(height):
-        candidates = np.empty((1 + 4 * len(_RING) + len(carried), 3))
+        candidates = np.empty((1 + 4 * len(RING) + len(carried), 3))
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for x in range(width):
             count = _find_candidates(planes, carried, y, x, candidates)
@@ -133,9 +135,9 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
             most = -np.inf
             for c in range(count):
                 support = _compare(x, y, candidates[c], window, contrast, seen, photos, sizes, src_T_ref, matches)
-                if c == 0 and matches.min() == matches.max() == _BESIDE:
+                if c == 0 and matches.min() == matches.max() == BESIDE:
                     break  # a thing near this camera, which the others pass by: what they see is behind it
-                score = support + _PHOTOS * _mean_of_best(matches) + (_OWN if c == 0 else 0.0)
+                score = support + PHOTOS * _mean_of_best(matches) + (OWN_AHEAD if c == 0 else 0.0)
                 if score > most:
                     most = score
                     if c > 0:
@@ -147,7 +149,7 @@ def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
     """Fill confirmed [H, W]; the other arrays are those of `_choose`. Windows are larger than 2 x 2 pixels: photos are
     asked once for four."""
     height, width = photo.shape
-    side = 2 * _REACH // _STEP + 1
+    side = 2 * WINDOW_REACH // WINDOW_STEP + 1
     for half in numba.prange((height + 1) // 2):
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for left in range(0, width, 2):
@@ -160,8 +162,8 @@ def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
                     contrast = _fill_window(photo, y, x, window) if share < 0 else 0.0
                     support = _compare(x, y, planes[y, x], window, contrast, seen, asked, sizes, src_T_ref, matches)
                     if share < 0:
-                        share = _BLIND + (1 - _BLIND) * _mean_of_best(matches) if len(photos) else _BLIND
-                    confirmed[y, x] = _CONFIRMED * max(support, 0.0) * share
+                        share = BLIND + (1 - BLIND) * _mean_of_best(matches) if len(photos) else BLIND
+                    confirmed[y, x] = CONFIRMED * max(support, 0.0) * share
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
@@ -172,7 +174,7 @@ def _find_candidates(planes, carried, y, x, candidates):
         return 0
     candidates[0] = planes[y, x]
     count = 1
-    for k in _RING:
+    for k in RING:
         for down, right in ((0, k), (0, -k), (k, 0), (-k, 0)):
             if 0 <= y + down < height and 0 <= x + right < width and planes[y + down, x + right, 0] > 0:
                 plane = planes[y + down, x + right]
@@ -190,7 +192,7 @@ def _add_candidate(inverse, plane, candidates, count):
     if not 0 < inverse < np.inf:
         return count
     for c in range(count):
-        if abs(candidates[c, 0] - inverse) < _SAME * inverse:
+        if abs(candidates[c, 0] - inverse) < SAME * inverse:
             return count
     candidates[count, 0], candidates[count, 1], candidates[count, 2] = inverse, plane[1], plane[2]
     return count + 1
@@ -202,13 +204,13 @@ def _fill_window(photo, y, x, window):
     the mean; returns the variance."""
     height, width = photo.shape
     n, total, mean, square = 0, 0.0, 0.0, 0.0
-    for down in range(-_REACH, _REACH + 1, _STEP):
-        for right in range(-_REACH, _REACH + 1, _STEP):
+    for down in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
+        for right in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
             window[n] = 0
             if 0 <= y + down < height and 0 <= x + right < width:
                 value = photo[y + down, x + right]
-                far = (down * down + right * right) / (2.0 * _REACH * _REACH)
-                weight = np.exp(-far - abs(value - photo[y, x]) / _BRIGHTNESS)
+                far = (down * down + right * right) / (2.0 * WINDOW_REACH * WINDOW_REACH)
+                weight = np.exp(-far - abs(value - photo[y, x]) / BRIGHTNESS)
                 window[n, 0], window[n, 1] = weight, value
                 total += weight
                 mean += weight * value
@@ -224,12 +226,12 @@ def _fill_window(photo, y, x, window):
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matches):
     """The support of a pixel's plane by the sources' depth; fills matches [s] with how well their photos show the
-    pixel's window there, 0 to 1, negative where they cannot: _BESIDE where it lies beside the photo."""
+    pixel's window there, 0 to 1, negative where they cannot: BESIDE where it lies beside the photo."""
     support = 0.0
     for s in range(len(seen)):
         A, height, width = src_T_ref[s], sizes[s, 0], sizes[s, 1]
         if s < len(photos):
-            matches[s] = _BESIDE
+            matches[s] = BESIDE
         z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * plane[0]
         if not z > 0:
             continue
@@ -238,19 +240,19 @@ def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matc
         if not (0 <= u < width - 1 and 0 <= v < height - 1):
             continue
         if s < len(photos):
-            matches[s] = _UNSEEN
+            matches[s] = UNSEEN
         row, column = int(v + 0.5), int(u + 0.5)
         found = seen[s, row, column, 0]
         if found > 0:
             support += seen[s, row, column, 1] * agreement(found, z / plane[0], TOLERANCE)
-        if s < len(photos) and not 0 < found < (1 - _HIDDEN) * z / plane[0]:
+        if s < len(photos) and not 0 < found < (1 - HIDDEN) * z / plane[0]:
             # How the position changes to the right and down on the plane: over a few pixels evenly.
             zx, zy = A[2, 0] + A[2, 3] * plane[1], A[2, 1] + A[2, 3] * plane[2]
             ux, uy = (A[0, 0] + A[0, 3] * plane[1] - u * zx) / z, (A[0, 1] + A[0, 3] * plane[2] - u * zy) / z
             vx, vy = (A[1, 0] + A[1, 3] * plane[1] - v * zx) / z, (A[1, 1] + A[1, 3] * plane[2] - v * zy) / z
-            if abs(ux) + abs(uy) + abs(vx) + abs(vy) < _MOST_STRETCHED:  # false for NaN
+            if abs(ux) + abs(uy) + abs(vx) + abs(vy) < MOST_STRETCHED:  # false for NaN
                 correlation = _correlation(window, contrast, photos[s], height, width, u, v, ux, uy, vx, vy)
-                matches[s] = np.exp(-np.square(1 - correlation) / (2 * _SPREAD * _SPREAD))
+                matches[s] = np.exp(-np.square(1 - correlation) / (2 * SPREAD * SPREAD))
     return support
 
 
@@ -263,8 +265,8 @@ def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
     """
     n, right_end, bottom_end = 0, np.float32(width - 1), np.float32(height - 1)
     mean, square, both = np.float32(0), np.float32(0), np.float32(0)
-    for down in range(-_REACH, _REACH + 1, _STEP):
-        for right in range(-_REACH, _REACH + 1, _STEP):
+    for down in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
+        for right in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
             column = min(max(np.float32(u + ux * right + uy * down), np.float32(0)), right_end)
             row = min(max(np.float32(v + vx * right + vy * down), np.float32(0)), bottom_end)
             left, top = min(int(column), width - 2), min(int(row), height - 2)
@@ -276,18 +278,18 @@ def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
             square += window[n, 0] * value * value
             both += window[n, 1] * value
             n += 1
-    return both / np.sqrt((max(square - mean * mean, np.float32(0)) + _NOISE) * (contrast + _NOISE))
+    return both / np.sqrt((max(square - mean * mean, np.float32(0)) + NOISE) * (contrast + NOISE))
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _mean_of_best(matches):
     """The mean of the best few of the matches [s] that are not negative; 0 without one. One alone counts less."""
     total, count = 0.0, 0
-    while count < _BEST:
+    while count < BEST:
         best = np.argmax(matches)
         if matches[best] < 0:
             break
         total += matches[best]
-        matches[best] = _UNSEEN
+        matches[best] = UNSEEN
         count += 1
-    return total / max(count, 1) * (_ALONE if count == 1 else 1.0)
+    return total / max(count, 1) * (ALONE if count == 1 else 1.0)

@@ -1,21 +1,22 @@
-"""The last pass of refinement: depth that other views see, where none does the surfaces around it continued, then that
-at which the photos agree, and last the mean of what the views agree on; and how sure that makes it."""
+"""The passes of refinement, by numba on the CPU or by torch on a device. In the last one depth that other views see,
+where none does the surfaces around it continued, then that at which the photos agree, and last the mean of what the
+views agree on; and how sure that makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fusion.agreement import agreed_depth
-from fusion.consensus import crossed_depth
-from fusion.continuation import continued
-from fusion.photo_consistency import confirmation, photo_consistent_depth
+from fusion import agreement, consensus, photo_consistency
+from fusion.continuation import Fits, continued
 from fusion.sources import Sources
 
 if TYPE_CHECKING:
     import torch
+
+    from fusion.sources_torch import SourcesOnDevice
 
 # Names what a pass does: maps that were refined in another way are made anew.
 METHOD = "support, crossing, planes, photos, means, confidence"
@@ -36,6 +37,16 @@ class Surroundings(NamedTuple):
     images: Sequence[np.ndarray] = ()
 
 
+def supported_map(depth: np.ndarray, sources: Sources, spacing: int, device: torch.device | None = None) -> np.ndarray:
+    """The reference's depth [H, W] float32 after a pass before the last (fusion.consensus.supported_depth)."""
+    if device is None:
+        return consensus.supported_depth(depth, sources, spacing)
+    from fusion import consensus_torch
+    from fusion.sources_torch import SourcesOnDevice
+
+    return consensus_torch.supported_depth(depth, SourcesOnDevice(sources, device), spacing)
+
+
 def finished_maps(
     depth: np.ndarray,
     confidence: np.ndarray,
@@ -50,17 +61,45 @@ def finished_maps(
     what the sources confirm, together up to 1.
 
     confidence [H, W] is the reference's, 0 to 1. Where nothing in the view is supported, or without sources, no plane
-    is fitted. With a `device` torch looks there for what other views see; all else is the CPU's work in any case.
+    is fitted.
     """
-    depth, support = crossed_depth(depth, confidence, sources, device)
+    steps = _by_numba(sources, surroundings.image) if device is None else _by_torch(sources, surroundings.image, device)
+    depth, support = steps.crossed(depth, confidence, steps.sources)
     if not len(sources) or not (support > 0).any():
         return depth, confidence.astype(np.float32)
     valid = np.isfinite(depth) & (depth > 0)
     inverse = np.where(valid, 1 / np.where(valid, depth, 1), 0).astype(np.float32)
-    planes = continued(inverse, support.clip(0) ** np.float32(_POWER), surroundings.image)
+    planes = continued(inverse, support.clip(0) ** np.float32(_POWER), steps.fits)
     near, far = surroundings.limits
     found = (1 / planes.clip(1 / far, 1 / near)).astype(np.float32)
     finished = np.where(valid & (support > _ENOUGH), depth, found)
-    photos = (surroundings.image, sources, surroundings.images)
-    depth = agreed_depth(photo_consistent_depth(finished, *photos), confidence, sources)
-    return depth, np.maximum(confidence, np.minimum(confidence + confirmation(depth, *photos), 1)).astype(np.float32)
+    photos = (surroundings.image, steps.sources, surroundings.images)
+    depth = steps.agreed(steps.by_photos(finished, *photos), confidence, steps.sources)
+    sure = np.minimum(confidence + steps.confirmation(depth, *photos), 1)
+    return depth, np.maximum(confidence, sure).astype(np.float32)
+
+
+class _Steps(NamedTuple):
+    """The functions of a pass, and what they take for the sources and for the image."""
+
+    sources: Sources | SourcesOnDevice
+    fits: Fits
+    crossed: Callable
+    by_photos: Callable
+    agreed: Callable
+    confirmation: Callable
+
+
+def _by_numba(sources: Sources, image: np.ndarray) -> _Steps:
+    by_photos, confirmation = photo_consistency.photo_consistent_depth, photo_consistency.confirmation
+    return _Steps(sources, Fits(image), consensus.crossed_depth, by_photos, agreement.agreed_depth, confirmation)
+
+
+def _by_torch(sources: Sources, image: np.ndarray, device: torch.device) -> _Steps:
+    from fusion import agreement_torch, consensus_torch, photo_consistency_torch
+    from fusion.continuation_torch import FitsOnDevice
+    from fusion.sources_torch import SourcesOnDevice
+
+    by_photos, confirmation = photo_consistency_torch.photo_consistent_depth, photo_consistency_torch.confirmation
+    there, fits = SourcesOnDevice(sources, device), FitsOnDevice(image, device)
+    return _Steps(there, fits, consensus_torch.crossed_depth, by_photos, agreement_torch.agreed_depth, confirmation)

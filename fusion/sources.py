@@ -30,7 +30,7 @@ class Sources:
     @cached_property
     def sizes(self) -> np.ndarray:
         """Height and width of each [S, 2]."""
-        return np.array([view.depth.shape for view in self.views]).reshape(-1, 2)
+        return np.array([view.depth.shape for view in self.views], np.int64).reshape(-1, 2)
 
     @cached_property
     def seen(self) -> np.ndarray:

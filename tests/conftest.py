@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numba
 import pytest
 import torch
 from places import DTYPES, PLACES, Place, open_place, what_fake_tensors_lack
@@ -17,6 +18,9 @@ from small_runs import make_data
 # One OpenMP library serves torch and numba; when they use teams of different sizes, torch gets up to ten times slower.
 if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+    # numba, which is imported above, would read it with the first function that is not in its cache. If another has run
+    # by then, its threads are there, and numba refuses to have others.
+    numba.config.reload_config()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

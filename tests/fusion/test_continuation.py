@@ -6,7 +6,7 @@ from fusion_scenes import camera, plane_depth, sources_of
 
 from datasets.predictions import DepthView
 from fusion.consensus import crossed_depth
-from fusion.continuation import continued
+from fusion.continuation import Fits, continued
 from fusion.refinement import Surroundings, finished_maps
 
 SIZE = (48, 64)
@@ -31,15 +31,15 @@ def test_a_slanted_plane_goes_on_over_a_hole(wrong):
     exact, weight = inverse_plane(), np.ones(SIZE, np.float32)
     inverse = exact.copy()
     inverse[HOLE], weight[HOLE] = wrong, 0
-    assert np.abs(continued(inverse, weight, GREY) / exact - 1)[HOLE].max() < 0.02
-    assert np.abs(continued(inverse, weight, GREY) / exact - 1).mean() < 0.005
+    assert np.abs(continued(inverse, weight, Fits(GREY)) / exact - 1)[HOLE].max() < 0.02
+    assert np.abs(continued(inverse, weight, Fits(GREY)) / exact - 1).mean() < 0.005
 
 
 def test_what_contradicts_its_surroundings_counts_less():
     """A tenth of the pixels is far off, as well confirmed as the others."""
     exact = inverse_plane()
     wrong = np.random.default_rng(0).random(SIZE) < 0.1
-    found = continued(np.where(wrong, 3 * exact, exact), np.ones(SIZE, np.float32), GREY)
+    found = continued(np.where(wrong, 3 * exact, exact), np.ones(SIZE, np.float32), Fits(GREY))
     assert np.abs(found / exact - 1).mean() < 0.02
 
 
@@ -52,21 +52,21 @@ def test_surfaces_end_where_the_image_changes():
     inverse[:, 32:44] = 0
     image = GREY.copy()
     image[:, 32:] = 250
-    found = continued(inverse, weight, image)
+    found = continued(inverse, weight, Fits(image))
     assert np.abs(found[:, 40:] / 1e-3 - 1).max() < 0.25 and np.abs(found[:, :28] / 2e-3 - 1).max() < 0.05
-    blind = continued(inverse, weight, GREY)
+    blind = continued(inverse, weight, Fits(GREY))
     assert np.abs(blind[:, 36:] - 1e-3).mean() > 2 * np.abs(found[:, 36:] - 1e-3).mean()
 
 
 def test_units_do_not_matter():
     """Millimetres or light years."""
     inverse, weight = inverse_plane(), np.random.default_rng(0).random(SIZE).astype(np.float32)
-    near = continued(inverse, weight, GREY)
-    np.testing.assert_allclose(continued(inverse * np.float32(1e-9), weight, GREY) * 1e9, near, rtol=1e-3)
+    near = continued(inverse, weight, Fits(GREY))
+    np.testing.assert_allclose(continued(inverse * np.float32(1e-9), weight, Fits(GREY)) * 1e9, near, rtol=1e-3)
 
 
 def test_nothing_known_nothing_continued():
-    assert not continued(np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32), GREY).any()
+    assert not continued(np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32), Fits(GREY)).any()
 
 
 # ---------------------------------------------------------------- what sources see there

@@ -34,9 +34,8 @@ from datasets.results import (
     mapped_views,
     network_folder,
 )
-from fusion.consensus import supported_depth
 from fusion.photo_consistency import MOST_SOURCES
-from fusion.refinement import METHOD, Surroundings, finished_maps
+from fusion.refinement import METHOD, Surroundings, finished_maps, supported_map
 from fusion.sources import Sources
 from tools.runtime import distributed
 from tools.runtime.program import Progress
@@ -201,7 +200,7 @@ def _run_pass(
             depth[masked], sure[masked] = 0, 0
             _write_refined(_refined(folder, reference), depth, sure, plan.origins[reference])
         else:
-            depth = supported_depth(view.depth, others, number, device)
+            depth = supported_map(view.depth, others, number, device)
             depth[view.depth == 0] = 0
             write_pfm(ViewFiles(folder, reference, _pass_folder(number)).depth, depth)
         progress.step()

@@ -191,10 +191,10 @@ def test_curves(settings, monkeypatch):
 
 
 def test_clouds(settings, monkeypatch):
-    """Both implementations of the fusion find as many points."""
+    """Both implementations of the refinement and of the fusion find the same."""
     monkeypatch.setattr(clouds, "score", lambda millions: ([0.5], {"acc": 0.1}))
     tables = rows(measure_clouds(settings))
-    assert [name.split(",")[0] for name in tables] == ["labels of a view", "fusion", "DTU score"]
+    assert [name.split(",")[0] for name in tables] == ["labels of a view", "last pass of a view", "fusion", "DTU score"]
 
 
 def test_options(settings, monkeypatch):

@@ -1,0 +1,246 @@
+"""fusion.photo_consistency on a torch device, for CUDA: the same results as numba's, but for rounding.
+
+Few pixels have candidates that differ, so what is compared are lists of pixels, each with a plane.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusion.consensus import TOLERANCE
+from fusion.consensus_torch import agreement
+from fusion.photo_consistency import (
+    ALONE,
+    BESIDE,
+    BEST,
+    BLIND,
+    BRIGHTNESS,
+    CONFIRMED,
+    HIDDEN,
+    MOST_STRETCHED,
+    NOISE,
+    OWN_AHEAD,
+    PHOTOS,
+    RING,
+    SAME,
+    SLOPE_MOST,
+    SLOPE_REACH,
+    SPREAD,
+    UNSEEN,
+    WINDOW_REACH,
+    WINDOW_STEP,
+    brightness_of,
+    photos_of,
+)
+from fusion.sources_torch import SourcesOnDevice
+
+# So many pixels are compared at a time: all samples of their windows are in memory at once.
+_AT_A_TIME = 1 << 18
+_STEPS = range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP)
+_SAMPLES = tuple((down, right) for down in _STEPS for right in _STEPS)
+
+
+@torch.inference_mode()
+def photo_consistent_depth(
+    depth: np.ndarray, image: np.ndarray, sources: SourcesOnDevice, images: Sequence[np.ndarray]
+) -> np.ndarray:
+    """As fusion.photo_consistency.photo_consistent_depth."""
+    if not len(sources) or not images:
+        return np.array(depth, np.float32)
+    photos = _Photos(image, sources, images)
+    depth = torch.tensor(depth, dtype=torch.float32, device=sources.device)
+    planes = _planes(depth)
+    listed = list(_distinct(planes, sources.carried))
+    several = torch.zeros_like(depth, dtype=torch.bool).flatten()
+    for pixels, _ in listed:
+        several[pixels] = True
+    own = several.nonzero()[:, 0]
+    most = torch.full_like(several, torch.inf, dtype=torch.float64)  # where there is nothing to choose
+    support, matches = photos.compare(own, planes.flatten(1)[:, own])
+    elsewhere = (matches == BESIDE).all(dim=0)  # near this camera, which the others pass by: they see what is behind
+    most[own] = (support + PHOTOS * _mean_of_best(matches) + OWN_AHEAD).where(~elsewhere, torch.inf)
+    chosen = depth.flatten().clone()
+    for pixels, candidates in listed:
+        compared = most[pixels] < torch.inf
+        pixels, candidates = pixels[compared], candidates[:, compared]
+        support, matches = photos.compare(pixels, candidates)
+        score = support + PHOTOS * _mean_of_best(matches)
+        better = score > most[pixels]
+        most[pixels[better]], chosen[pixels[better]] = score[better], 1 / candidates[0, better]
+    return chosen.view(depth.shape).cpu().numpy()
+
+
+@torch.inference_mode()
+def confirmation(
+    depth: np.ndarray, image: np.ndarray, sources: SourcesOnDevice, images: Sequence[np.ndarray]
+) -> np.ndarray:
+    """As fusion.photo_consistency.confirmation."""
+    if not len(sources):
+        return np.zeros(depth.shape, np.float32)
+    photos = _Photos(image, sources, images)
+    planes = _planes(torch.tensor(depth, dtype=torch.float32, device=sources.device))
+    height, width = depth.shape
+    pixels = (planes[0] > 0).flatten().nonzero()[:, 0]
+    support, _ = photos.compare(pixels, planes.flatten(1)[:, pixels], ask=False)
+    blocks = pixels // width // 2 * ((width + 1) // 2) + pixels % width // 2
+    # The photos are asked for the first pixel of a block, as numba does.
+    first = pixels.new_full((((height + 1) // 2) * ((width + 1) // 2),), height * width)
+    first = first.scatter_reduce(0, blocks, pixels, "amin")
+    asked = first[first < height * width]
+    _, matches = photos.compare(asked, planes.flatten(1)[:, asked])
+    share = torch.zeros_like(first, dtype=torch.float64)
+    share[first < height * width] = BLIND + (1 - BLIND) * _mean_of_best(matches)
+    confirmed = torch.zeros(height * width, device=sources.device)
+    confirmed[pixels] = (CONFIRMED * support.clamp(min=0) * share[blocks]).float()
+    return confirmed.view(height, width).cpu().numpy()
+
+
+def _planes(depth: Tensor) -> Tensor:
+    """Inverse depth, 0 where there is none, and its change to the right and down [3, H, W]."""
+    inverse = (1 / depth).where((depth > 0) & (depth < torch.inf), 0)
+    planes = [inverse]
+    for axis in (1, 0):
+        total, count = torch.zeros_like(inverse), torch.full_like(inverse, 1e-9)
+        for k in range(-SLOPE_REACH, SLOPE_REACH + 1):
+            there, exists = _shifted(inverse[None], *((0, k) if axis == 1 else (k, 0)))
+            change = there[0] - inverse
+            counted = exists & (change.abs() < SLOPE_MOST * abs(k) * inverse)
+            total += (k * change).where(counted, 0)
+            count += k * k * counted
+        planes.append(total / count)
+    return torch.stack(planes)
+
+
+def _shifted(values: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
+    """What values [C, H, W] are so many pixels away, 0 beyond the border [C, H, W]; and where that is inside [H, W]."""
+    height, width = values.shape[-2:]
+    reach = max(abs(down), abs(right))
+    rows, columns = slice(reach + down, reach + down + height), slice(reach + right, reach + right + width)
+    inside = F.pad(torch.ones_like(values[0], dtype=torch.bool), (reach,) * 4)[rows, columns]
+    return F.pad(values, (reach,) * 4)[:, rows, columns], inside
+
+
+def _distinct(planes: Tensor, carried: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of every kind of candidates those that are not much like one before: pixels [n] and their planes [3, n]."""
+    known = [planes[0]]
+    for candidate in _candidates(planes, carried):
+        inverse = candidate[0]
+        new = (planes[0] > 0) & (inverse > 0) & (inverse < torch.inf)
+        for before in known:
+            new &= (before - inverse).abs() >= SAME * inverse
+        known.append(inverse.where(new, 0))
+        pixels = new.flatten().nonzero()[:, 0]
+        yield pixels, candidate.flatten(1)[:, pixels]
+
+
+def _candidates(planes: Tensor, carried: Tensor) -> Iterator[Tensor]:
+    """The planes [3, H, W] a few pixels away and what the sources see; inverse depth is 0 where there is none."""
+    for k in RING:
+        for down, right in ((0, k), (0, -k), (k, 0), (-k, 0)):
+            inverse, to_right, downwards = _shifted(planes, down, right)[0]
+            continued = (inverse - to_right * right - downwards * down).where(inverse > 0, 0)
+            yield torch.stack((continued, to_right, downwards))
+    for depth in carried[..., 0]:
+        yield torch.stack(((1 / depth).where(depth > 0, 0), planes[1], planes[2]))
+
+
+class _Window(NamedTuple):
+    """Of n pixels: how much each sample around them counts [samples, n], 1 in all; that times its brightness less the
+    mean; and the variance [n]."""
+
+    weight: Tensor
+    weighted: Tensor
+    contrast: Tensor
+
+
+class _Photos:
+    """The reference's brightness and that of its first sources, compared at lists of pixels."""
+
+    def __init__(self, image: np.ndarray, sources: SourcesOnDevice, images: Sequence[np.ndarray]) -> None:
+        self._photo = torch.tensor(brightness_of(image), device=sources.device)
+        self._photos = torch.tensor(photos_of(sources, images), device=sources.device)
+        self._sources = sources
+
+    def compare(self, pixels: Tensor, planes: Tensor, ask: bool = True) -> tuple[Tensor, Tensor]:
+        """The support [n] of planes [3, n] at pixels [n] by the sources' depth, and how well their photos show the
+        pixels' windows there [s, n], 0 to 1, negative where they cannot: BESIDE where they lie beside the photo. Not to
+        `ask` the photos is faster."""
+        parts = zip(pixels.split(_AT_A_TIME), planes.split(_AT_A_TIME, dim=1), strict=True)
+        found = [self._compare(*part, len(self._photos) if ask else 0) for part in parts]
+        return torch.cat([support for support, _ in found]), torch.cat([matches for _, matches in found], dim=1)
+
+    def _compare(self, pixels: Tensor, planes: Tensor, asked: int) -> tuple[Tensor, Tensor]:
+        width = self._photo.shape[1]
+        x, y, (inverse, right, down) = (pixels % width).double(), (pixels // width).double(), planes.double()
+        window = self._windows(pixels) if asked else None
+        support = torch.zeros_like(inverse)
+        matches = torch.full((asked, len(pixels)), UNSEEN, dtype=torch.float64, device=pixels.device)
+        for s, (matrix, (h, w)) in enumerate(zip(self._sources.src_T_ref, self._sources.sizes, strict=True)):
+            rows = [tuple(map(float, row)) for row in matrix[:3]]
+            u, v, z = (a * x + b * y + c + d * inverse for a, b, c, d in rows)
+            u, v = u / z, v / z
+            inside = (z > 0) & (u >= 0) & (u < w - 1) & (v >= 0) & (v < h - 1)
+            u, v, depth = u.where(inside, 0), v.where(inside, 0), z / inverse
+            found, sure = self._sources.seen[s, (v + 0.5).long(), (u + 0.5).long()].unbind(-1)
+            support += (sure * agreement(found, depth, TOLERANCE)).where(inside & (found > 0), 0)
+            if s >= asked:
+                continue
+            # How the position changes to the right and down on the plane: over a few pixels evenly.
+            along = [(a + d * right, b + d * down) for a, b, _, d in rows]
+            ux, uy, vx, vy = ((along[i][k] - t * along[2][k]) / z for i, t in enumerate((u, v)) for k in (0, 1))
+            even = ux.abs() + uy.abs() + vx.abs() + vy.abs() < MOST_STRETCHED  # false for NaN
+            hidden = (found > 0) & (found < (1 - HIDDEN) * depth)
+            correlation = self._correlation(s, window, u, v, (ux, uy, vx, vy))
+            match = torch.exp(-torch.square(1 - correlation) / (2 * SPREAD * SPREAD)).double()
+            matches[s] = match.where(even & ~hidden, UNSEEN).where(inside, BESIDE)
+        return support, matches
+
+    def _windows(self, pixels: Tensor) -> _Window:
+        height, width = self._photo.shape
+        x, y, flat = pixels % width, pixels // width, self._photo.flatten()
+        centre, values, weights = flat[pixels], [], []
+        for down, right in _SAMPLES:
+            inside = (y + down >= 0) & (y + down < height) & (x + right >= 0) & (x + right < width)
+            values.append(flat[(pixels + down * width + right).where(inside, 0)])
+            far = (down * down + right * right) / (2.0 * WINDOW_REACH * WINDOW_REACH)
+            weights.append(torch.exp(-far - (values[-1] - centre).abs() / BRIGHTNESS).where(inside, 0))
+        value, weight = torch.stack(values), torch.stack(weights)
+        weight /= weight.sum(dim=0)
+        mean = (weight * value).sum(dim=0)
+        weighted = weight * (value - mean)
+        return _Window(weight, weighted, (weighted * (value - mean)).sum(dim=0))
+
+    def _correlation(self, s: int, window: _Window, u: Tensor, v: Tensor, steps: tuple[Tensor, ...]) -> Tensor:
+        """The correlation [n], -1 to 1, of windows with photo s around positions (u, v) [n], on whose planes (ux, vx)
+        and (uy, vy) of the steps lead to the sample's neighbours to the right and down. Beyond the photo its border
+        counts."""
+        (height, width), photo = self._sources.sizes[s], self._photos[s].flatten()
+        stride = self._photos.shape[2]
+        right = torch.tensor([sample[1] for sample in _SAMPLES], dtype=torch.float64, device=u.device)[:, None]
+        down = torch.tensor([sample[0] for sample in _SAMPLES], dtype=torch.float64, device=u.device)[:, None]
+        ux, uy, vx, vy = steps
+        column = (u + ux * right + uy * down).float().nan_to_num(0).clamp(0, width - 1)
+        row = (v + vx * right + vy * down).float().nan_to_num(0).clamp(0, height - 1)
+        left, top = column.long().clamp(max=width - 2), row.long().clamp(max=height - 2)
+        first = top * stride + left
+        across, along = column - left, row - top
+        a, b, c, d = (photo[first + shift] for shift in (0, 1, stride, stride + 1))
+        upper, lower = a + (b - a) * across, c + (d - c) * across
+        value = upper + (lower - upper) * along
+        mean = (window.weight * value).sum(dim=0)
+        variance = (window.weight * torch.square(value - mean)).sum(dim=0)
+        both = (window.weighted * value).sum(dim=0)
+        return both / torch.sqrt((variance + NOISE) * (window.contrast + NOISE))
+
+
+def _mean_of_best(matches: Tensor) -> Tensor:
+    """The mean of the best few of the matches [s, n] that are not negative; 0 without one. One alone counts less."""
+    if not len(matches):
+        return matches.new_zeros(matches.shape[1])
+    best = matches.topk(min(BEST, len(matches)), dim=0).values
+    count = (best >= 0).sum(dim=0)
+    return best.clamp(min=0).sum(dim=0) / count.clamp(min=1) * torch.where(count == 1, ALONE, 1.0)
