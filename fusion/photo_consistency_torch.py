@@ -54,23 +54,18 @@ def photo_consistent_depth(
     photos = _Photos(image, sources, images)
     depth = torch.tensor(depth, dtype=torch.float32, device=sources.device)
     planes = _planes(depth)
-    listed = list(_distinct(planes, sources.carried))
-    several = torch.zeros_like(depth, dtype=torch.bool).flatten()
-    for pixels, _ in listed:
-        several[pixels] = True
-    own = several.nonzero()[:, 0]
-    most = torch.full_like(several, torch.inf, dtype=torch.float64)  # where there is nothing to choose
-    support, matches = photos.compare(own, planes.flatten(1)[:, own])
-    elsewhere = (matches == BESIDE).all(dim=0)  # near this camera, which the others pass by: they see what is behind
-    most[own] = (support + PHOTOS * _mean_of_best(matches) + OWN_AHEAD).where(~elsewhere, torch.inf)
-    chosen = depth.flatten().clone()
-    for pixels, candidates in listed:
-        compared = most[pixels] < torch.inf
-        pixels, candidates = pixels[compared], candidates[:, compared]
-        support, matches = photos.compare(pixels, candidates)
-        score = support + PHOTOS * _mean_of_best(matches)
-        better = score > most[pixels]
-        most[pixels[better]], chosen[pixels[better]] = score[better], 1 / candidates[0, better]
+    pixels, candidates = _distinct(planes, sources.carried)
+    own = torch.unique(pixels)
+    pixels = torch.cat((own, pixels))
+    candidates = torch.cat((planes.flatten(1)[:, own], candidates), dim=1)
+    support, matches = photos.compare(pixels, candidates)
+    score = support + PHOTOS * _mean_of_best(matches)
+    # Their own is ahead, and all that counts near this camera: the others pass it by, and see what is behind.
+    nobody = (matches[:, : len(own)] == BESIDE).all(dim=0)
+    score[: len(own)] = (score[: len(own)] + OWN_AHEAD).where(~nobody, torch.inf)
+    chosen, best = depth.flatten().clone(), _first_best(score, pixels, depth.numel())
+    best = best[best >= len(own)]
+    chosen[pixels[best]] = 1 / candidates[0, best]
     return chosen.view(depth.shape).cpu().numpy()
 
 
@@ -124,9 +119,9 @@ def _shifted(values: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
     return F.pad(values, (reach,) * 4)[:, rows, columns], inside
 
 
-def _distinct(planes: Tensor, carried: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of every kind of candidates those that are not much like one before: pixels [n] and their planes [3, n]."""
-    known = [planes[0]]
+def _distinct(planes: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
+    """The candidates that are not much like one before: pixels [n] and their planes [3, n]."""
+    known, listed = [planes[0]], []
     for candidate in _candidates(planes, carried):
         inverse = candidate[0]
         new = (planes[0] > 0) & (inverse > 0) & (inverse < torch.inf)
@@ -134,7 +129,17 @@ def _distinct(planes: Tensor, carried: Tensor) -> Iterator[tuple[Tensor, Tensor]
             new &= (before - inverse).abs() >= SAME * inverse
         known.append(inverse.where(new, 0))
         pixels = new.flatten().nonzero()[:, 0]
-        yield pixels, candidate.flatten(1)[:, pixels]
+        listed.append((pixels, candidate.flatten(1)[:, pixels]))
+    return torch.cat([pixels for pixels, _ in listed]), torch.cat([plane for _, plane in listed], dim=1)
+
+
+def _first_best(score: Tensor, pixels: Tensor, count: int) -> Tensor:
+    """Of `count` pixels those that are among `pixels` [n]: where their largest score [n] stands first."""
+    most = score.new_full((count,), -torch.inf).scatter_reduce(0, pixels, score, "amax")
+    places = torch.arange(len(pixels), device=pixels.device)
+    first = places.new_full((count + 1,), len(pixels))
+    first = first.scatter_reduce(0, pixels.where(score == most[pixels], count), places, "amin")[:count]
+    return first[first < len(pixels)]
 
 
 def _candidates(planes: Tensor, carried: Tensor) -> Iterator[Tensor]:
