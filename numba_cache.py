@@ -15,6 +15,9 @@ def cached_njit(**options: Any) -> Callable[[Callable], Callable]:
     numba looks for NUMBA_CACHE_DIR, the folder of the source file and the user's cache folder, in this order, and
     refuses to decorate a function when it may write to none, as in a read-only container. It compiles a function anew
     when the function's own file has changed; but functions and numbers that this imports are compiled into it.
+
+    numba.prange counts in another type of integer than the rest. What a loop hands its number to is compiled for both,
+    unless it is np.int64 of it.
     """
 
     def decorate(function: Callable) -> Callable:

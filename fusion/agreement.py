@@ -36,7 +36,8 @@ def agreed_depth(depth: np.ndarray, confidence: np.ndarray, sources: Sources) ->
 def _agree(depth, own, seen, src_T_ref, mean):
     """Fill mean [H, W] from depth and own confidence [H, W], seen [S, h, w, 2] and src_T_ref [S, 4, 4]."""
     height, width = depth.shape
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         u, v, weight, total = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
         for x in range(width):
             weight[x] = own[y, x]

@@ -66,7 +66,8 @@ def _fuse_view(reference, others, depths, images, sizes, geometry, settings, poi
     src_T_ref, world_T_img, disparity_scale, coarseness = geometry
     num_consistent = settings[2]
     height, width = ncons.shape
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         sums = np.empty((width, 6))
         agreeing = np.zeros(width, np.int16)
         u, v, z = np.empty(width), np.empty(width), np.empty(width)

@@ -64,7 +64,8 @@ def crossed_depth(depth: np.ndarray, confidence: np.ndarray, sources: Sources) -
 def _choose(depth, seen, src_T_ref, spacing, chosen):
     """Fill chosen [H, W] from depth [H, W], seen [S, h, w, 2] and src_T_ref [S, 4, 4]."""
     height, width = depth.shape
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         u, v, support, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
         through, nothing, candidate = np.empty(width), np.empty(0), np.empty(width, np.float32)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
@@ -121,17 +122,19 @@ def agreement(found, z, tolerance):
 def _choose_crossed(depth, own, crossed, seen, src_T_ref, chosen, support):
     """Fill chosen and support [H, W] from depth and own confidence [H, W] and what was carried over [S, H, W, 2]."""
     height, width = depth.shape
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         u, v, found, most = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-        through, nothing = np.empty(width), np.empty(0)
+        through, nothing, candidate = np.empty(width), np.empty(0), np.empty(width, np.float32)
         _support_row(y, depth[y], seen, src_T_ref, TOLERANCE, u, v, most, through)
         for x in range(width):
             most[x] = max(most[x] + own[y, x], OWN * (most[x] + own[y, x]))
         for s in range(len(crossed)):
-            candidate, confidence = crossed[s, y, :, 0], crossed[s, y, :, 1]
+            for x in range(width):
+                candidate[x] = crossed[s, y, x, 0]
             _support_row(y, candidate, seen, src_T_ref, TOLERANCE, u, v, found, nothing)
             for x in range(width):
-                value = _counted(found[x] - SELF_SUPPORT * confidence[x], candidate[x], depth[y, x], through[x])
+                value = _counted(found[x] - SELF_SUPPORT * crossed[s, y, x, 1], candidate[x], depth[y, x], through[x])
                 if candidate[x] > 0 and value > most[x]:
                     most[x] = value
                     chosen[y, x] = candidate[x]

@@ -106,7 +106,8 @@ def _difference(ref_depth, image, source, src_T_ref, difference):
     """Fill the colour differences [H, W]; see colour_difference."""
     height, width = ref_depth.shape
     right, bottom = source.shape[1] - 1.0, source.shape[0] - 1.0
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         u, v = np.empty(width), np.empty(width)
         project_row(y, ref_depth[y], src_T_ref, u, v)
         for x in range(width):
@@ -146,7 +147,8 @@ def _compare(ref_depth, src_depth, src_T_ref, ref_T_src, thresholds, counts, sum
     depth. Each row in three loops: only the middle one, which samples, is not made of SIMD instructions.
     """
     height, width = ref_depth.shape
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         u, v, sampled = np.empty(width), np.empty(width), np.empty(width)
         project_row(y, ref_depth[y], src_T_ref, u, v)
         _sample_row(src_depth, u, v, sampled)

@@ -124,7 +124,8 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
     [S, h, w, 2], the sources' brightness [s, h, w] and sizes [S, 2], and src_T_ref [S, 4, 4]."""
     height, width = photo.shape
     side = 2 * WINDOW_REACH // WINDOW_STEP + 1
-    for y in numba.prange(height):
+    for number in numba.prange(height):
+        y = np.int64(number)
         candidates = np.empty((1 + 4 * len(RING) + len(carried), 3))
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for x in range(width):
@@ -134,8 +135,11 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
             contrast = _fill_window(photo, y, x, window)
             most = -np.inf
             for c in range(count):
-                support = _compare(x, y, candidates[c], window, contrast, seen, photos, sizes, src_T_ref, matches)
-                if c == 0 and matches.min() == matches.max() == BESIDE:
+                inverse, right, down = candidates[c, 0], candidates[c, 1], candidates[c, 2]
+                support = _compare(
+                    x, y, inverse, right, down, window, contrast, seen, photos, len(photos), sizes, src_T_ref, matches
+                )
+                if c == 0 and _all_beside(matches):
                     break  # a thing near this camera, which the others pass by: what they see is behind it
                 score = support + PHOTOS * _mean_of_best(matches) + (OWN_AHEAD if c == 0 else 0.0)
                 if score > most:
@@ -150,7 +154,8 @@ def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
     asked once for four."""
     height, width = photo.shape
     side = 2 * WINDOW_REACH // WINDOW_STEP + 1
-    for half in numba.prange((height + 1) // 2):
+    for number in numba.prange((height + 1) // 2):
+        half = np.int64(number)
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for left in range(0, width, 2):
             share = -1.0
@@ -158,9 +163,13 @@ def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
                 for x in range(left, min(left + 2, width)):
                     if planes[y, x, 0] <= 0:
                         continue
-                    asked = photos[: len(photos) if share < 0 else 0]
+                    asked = len(photos) if share < 0 else 0
                     contrast = _fill_window(photo, y, x, window) if share < 0 else 0.0
-                    support = _compare(x, y, planes[y, x], window, contrast, seen, asked, sizes, src_T_ref, matches)
+                    inverse, right, down = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
+                    support = _compare(
+                        *(x, y, np.float64(inverse), np.float64(right), np.float64(down), window, contrast),
+                        *(seen, photos, asked, sizes, src_T_ref, matches),
+                    )
                     if share < 0:
                         share = BLIND + (1 - BLIND) * _mean_of_best(matches) if len(photos) else BLIND
                     confirmed[y, x] = CONFIRMED * max(support, 0.0) * share
@@ -172,29 +181,30 @@ def _find_candidates(planes, carried, y, x, candidates):
     height, width = planes.shape[:2]
     if planes[y, x, 0] <= 0:
         return 0
-    candidates[0] = planes[y, x]
+    candidates[0, 0], candidates[0, 1], candidates[0, 2] = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
     count = 1
     for k in RING:
         for down, right in ((0, k), (0, -k), (k, 0), (-k, 0)):
             if 0 <= y + down < height and 0 <= x + right < width and planes[y + down, x + right, 0] > 0:
-                plane = planes[y + down, x + right]
-                inverse = plane[0] - plane[1] * right - plane[2] * down
-                count = _add_candidate(inverse, plane, candidates, count)
+                to_right, downwards = planes[y + down, x + right, 1], planes[y + down, x + right, 2]
+                inverse = planes[y + down, x + right, 0] - to_right * right - downwards * down
+                count = _add_candidate(inverse, to_right, downwards, candidates, count)
     for s in range(len(carried)):
         if carried[s, y, x, 0] > 0:
-            count = _add_candidate(1 / carried[s, y, x, 0], planes[y, x], candidates, count)
+            inverse = np.float64(1 / carried[s, y, x, 0])
+            count = _add_candidate(inverse, planes[y, x, 1], planes[y, x, 2], candidates, count)
     return count
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _add_candidate(inverse, plane, candidates, count):
-    """Append a plane of this inverse depth and another's slopes unless one much like it is there; how many they are."""
+def _add_candidate(inverse, right, down, candidates, count):
+    """Append a plane of this inverse depth and slopes unless one much like it is there; how many they are."""
     if not 0 < inverse < np.inf:
         return count
     for c in range(count):
         if abs(candidates[c, 0] - inverse) < SAME * inverse:
             return count
-    candidates[count, 0], candidates[count, 1], candidates[count, 2] = inverse, plane[1], plane[2]
+    candidates[count, 0], candidates[count, 1], candidates[count, 2] = inverse, right, down
     return count + 1
 
 
@@ -224,32 +234,32 @@ def _fill_window(photo, y, x, window):
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _compare(x, y, plane, window, contrast, seen, photos, sizes, src_T_ref, matches):
-    """The support of a pixel's plane by the sources' depth; fills matches [s] with how well their photos show the
-    pixel's window there, 0 to 1, negative where they cannot: BESIDE where it lies beside the photo."""
+def _compare(x, y, inverse, right, down, window, contrast, seen, photos, asked, sizes, src_T_ref, matches):
+    """The support of a pixel's plane by the sources' depth; fills matches [s] with how well the photos of the first
+    `asked` show the pixel's window there, 0 to 1, negative where they cannot: BESIDE where it lies beside the photo."""
     support = 0.0
     for s in range(len(seen)):
         A, height, width = src_T_ref[s], sizes[s, 0], sizes[s, 1]
-        if s < len(photos):
+        if s < asked:
             matches[s] = BESIDE
-        z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * plane[0]
+        z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * inverse
         if not z > 0:
             continue
-        u = (A[0, 0] * x + A[0, 1] * y + A[0, 2] + A[0, 3] * plane[0]) / z
-        v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * plane[0]) / z
+        u = (A[0, 0] * x + A[0, 1] * y + A[0, 2] + A[0, 3] * inverse) / z
+        v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * inverse) / z
         if not (0 <= u < width - 1 and 0 <= v < height - 1):
             continue
-        if s < len(photos):
+        if s < asked:
             matches[s] = UNSEEN
         row, column = int(v + 0.5), int(u + 0.5)
         found = seen[s, row, column, 0]
         if found > 0:
-            support += seen[s, row, column, 1] * agreement(found, z / plane[0], TOLERANCE)
-        if s < len(photos) and not 0 < found < (1 - HIDDEN) * z / plane[0]:
+            support += seen[s, row, column, 1] * agreement(found, z / inverse, TOLERANCE)
+        if s < asked and not 0 < found < (1 - HIDDEN) * z / inverse:
             # How the position changes to the right and down on the plane: over a few pixels evenly.
-            zx, zy = A[2, 0] + A[2, 3] * plane[1], A[2, 1] + A[2, 3] * plane[2]
-            ux, uy = (A[0, 0] + A[0, 3] * plane[1] - u * zx) / z, (A[0, 1] + A[0, 3] * plane[2] - u * zy) / z
-            vx, vy = (A[1, 0] + A[1, 3] * plane[1] - v * zx) / z, (A[1, 1] + A[1, 3] * plane[2] - v * zy) / z
+            zx, zy = A[2, 0] + A[2, 3] * right, A[2, 1] + A[2, 3] * down
+            ux, uy = (A[0, 0] + A[0, 3] * right - u * zx) / z, (A[0, 1] + A[0, 3] * down - u * zy) / z
+            vx, vy = (A[1, 0] + A[1, 3] * right - v * zx) / z, (A[1, 1] + A[1, 3] * down - v * zy) / z
             if abs(ux) + abs(uy) + abs(vx) + abs(vy) < MOST_STRETCHED:  # false for NaN
                 correlation = _correlation(window, contrast, photos[s], height, width, u, v, ux, uy, vx, vy)
                 matches[s] = np.exp(-np.square(1 - correlation) / (2 * SPREAD * SPREAD))
@@ -282,11 +292,21 @@ def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _all_beside(matches):
+    for s in range(len(matches)):
+        if matches[s] != BESIDE:
+            return False
+    return True
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _mean_of_best(matches):
     """The mean of the best few of the matches [s] that are not negative; 0 without one. One alone counts less."""
     total, count = 0.0, 0
     while count < BEST:
-        best = np.argmax(matches)
+        best = 0
+        for s in range(1, len(matches)):
+            best = s if matches[s] > matches[best] else best
         if matches[best] < 0:
             break
         total += matches[best]

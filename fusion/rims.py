@@ -78,8 +78,8 @@ def _grow(image, allowed, seeds, grown, reach, same):
     queue = np.empty(grown.size, np.int64)
     origin = np.empty(grown.size, np.int64)  # the seed
     first, last = 0, len(seeds)
-    queue[:last] = seeds
-    origin[seeds] = seeds
+    for n in range(last):
+        queue[n], origin[seeds[n]] = seeds[n], seeds[n]
     while first < last:
         pixel = queue[first]
         first += 1
