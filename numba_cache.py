@@ -36,7 +36,7 @@ def cached_njit(**options: Any) -> Callable[[Callable], Callable]:
 
 
 def _used(names: Mapping[str, Any]) -> str:
-    """A digest of the numbers and compiled functions that a module has when it defines a function: all that it imports."""
+    """A digest of the numbers and compiled functions that a module has when it defines another: all that it imports."""
     used = sorted((name, stamp) for name, value in names.items() if (stamp := _stamp(value)) is not None)
     return hashlib.sha256(repr(used).encode()).hexdigest()
 

@@ -293,10 +293,10 @@ def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _all_beside(matches):
+    beside = True
     for s in range(len(matches)):
-        if matches[s] != BESIDE:
-            return False
-    return True
+        beside = beside and matches[s] == BESIDE
+    return beside
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
