@@ -126,26 +126,29 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
     side = 2 * WINDOW_REACH // WINDOW_STEP + 1
     for number in numba.prange(height):
         y = np.int64(number)
-        candidates = np.empty((1 + 4 * len(RING) + len(carried), 3))
+        candidates = np.empty((1 + 4 * len(RING) + len(carried), 4))
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for x in range(width):
             count = _find_candidates(planes, carried, y, x, candidates)
-            if count < 2:
-                continue
-            contrast = _fill_window(photo, y, x, window)
-            most = -np.inf
+            others = -np.inf  # the most that another than the pixel's own can have
             for c in range(count):
-                inverse, right, down = candidates[c, 0], candidates[c, 1], candidates[c, 2]
-                support = _compare(
-                    x, y, inverse, right, down, window, contrast, seen, photos, len(photos), sizes, src_T_ref, matches
-                )
+                candidates[c, 3] = _support(x, y, candidates[c, 0], seen, sizes, src_T_ref)
+                others = max(others, candidates[c, 3] + PHOTOS) if c > 0 else others
+            if count < 2 or others <= candidates[0, 3] + OWN_AHEAD:
+                continue
+            contrast, most = _fill_window(photo, y, x, window), -np.inf
+            for c in range(count):
+                inverse, right, down, support = candidates[c, 0], candidates[c, 1], candidates[c, 2], candidates[c, 3]
+                if support + PHOTOS <= most:
+                    continue  # however well the photos agree
+                _ask(x, y, inverse, right, down, window, contrast, seen, photos, sizes, src_T_ref, matches)
                 if c == 0 and _all_beside(matches):
                     break  # a thing near this camera, which the others pass by: what they see is behind it
                 score = support + PHOTOS * _mean_of_best(matches) + (OWN_AHEAD if c == 0 else 0.0)
                 if score > most:
                     most = score
                     if c > 0:
-                        chosen[y, x] = 1 / candidates[c, 0]
+                        chosen[y, x] = 1 / inverse
 
 
 @cached_njit(parallel=True, fastmath=FASTMATH, error_model="numpy")
@@ -163,15 +166,14 @@ def _confirm(planes, photo, seen, photos, sizes, src_T_ref, confirmed):
                 for x in range(left, min(left + 2, width)):
                     if planes[y, x, 0] <= 0:
                         continue
-                    asked = len(photos) if share < 0 else 0
-                    contrast = _fill_window(photo, y, x, window) if share < 0 else 0.0
-                    inverse, right, down = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
-                    support = _compare(
-                        *(x, y, np.float64(inverse), np.float64(right), np.float64(down), window, contrast),
-                        *(seen, photos, asked, sizes, src_T_ref, matches),
-                    )
+                    inverse = np.float64(planes[y, x, 0])
+                    right, down = np.float64(planes[y, x, 1]), np.float64(planes[y, x, 2])
+                    if share < 0 and len(photos) > 0:
+                        contrast = _fill_window(photo, y, x, window)
+                        _ask(x, y, inverse, right, down, window, contrast, seen, photos, sizes, src_T_ref, matches)
                     if share < 0:
                         share = BLIND + (1 - BLIND) * _mean_of_best(matches) if len(photos) else BLIND
+                    support = _support(x, y, inverse, seen, sizes, src_T_ref)
                     confirmed[y, x] = CONFIRMED * max(support, 0.0) * share
 
 
@@ -234,14 +236,30 @@ def _fill_window(photo, y, x, window):
 
 
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
-def _compare(x, y, inverse, right, down, window, contrast, seen, photos, asked, sizes, src_T_ref, matches):
-    """The support of a pixel's plane by the sources' depth; fills matches [s] with how well the photos of the first
-    `asked` show the pixel's window there, 0 to 1, negative where they cannot: BESIDE where it lies beside the photo."""
+def _support(x, y, inverse, seen, sizes, src_T_ref):
+    """How much the sources' depth supports a pixel's."""
     support = 0.0
     for s in range(len(seen)):
+        A = src_T_ref[s]
+        z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * inverse
+        if z > 0:
+            u = (A[0, 0] * x + A[0, 1] * y + A[0, 2] + A[0, 3] * inverse) / z
+            v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * inverse) / z
+            if 0 <= u < sizes[s, 1] - 1 and 0 <= v < sizes[s, 0] - 1:
+                row, column = int(v + 0.5), int(u + 0.5)
+                found = seen[s, row, column, 0]
+                if found > 0:
+                    support += seen[s, row, column, 1] * agreement(found, z / inverse, TOLERANCE)
+    return support
+
+
+@cached_njit(fastmath=FASTMATH, error_model="numpy")
+def _ask(x, y, inverse, right, down, window, contrast, seen, photos, sizes, src_T_ref, matches):
+    """Fill matches [s] with how well the first sources' photos show a pixel's window on its plane, 0 to 1, negative
+    where they cannot: BESIDE where it lies beside the photo."""
+    for s in range(len(photos)):
         A, height, width = src_T_ref[s], sizes[s, 0], sizes[s, 1]
-        if s < asked:
-            matches[s] = BESIDE
+        matches[s] = BESIDE
         z = A[2, 0] * x + A[2, 1] * y + A[2, 2] + A[2, 3] * inverse
         if not z > 0:
             continue
@@ -249,21 +267,16 @@ def _compare(x, y, inverse, right, down, window, contrast, seen, photos, asked, 
         v = (A[1, 0] * x + A[1, 1] * y + A[1, 2] + A[1, 3] * inverse) / z
         if not (0 <= u < width - 1 and 0 <= v < height - 1):
             continue
-        if s < asked:
-            matches[s] = UNSEEN
-        row, column = int(v + 0.5), int(u + 0.5)
-        found = seen[s, row, column, 0]
-        if found > 0:
-            support += seen[s, row, column, 1] * agreement(found, z / inverse, TOLERANCE)
-        if s < asked and not 0 < found < (1 - HIDDEN) * z / inverse:
-            # How the position changes to the right and down on the plane: over a few pixels evenly.
-            zx, zy = A[2, 0] + A[2, 3] * right, A[2, 1] + A[2, 3] * down
-            ux, uy = (A[0, 0] + A[0, 3] * right - u * zx) / z, (A[0, 1] + A[0, 3] * down - u * zy) / z
-            vx, vy = (A[1, 0] + A[1, 3] * right - v * zx) / z, (A[1, 1] + A[1, 3] * down - v * zy) / z
-            if abs(ux) + abs(uy) + abs(vx) + abs(vy) < MOST_STRETCHED:  # false for NaN
-                correlation = _correlation(window, contrast, photos[s], height, width, u, v, ux, uy, vx, vy)
-                matches[s] = np.exp(-np.square(1 - correlation) / (2 * SPREAD * SPREAD))
-    return support
+        matches[s] = UNSEEN
+        if 0 < seen[s, int(v + 0.5), int(u + 0.5), 0] < (1 - HIDDEN) * z / inverse:
+            continue
+        # How the position changes to the right and down on the plane: over a few pixels evenly.
+        zx, zy = A[2, 0] + A[2, 3] * right, A[2, 1] + A[2, 3] * down
+        ux, uy = (A[0, 0] + A[0, 3] * right - u * zx) / z, (A[0, 1] + A[0, 3] * down - u * zy) / z
+        vx, vy = (A[1, 0] + A[1, 3] * right - v * zx) / z, (A[1, 1] + A[1, 3] * down - v * zy) / z
+        if abs(ux) + abs(uy) + abs(vx) + abs(vy) < MOST_STRETCHED:  # false for NaN
+            correlation = _correlation(window, contrast, photos[s], height, width, u, v, ux, uy, vx, vy)
+            matches[s] = np.exp(-np.square(1 - correlation) / (2 * SPREAD * SPREAD))
 
 
 @cached_njit(fastmath=True, error_model="numpy")
