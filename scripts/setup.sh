@@ -32,7 +32,7 @@ say_size() { # what the first installation takes, before it starts
     echo "setup.sh: $1: $size" >&2
 }
 
-with_signs_of_life() { # COMMAND...: run it; every ten seconds say that it goes on
+with_signs_of_life() { # COMMAND...: run it; every five seconds say that it goes on
     local seconds=0 status=0 child
     "$@" &
     child=$!
@@ -40,7 +40,7 @@ with_signs_of_life() { # COMMAND...: run it; every ten seconds say that it goes 
     while kill -0 "$child" 2>/dev/null; do
         sleep 1
         seconds=$((seconds + 1))
-        if [ $((seconds % 10)) -eq 0 ]; then echo "setup.sh: installing, $seconds s so far" >&2; fi
+        if [ $((seconds % 5)) -eq 0 ]; then echo "setup.sh: installing, $seconds s so far" >&2; fi
     done
     wait "$child" || status=$?
     trap - INT TERM
