@@ -286,21 +286,27 @@ def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
     (ux, vx) and (uy, vy) are how far it is in the photo to the sample's neighbour to the right and down. Beyond the
     photo its border counts.
     """
-    n, right_end, bottom_end = 0, np.float32(width - 1), np.float32(height - 1)
+    right_end, bottom_end = np.float32(width - 1), np.float32(height - 1)
     mean, square, both = np.float32(0), np.float32(0), np.float32(0)
+    ux, uy, vx, vy = np.float32(ux), np.float32(uy), np.float32(vx), np.float32(vy)
+    flat, n = photo.reshape(-1), np.uint64(0)
+    beside, below = np.uint64(1), np.uint64(photo.shape[1])  # unsigned indices spare numba's check for negative ones
     for down in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
         for right in range(-WINDOW_REACH, WINDOW_REACH + 1, WINDOW_STEP):
-            column = min(max(np.float32(u + ux * right + uy * down), np.float32(0)), right_end)
-            row = min(max(np.float32(v + vx * right + vy * down), np.float32(0)), bottom_end)
-            left, top = min(int(column), width - 2), min(int(row), height - 2)
+            aside, ahead = np.float32(right), np.float32(down)
+            column = min(max(np.float32(u) + ux * aside + uy * ahead, np.float32(0)), right_end)
+            row = min(max(np.float32(v) + vx * aside + vy * ahead, np.float32(0)), bottom_end)
+            left, top = min(np.int32(column), np.int32(width - 2)), min(np.int32(row), np.int32(height - 2))
             across, along = column - np.float32(left), row - np.float32(top)
-            upper = photo[top, left] + (photo[top, left + 1] - photo[top, left]) * across
-            lower = photo[top + 1, left] + (photo[top + 1, left + 1] - photo[top + 1, left]) * across
+            first = np.uint64(top) * below + np.uint64(left)
+            upper = flat[first] + (flat[first + beside] - flat[first]) * across
+            lower = flat[first + below] + (flat[first + below + beside] - flat[first + below]) * across
             value = upper + (lower - upper) * along
-            mean += window[n, 0] * value
-            square += window[n, 0] * value * value
+            counted = window[n, 0] * value
+            mean += counted
+            square += counted * value
             both += window[n, 1] * value
-            n += 1
+            n += beside
     return both / np.sqrt((max(square - mean * mean, np.float32(0)) + NOISE) * (contrast + NOISE))
 
 
