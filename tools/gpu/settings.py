@@ -22,7 +22,7 @@ STAGES = {
     "cost volume": ("All three stages' cost volumes of a depth map", 60),
     "prediction": ("Depth maps of a scan, files read and written", 110),
     "training": ("Optimisation steps, batch of one", 110),
-    "clouds": ("Labels, refinement, fusion and the DTU score", 90),
+    "clouds": ("Labels, refinement, fusion and the DTU score", 150),
     "options": ("What is not in use: cudnn.benchmark, torch.compile, CUDA graphs", 100),
 }
 # What is not timed runs side by side, before what is.
