@@ -279,8 +279,8 @@ def _ask(x, y, inverse, right, down, window, contrast, seen, photos, sizes, src_
             matches[s] = np.exp(-np.square(1 - correlation) / (2 * SPREAD * SPREAD))
 
 
-# Not all of fast math, which is a tenth faster: sums come in another order in a kernel that is compiled with its callers
-# than in one from the disk's cache, and results in other last bits.
+# Not all of fast math, which is a tenth faster: sums would come in another order in a kernel that is compiled with its
+# callers than in one from the disk's cache.
 @cached_njit(fastmath=FASTMATH, error_model="numpy")
 def _correlation(window, contrast, photo, height, width, u, v, ux, uy, vx, vy):
     """The correlation, -1 to 1, of a window [n, 2] of variance `contrast` with a photo [height, width] around (u, v).
