@@ -130,11 +130,13 @@ def _choose(planes, photo, carried, seen, photos, sizes, src_T_ref, chosen):
         window, matches = np.empty((side * side, 2), np.float32), np.empty(len(photos))
         for x in range(width):
             count = _find_candidates(planes, carried, y, x, candidates)
+            if count < 2:
+                continue
             others = -np.inf  # the most that another than the pixel's own can have
             for c in range(count):
                 candidates[c, 3] = _support(x, y, candidates[c, 0], seen, sizes, src_T_ref)
                 others = max(others, candidates[c, 3] + PHOTOS) if c > 0 else others
-            if count < 2 or others <= candidates[0, 3] + OWN_AHEAD:
+            if others <= candidates[0, 3] + OWN_AHEAD:
                 continue
             contrast, most = _fill_window(photo, y, x, window), -np.inf
             for c in range(count):
