@@ -106,8 +106,9 @@ def scene_sample(scene: Scene, light: int = 3) -> dict:
 # ---------------------------------------------------------------- programs
 
 # Seconds after which something that a test waits for counts as hanging. On a busy machine programs take ten times as
-# long as on an idle one, so it only ends what never would.
-PATIENCE = 1200
+# long as on an idle one, so it only ends what never would; before pytest ends the test (pyproject.toml), which says
+# less of why.
+PATIENCE = 600
 
 # Few hypotheses and views: what a test of a program's behaviour needs, whatever the depth.
 FAST = ("--device", "cpu", "--num_workers", "0", "--ndepths", "8,8,8")

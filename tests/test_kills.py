@@ -4,6 +4,7 @@ Every program is killed at a few moments, by the clock or around some change to 
 on, before it is left to end. KILL_MOMENTS=20 makes that 20 kills of each program.
 """
 
+import math
 import os
 import random
 import shutil
@@ -20,8 +21,11 @@ from small_runs import assert_files_are_whole, command, driver_settings, result
 MOMENTS = int(os.environ.get("KILL_MOMENTS", 4))
 
 
-def run(line: list[object], seconds: float = PATIENCE, **settings: object) -> bool:
-    """Whether a command ended well; after so many seconds it is killed with all the processes it has started."""
+def run(line: list[object], seconds: float = math.inf, **settings: object) -> bool:
+    """Whether a command ended well; after so many seconds it is killed with all the processes it has started.
+
+    One that nobody kills ends in time.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}}
     line = [str(word) for word in line]
     with tempfile.TemporaryFile("w+") as output:
@@ -29,10 +33,12 @@ def run(line: list[object], seconds: float = PATIENCE, **settings: object) -> bo
             line, cwd=ROOT, env=environment, stdout=output, stderr=output, preexec_fn=os.setpgrp, text=True
         )
         try:
-            process.wait(seconds)
+            process.wait(min(seconds, PATIENCE))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            output.seek(0)
+            assert seconds < PATIENCE, f"hangs after:\n{output.read()}"
         output.seek(0)
         # 137 is a driver's status when its program was killed.
         assert process.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), output.read()
@@ -47,7 +53,7 @@ def test_a_killed_program_goes_on(quick_python, small_data, tmp_path, name):
     """Started again it leaves the very bytes of a run that was never killed."""
     whole, killed, counted = tmp_path / "whole", tmp_path / "killed", tmp_path / "changes"
 
-    def start(folder: Path, seconds: float = PATIENCE, **settings: object) -> bool:
+    def start(folder: Path, seconds: float = math.inf, **settings: object) -> bool:
         if name.endswith(".sh"):
             settings |= driver_settings(quick_python, small_data, folder)
         interpreter = "bash" if name.endswith(".sh") else quick_python
