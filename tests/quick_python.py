@@ -158,6 +158,8 @@ def run_program(path: str) -> int:
 
 def ask(address: str, arguments: list[str]) -> int:
     """The client: have the server run a program, and end as it does."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until there is somebody to hand them on to
     group = os.getpgrp()
     request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "group": group}
     with socket.socket(socket.AF_UNIX) as connection:
@@ -165,8 +167,9 @@ def ask(address: str, arguments: list[str]) -> int:
         socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
         answers = connection.makefile()
         child = int(answers.readline())
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in signals:
             signal.signal(signum, lambda signum, _: os.kill(child, signum))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         answer = answers.readline()
     if not answer:
         os.kill(os.getpid(), signal.SIGKILL)
