@@ -15,6 +15,7 @@ from fusion.mesh.settings import MeshSettings
 from fusion.mesh.solid import closed_surface
 from fusion.mesh.surfaces import Surface, is_closed, without_flat_faces, without_islands
 from fusion.mesh.texture import make_texture
+from fusion.mesh.unseen import without_unseen
 from fusion.mesh.volume import fused_surface, surface_cells, tiles
 
 # Before it is simplified a mesh has so many faces at most, or so many times those that are wanted: finer ones would
@@ -63,8 +64,9 @@ def _open(maps: KeptMaps, settings: MeshSettings, voxel: float, steps: Steps) ->
         surface = poisson_of_maps(maps, voxel, settings.memory, False, done)
     else:
         surface, voxel = _of_distances(maps, settings, voxel, steps)
-    surface = without_islands(surface, settings.islands)
-    return _with_fewer_faces(surface, settings.faces, steps), voxel
+    surface = _with_fewer_faces(without_islands(surface, settings.islands), settings.faces, steps)
+    surface = without_unseen(surface, maps, steps.begin("unseen", len(maps.views)))
+    return without_islands(surface, settings.islands), voxel
 
 
 def _of_distances(maps: KeptMaps, settings: MeshSettings, voxel: float, steps: Steps) -> tuple[Surface, float]:

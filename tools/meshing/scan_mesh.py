@@ -35,7 +35,7 @@ from tools.prediction.settings import FusionSettings
 from tools.runtime.alive import Alive
 
 # Counted up when the same settings give another mesh.
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclasses.dataclass(frozen=True)
