@@ -208,7 +208,8 @@ def describe_run(settings: ReportSettings, results: list[ScanResult]) -> Run:
     else:
         told |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
     title = results[0].name if len(results) == 1 else settings.outdir.resolve().name
-    return Run(title, settings.thresholds, settings.unit, versions(), told)
+    units = {read_measures(result, settings.unit).unit for result in results}
+    return Run(title, settings.thresholds, units.pop() if len(units) == 1 else settings.unit, versions(), told)
 
 
 def _told(settings: ReportSettings) -> dict[str, object]:

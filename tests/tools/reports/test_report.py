@@ -238,6 +238,17 @@ def test_errors_are_shown_in_other_layouts(tmp_path):
     assert "mean error" in Page(outdir / "report" / "garden.html").text
 
 
+def test_all_pages_have_the_clouds_unit(tmp_path):
+    """units.json beside the clouds knows better than --unit, on the index too."""
+    testpath, outdir = write_exact_result(tmp_path, {"scan7": 1, "scan8": 2})
+    write_json(outdir / "gipuma_pcd" / "units.json", {"units": "metres", "source": "GPS"})
+    flags = ("--outdir", outdir, "--testpath", testpath, "--picture_size", 48, "--unit", "furlongs")
+    succeed(run_program("tools/report.py", *flags))
+    for name in ("index", "scan7", "scan8"):
+        text = Page(outdir / "report" / f"{name}.html").text
+        assert "within 2 metres" in text and "mean error, metres" in text and "within 2 furlongs" not in text
+
+
 def test_refined_depth_is_told(report, tmp_path):
     """The settings of the prediction have the passes of its refinement."""
     _, outdir = report
