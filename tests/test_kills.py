@@ -18,7 +18,7 @@ import pytest
 from helpers import PATIENCE, ROOT
 from small_runs import assert_files_are_whole, command, driver_settings, result
 
-MOMENTS = int(os.environ.get("KILL_MOMENTS", 4))
+MOMENTS = int(os.environ.get("KILL_MOMENTS", 3))
 
 
 def run(line: list[object], seconds: float = math.inf, **settings: object) -> bool:

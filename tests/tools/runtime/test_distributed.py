@@ -29,7 +29,7 @@ from datasets.formats.pfm import read_pfm, write_pfm
 from datasets.synthetic.scans import write_training_layout
 
 VIEWS = 4
-SIGNAL_MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", 5))
+SIGNAL_MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", 3))
 
 
 @pytest.fixture(scope="session")
