@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets.files import DataError, write_bytes
-from tools.photos.pairs import Pair, alike_pairs, all_pairs, following_pairs, in_blocks
+from tools.photos.pairs import Pair, alike_pairs, all_pairs, following_pairs
 from tools.runtime.alive import Alive
+from tools.runtime.pace import paced
 from tools.runtime.program import Progress
 
 _LENS_MODEL = "SIMPLE_RADIAL"  # more parameters are seldom well determined by few photos
-_CHUNK = 4  # photos between two signs of life
-_PAIRS = 12  # pairs between two signs of life
+_PHOTOS, _PAIRS = 4, 12  # at a time, at least; each time the library loads anew what it has loaded before
 _ONLY_FATAL = 3  # glog's level
 
 # Of so many photos or more each has fewer features, which makes their matching several times faster.
@@ -107,25 +107,25 @@ def extract_features(
     if thorough:
         options.sift.peak_threshold = _FAINT
     with Progress(len(names), "features", unit="photo") as progress:
-        for chunk in _chunks(names, search.masks):
+        for folder, photos in _by_masks(names, search.masks):
             reader = pycolmap.ImageReaderOptions()
-            if search.masks is not None and _mask(search.masks, chunk[0]).exists():
-                reader.mask_path = search.masks
-            features = {"image_names": chunk, "reader_options": reader, "extraction_options": options}
-            run(pycolmap, pycolmap.extract_features, database, images, **features)
-            for _ in chunk:
-                progress.step()
+            if folder is not None:
+                reader.mask_path = folder
+            for some in paced(photos, _PHOTOS):
+                features = {"image_names": some, "reader_options": reader, "extraction_options": options}
+                run(pycolmap, pycolmap.extract_features, database, images, **features)
+                for _ in some:
+                    progress.step()
 
 
 def _mask(masks: Path, name: str) -> Path:
     return masks / f"{name}.png"
 
 
-def _chunks(names: list[str], masks: Path | None) -> list[list[str]]:
-    """The photos a few at a time, those with masks apart: where COLMAP looks for masks it takes no photo without."""
+def _by_masks(names: list[str], masks: Path | None) -> list[tuple[Path | None, list[str]]]:
+    """The photos without a mask, and those with one in the folder: where COLMAP looks for masks it takes no other."""
     masked = [name for name in names if masks is not None and _mask(masks, name).exists()]
-    whole = sorted(set(names) - set(masked))
-    return [part[start : start + _CHUNK] for part in (whole, masked) for start in range(0, len(part), _CHUNK)]
+    return [(None, sorted(set(names) - set(masked))), *([(masks, masked)] if masked else [])]
 
 
 @contextlib.contextmanager
@@ -172,10 +172,10 @@ def match_features(
     pairing.match_list_path = database.with_name("pairs.txt")
     options = {"matching_options": matching, "pairing_options": pairing, "verification_options": verification}
     with Progress(len(missing), "matching", unit="pair") as progress:
-        for block in in_blocks(missing, _PAIRS):
-            write_bytes(pairing.match_list_path, "".join(f"{names[a]} {names[b]}\n" for a, b in block).encode())
+        for some in paced(sorted(missing), _PAIRS):  # in an order that needs few photos at a time
+            write_bytes(pairing.match_list_path, "".join(f"{names[a]} {names[b]}\n" for a, b in some).encode())
             run(pycolmap, pycolmap.match_image_pairs, database, **options)
-            for _ in block:
+            for _ in some:
                 progress.step()
     pairing.match_list_path.unlink(missing_ok=True)
 

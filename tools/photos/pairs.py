@@ -5,7 +5,7 @@ into clusters, and a photo is described by how far its descriptors lie from the 
 loaded. The pairs grow with the number of photos, not with its square.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -82,9 +82,3 @@ def _vector(descriptors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     np.add.at(sums, nearest, descriptors - centres[nearest])
     sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     return (sums / max(np.linalg.norm(sums), 1e-12)).ravel()
-
-
-def in_blocks(pairs: Sequence[Pair], most: int) -> list[list[Pair]]:
-    """The pairs in blocks of at most so many, in an order that needs few photos at a time."""
-    ordered = sorted(pairs)
-    return [ordered[start : start + most] for start in range(0, len(ordered), most)]

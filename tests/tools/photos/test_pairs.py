@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tools.photos.pairs import alike_pairs, all_pairs, following_pairs, in_blocks
+from tools.photos.pairs import alike_pairs, all_pairs, following_pairs
 
 
 def test_neighbours_in_order():
@@ -29,10 +29,3 @@ def test_photos_without_features():
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, (40, 128)).astype(np.uint8), np.empty((0, 128), np.uint8)] * 3
     assert (0, 2) in alike_pairs(6, lambda k: seen[k], seed=0)
-
-
-def test_blocks():
-    """All pairs once, each block with few photos."""
-    pairs = all_pairs(8)
-    blocks = in_blocks(pairs, 5)
-    assert sorted(pair for block in blocks for pair in block) == pairs and max(map(len, blocks)) == 5
