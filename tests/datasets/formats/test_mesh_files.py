@@ -53,6 +53,17 @@ def test_stl(tmp_path):
     assert read.is_watertight and read.volume == pytest.approx(1 / 6)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 1e4])
+def test_solids_that_touch_stay_closed_in_stl(tmp_path, scale):
+    """Three tetrahedra that share an edge, whose ends a reader would join to one edge of six faces."""
+    turned = [VERTICES * [1, 1, 1], VERTICES * [-1, -1, 1], VERTICES * [-1, 1, 1]]
+    faces = [FACES, FACES + 4, FACES[:, ::-1] + 8]  # the third is mirrored
+    write_stl(tmp_path / "a.stl", np.concatenate(turned) * scale, np.concatenate(faces))
+    read = trimesh.load(tmp_path / "a.stl")
+    assert read.is_watertight and len(read.vertices) == 12
+    assert read.volume == pytest.approx(scale**3 / 2, rel=1e-4)
+
+
 def test_obj_with_colours(tmp_path):
     """Behind the vertices, with all digits that places need."""
     write_obj(tmp_path / "a.obj", VERTICES + FAR, FACES, COLOURS)
