@@ -71,7 +71,12 @@ def zero_surface(cells: np.ndarray, values: np.ndarray, known: np.ndarray, voxel
     # Arrays that share the grid's memory.
     grid.attribute("tsdf").numpy()[slots] = values[..., None]
     grid.attribute("weight").numpy()[slots] = known[..., None]
-    mesh = grid.extract_triangle_mesh(0.5)
+    try:
+        mesh = grid.extract_triangle_mesh(0.5)
+    except RuntimeError as error:  # it cannot give colours to no vertices at all
+        if "SetVertexColors" not in str(error):
+            raise
+        return Surface.empty()
     if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
         return Surface.empty()
     vertices, faces = mesh.vertex.positions.numpy(), mesh.triangle.indices.numpy()

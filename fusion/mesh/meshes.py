@@ -47,7 +47,7 @@ def make_mesh(maps: KeptMaps, settings: MeshSettings, steps: Steps) -> Mesh:
     else:
         surface, voxel = _open(maps, settings, voxel, steps)
     if not len(surface.faces):
-        raise DataError("no surface was found; give a larger --voxel, or make the cloud with looser settings")
+        raise DataError("no surface was found; give another --voxel, or make the cloud with looser settings")
     colours = vertex_colours(surface, maps, steps.begin("colours", len(maps.views)))
     texture = None
     if settings.texture:

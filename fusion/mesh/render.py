@@ -63,10 +63,11 @@ def _draw(u, v, z, faces, inverse, owner):
                     owner[y, x] = f
 
 
-def sight(surface: Surface, camera: Camera, seen: np.ndarray) -> Sight:
-    """How a camera sees the corners of a surface; `seen` [H, W] is all depth that the view has, right or wrong."""
-    height, width = seen.shape
-    depth, _ = front_faces(surface, camera, (width, height))
+def unhidden(surface: Surface, camera: Camera, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """u, v pixels and z depth of a surface's corners, float64 [V] each; which are in the image of this size (width,
+    height), and which of these no face hides, whichever way it looks, bool [V]."""
+    width, height = size
+    depth, _ = front_faces(surface, camera, size)
     u, v, z = camera.project(surface.vertices)
     inside = (z > 0) & (u >= 0) & (v >= 0) & (u <= width - 1) & (v <= height - 1)
     visible = np.zeros(len(z), bool)
@@ -79,6 +80,12 @@ def sight(surface: Surface, camera: Camera, seen: np.ndarray) -> Sight:
     drawn = np.isfinite(around)
     farthest = np.where(drawn, around, 0).max(axis=0)
     visible[inside] = (z[inside] <= farthest + _TOLERANCE * pixel) | ~drawn.any(axis=0)
+    return u, v, z, inside, visible
+
+
+def sight(surface: Surface, camera: Camera, seen: np.ndarray) -> Sight:
+    """How a camera sees the corners of a surface; `seen` [H, W] is all depth that the view has, right or wrong."""
+    u, v, z, inside, visible = unhidden(surface, camera, seen.shape[::-1])
     to_camera = camera.centre - surface.vertices
     length = np.linalg.norm(to_camera, axis=1)
     facing = np.einsum("ij,ij->i", vertex_normals(surface), to_camera) / np.where(length > 0, length, 1)

@@ -3,30 +3,56 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from fusion.mesh.maps import KeptMaps
-from fusion.mesh.render import sight
-from fusion.mesh.surfaces import Surface, face_normals
+from fusion.mesh.render import unhidden
+from fusion.mesh.surfaces import Surface, face_neighbours, face_normals
+from fusion.normals import slants
 
-# Whoever looks at a face at a steeper angle than this (its cosine; 84 degrees) does not see what it is like.
-_LEAST_FACING = 0.1
+# A view sees the front of a face that looks at it by this share, at least, of how its own depth does there (cosines):
+# ground ahead does so however slanted it is, what joins two sheets of depth does not. Steeper depth counts as this.
+_LEAST_FACING, _STEEPEST = 0.5, 0.02
+# Holes of so few faces are noise of their normals.
+_PINHOLE = 2
 
 
 def without_unseen(surface: Surface, maps: KeptMaps, done: Callable[[], None]) -> Surface:
     """The faces whose front some view sees, a corner of it at least; `done` after every view.
 
     The signed distance ends at its truncation, and what noise puts behind a surface is a surface, too: a scene of which
-    much is far away had faces of twice the area of what is there. The corners must not be hidden behind other faces.
+    much is far away had faces of twice the area of what is there. A corner is seen in an image where no face hides it.
     """
     normals = face_normals(surface)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny)
     middles = surface.vertices[surface.faces].mean(axis=1)
-    found = np.zeros(len(middles), bool)
+    seen = np.zeros(len(middles), bool)
     for view in maps.views:
-        camera = maps.cameras[view]
-        visible = sight(surface, camera, maps.seen_depth(view)).visible
-        to_camera = camera.centre - middles
-        facing = np.einsum("ij,ij->i", normals, to_camera) / np.linalg.norm(to_camera, axis=1)
-        found |= visible[surface.faces].any(axis=1) & (facing >= _LEAST_FACING)
+        camera, depth = maps.cameras[view], maps.seen_depth(view)
+        visible = unhidden(surface, camera, depth.shape[::-1])[-1][surface.faces].any(axis=1)
+        to_camera = camera.centre - middles[visible]
+        facing = np.einsum("ij,ij->i", normals[visible], to_camera) / np.linalg.norm(to_camera, axis=1)
+        u, v, _ = map(np.nan_to_num, camera.project(middles[visible]))
+        column, row = (np.rint(at).clip(0, side - 1).astype(int) for at, side in ((u, depth.shape[1]), (v, len(depth))))
+        slant = np.maximum(slants(depth, camera)[row, column], _STEEPEST)
+        seen[visible] |= facing >= _LEAST_FACING * slant
         done()
-    return surface.kept(found)
+    return surface.kept(seen | _pinholes(surface.faces, ~seen))
+
+
+def _pinholes(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The faces among the chosen ones (bool [F]) that lie in groups of few with others all around, bool [F]."""
+    numbers = np.flatnonzero(chosen)
+    place = np.full(len(faces), -1)
+    place[numbers] = np.arange(len(numbers))
+    across = face_neighbours(faces)[numbers]
+    own, side = np.nonzero((across >= 0) & chosen[across])
+    links = coo_array((np.ones(len(own), np.int8), (own, place[across[own, side]])), shape=(len(numbers),) * 2)
+    count, group = connected_components(links, directed=False)
+    at_border = np.zeros(count, bool)
+    at_border[group[(across < 0).any(axis=1)]] = True
+    small = (np.bincount(group, minlength=count) <= _PINHOLE) & ~at_border
+    result = np.zeros(len(faces), bool)
+    result[numbers] = small[group]
+    return result

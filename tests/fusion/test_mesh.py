@@ -242,6 +242,13 @@ def test_voxels_too_small_for_the_scene(ball):
         surface_cells(ball, 1e-8, 4e-8, nothing)
 
 
+@needs_open3d
+def test_voxels_too_large_for_the_scene(ball):
+    """No cube of them has a surface within."""
+    with pytest.raises(DataError, match="no surface was found"):
+        make_mesh(ball, MeshSettings(voxel=500.0), NoSteps())
+
+
 # ---------------------------------------------------------------- whole meshes
 
 

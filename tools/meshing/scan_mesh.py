@@ -35,7 +35,7 @@ from tools.prediction.settings import FusionSettings
 from tools.runtime.alive import Alive
 
 # Counted up when the same settings give another mesh.
-_VERSION = 4
+_VERSION = 5
 
 
 @dataclasses.dataclass(frozen=True)
