@@ -29,8 +29,9 @@ def _apart(places: np.ndarray) -> np.ndarray:
     if not len(places):
         return places
     step = _STEPS * np.spacing(np.abs(places).max())
-    order = np.lexsort(places.T)
-    while (same := (places[order][1:] == places[order][:-1]).all(axis=1)).any():
-        places[order[1:][same], 0] += step  # all but the first of each place; those of three and more once more
+    while True:
         order = np.lexsort(places.T)
-    return places
+        same = (np.diff(places[order], axis=0) == 0).all(axis=1)
+        if not same.any():
+            return places
+        places[order[1:][same], 0] += step  # all but the first of each place; those of three and more once more

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from fusion.mesh.labels import charts
 from fusion.mesh.maps import KeptMaps
 from fusion.mesh.render import unhidden
 from fusion.mesh.surfaces import Surface, face_neighbours, face_normals
@@ -43,16 +42,7 @@ def without_unseen(surface: Surface, maps: KeptMaps, done: Callable[[], None]) -
 
 def _pinholes(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """The faces among the chosen ones (bool [F]) that lie in groups of few with others all around, bool [F]."""
-    numbers = np.flatnonzero(chosen)
-    place = np.full(len(faces), -1)
-    place[numbers] = np.arange(len(numbers))
-    across = face_neighbours(faces)[numbers]
-    own, side = np.nonzero((across >= 0) & chosen[across])
-    links = coo_array((np.ones(len(own), np.int8), (own, place[across[own, side]])), shape=(len(numbers),) * 2)
-    count, group = connected_components(links, directed=False)
-    at_border = np.zeros(count, bool)
-    at_border[group[(across < 0).any(axis=1)]] = True
-    small = (np.bincount(group, minlength=count) <= _PINHOLE) & ~at_border
-    result = np.zeros(len(faces), bool)
-    result[numbers] = small[group]
-    return result
+    neighbours = face_neighbours(faces)
+    group = charts(np.where(chosen, 0, -1), neighbours)
+    at_border = np.bincount(group, (neighbours < 0).any(axis=1)) > 0
+    return chosen & ((np.bincount(group) <= _PINHOLE) & ~at_border)[group]

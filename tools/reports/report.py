@@ -85,7 +85,6 @@ def write_scan(
     """Write a scan's page, and its PNG files where wanted; returns the pictures of its card."""
     views = evenly(result.views, settings.max_views)
     measures = read_measures(result, settings.unit)
-    run = dataclasses.replace(run, unit=measures.unit)
     scales = make_scales(_depth_limits(result, views), largest_error, measures.unit)
     kept = kept_pixels(result, settings)  # anew: the masks of all scans would be much memory
     tiles = {view: view_tiles(result, view, scales, kept.masks(view), settings.picture_size) for view in views}
@@ -208,8 +207,8 @@ def describe_run(settings: ReportSettings, results: list[ScanResult]) -> Run:
     else:
         told |= {f"settings of the prediction of {scan}": record for scan, record in predictions.items()}
     title = results[0].name if len(results) == 1 else settings.outdir.resolve().name
-    units = {read_measures(result, settings.unit).unit for result in results}
-    return Run(title, settings.thresholds, units.pop() if len(units) == 1 else settings.unit, versions(), told)
+    unit = read_measures(results[0], settings.unit).unit if results else settings.unit  # all clouds lie in one folder
+    return Run(title, settings.thresholds, unit, versions(), told)
 
 
 def _told(settings: ReportSettings) -> dict[str, object]:
