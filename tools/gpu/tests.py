@@ -1,7 +1,9 @@
 """The numerical tests on the device, by pytest, and how far from the golden files they found its results."""
 
+import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +14,8 @@ from datasets.files import DataError
 from tools.gpu.settings import CheckSettings, Found
 
 ROOT = Path(__file__).resolve().parents[2]
+# Processes among which a stage's tests are shared out, at most, and cores for each: four such stages run side by side.
+_MOST_WORKERS, _CORES_OF_A_WORKER = 4, 4
 
 
 def run_tests(settings: CheckSettings, dtype: str, tf32: bool = False, device: str | None = None) -> Iterator[Found]:
@@ -20,7 +24,8 @@ def run_tests(settings: CheckSettings, dtype: str, tf32: bool = False, device: s
     report = settings.outdir / "logs" / f"tests_{device}_{'tf32' if tf32 else dtype}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report.resolve()}"]
-    command += ["--device", device, "--dtype", dtype, *(["--tf32", "-k", "golden"] if tf32 else []), *settings.tests]
+    command += [*_workers(), "--device", device, "--dtype", dtype]
+    command += [*(["--tf32", "-k", "golden"] if tf32 else []), *settings.tests]
     status = subprocess.run(command, cwd=ROOT).returncode
     if not report.is_file():
         raise DataError(f"pytest ended with status {status} and without a report")
@@ -30,6 +35,12 @@ def run_tests(settings: CheckSettings, dtype: str, tf32: bool = False, device: s
         yield found
     if status:
         raise DataError(f"{failed} tests failed" if failed else f"pytest ended with status {status}")
+
+
+def _workers() -> list[str]:
+    """Flags that share tests out where there are cores for it: most of their time kernels are being compiled."""
+    count = min(_MOST_WORKERS, (os.cpu_count() or 1) // _CORES_OF_A_WORKER)
+    return ["-n", str(count)] if count > 1 and importlib.util.find_spec("xdist") else []
 
 
 def read_report(path: Path) -> Iterator[Found]:

@@ -26,7 +26,7 @@ from tools.gpu.measures import measure_curves, measure_prediction, measure_train
 from tools.gpu.runner import run_stage
 from tools.gpu.scans import small_scan
 from tools.gpu.settings import CheckSettings, Found, Outcome, quick
-from tools.gpu.tests import read_report
+from tools.gpu.tests import read_report, run_tests
 from tools.reports.gpu_page import gpu_page
 
 
@@ -251,6 +251,15 @@ def test_report_of_tests(tmp_path):
     assert tables["tests"] == [{"passed": 2, "failed": 1, "skipped": 1}]
     assert tables["failed"] == [{"test": "tests.a::test_bad", "message": "assert 1 == 2"}]
     assert [(row["quantity"], row["found"]) for row in tables["golden files"]] == [("depth", 0.2)]
+
+
+@pytest.mark.slow
+def test_tests_are_shared_out(settings, monkeypatch, capfd):
+    """Among processes, where there are cores; what they measured arrives all the same."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    tables = rows(run_tests(settings, "float32"))
+    assert "bringing up nodes" in capfd.readouterr().out
+    assert tables["tests"][0]["passed"] > 1 and tables["golden files"]
 
 
 # ---------------------------------------------------------------- the program and its page
