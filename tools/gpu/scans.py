@@ -1,6 +1,9 @@
 """The scans that stages predict, train on and fuse: rendered small and enlarged, as the time does not depend on what is
 seen."""
 
+import contextlib
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -22,15 +25,19 @@ def named(size: Size) -> str:
 
 
 def small_scan(settings: CheckSettings, size: Size) -> Path:
-    """A root folder with one synthetic scan in the test layout, made once; cameras and depth go with the images."""
+    """A root folder with one synthetic scan in the test layout, made once; cameras and depth go with the images. Stages
+    side by side may ask for the same."""
     root = settings.outdir / "data" / named(size)
     if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
         shrunk = _SHRUNK if min(size) >= _LEAST_SIDE else 1
-        making = root.with_name(f"{root.name}_rendered")
+        making = Path(tempfile.mkdtemp(prefix=f"{root.name}_", dir=root.parent))
         write_test_layout(making, {"scan1": 1}, size[0] // shrunk, size[1] // shrunk, settings.scan_views)
         if shrunk > 1:
             _enlarge(making / "scan1", size, shrunk)
-        making.rename(root)
+        with contextlib.suppress(OSError):  # another stage was first
+            making.rename(root)
+        shutil.rmtree(making, ignore_errors=True)
     return root
 
 

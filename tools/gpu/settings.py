@@ -18,15 +18,24 @@ STAGES = {
     "tests bfloat16": ("The tests of networks in bf16", 150),
     "tests float16": ("The tests of networks in fp16", 150),
     "ranks": ("Two ranks on one device with gloo, one rank with NCCL and SyncBatchNorm", 150),
-    "curves": ("Loss curves: precisions must learn alike", 240),
+    "curves teacher": ("The teacher's loss curves: precisions must learn alike", 200),
+    "curves student": ("The student's", 200),
     "cost volume": ("All three stages' cost volumes of a depth map", 60),
     "prediction": ("Depth maps of a scan, files read and written", 110),
-    "training": ("Optimisation steps, batch of one", 110),
+    "training": ("Optimisation steps, batch of one", 200),
     "clouds": ("Labels, refinement, fusion and the DTU score", 150),
     "options": ("What is not in use: cudnn.benchmark, torch.compile, CUDA graphs", 100),
 }
 # What is not timed runs side by side, before what is.
-UNTIMED = ("tests float32", "tests tf32", "tests bfloat16", "tests float16", "ranks", "curves")
+UNTIMED = (
+    "tests float32",
+    "tests tf32",
+    "tests bfloat16",
+    "tests float16",
+    "ranks",
+    "curves teacher",
+    "curves student",
+)
 WITHOUT_DEVICE = {"tests fake": ("The numerical tests on a GPU that is none, as far as they go without values", 200)}
 
 # At this size at least so many times the plain definition's throughput, at no more than this share of its memory.

@@ -19,12 +19,20 @@ def stage_of(name: str) -> Stage:
         return partial(run_tests, dtype="float32", tf32=True)
     if name.startswith("tests "):
         return partial(run_tests, dtype=name.removeprefix("tests "))
+    if name.startswith("curves "):
+        return partial(_curves, kind=name.removeprefix("curves "))
     return partial(_measure, name=name)
+
+
+def _curves(settings: CheckSettings, kind: str) -> Iterator[Found]:
+    from tools.gpu.measures import measure_curves
+
+    return measure_curves(settings, kind)
 
 
 def _measure(settings: CheckSettings, name: str) -> Iterator[Found]:
     from tools.gpu.clouds import measure_clouds
-    from tools.gpu.measures import measure_curves, measure_prediction, measure_training, measure_volumes
+    from tools.gpu.measures import measure_prediction, measure_training, measure_volumes
     from tools.gpu.options import measure_options
     from tools.gpu.ranks import check_ranks
 
@@ -34,7 +42,6 @@ def _measure(settings: CheckSettings, name: str) -> Iterator[Found]:
         "training": measure_training,
         "clouds": measure_clouds,
         "ranks": check_ranks,
-        "curves": measure_curves,
         "options": measure_options,
     }
     return stages[name](settings)

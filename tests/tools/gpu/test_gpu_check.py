@@ -184,9 +184,10 @@ def test_curves(settings, monkeypatch):
     """Ten means of losses, which must fall where there were steps enough."""
     losses = [3.0, 2.0]
     monkeypatch.setattr(networks, "train", lambda *arguments: ([0.5], {"losses": losses}))
-    assert [row["losses"] for table in rows(measure_curves(settings)).values() for row in table] == [losses] * 4
+    (table,) = rows(measure_curves(settings, "teacher")).values()
+    assert [(row["way"], row["losses"]) for row in table] == [("float32", losses), ("bf16", losses)]
     losses.reverse()
-    found = list(measure_curves(dataclasses.replace(settings, curve_steps=300)))
+    found = list(measure_curves(dataclasses.replace(settings, curve_steps=300), "teacher"))
     assert found[0].wrong == "the teacher's loss does not fall in float32"
 
 
