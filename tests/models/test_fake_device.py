@@ -63,9 +63,19 @@ def test_prediction(gpu, settings, dtype):
 
 @pytest.mark.parametrize("maker", ["mps", "xpu"])
 def test_prediction_on_other_makers_gpus(maker):
-    """Apple's and Intel's, where this torch is built for them."""
+    """Apple's and Intel's."""
     with fake_gpu(maker) as gpu:
         assert_here(gpu, predict(fold(gpu.put(build_model("student")).eval()), gpu))
+
+
+@pytest.mark.parametrize("maker", ["mps", "xpu"])
+def test_training_on_other_makers_gpus(maker):
+    """The teacher's loss."""
+    with fake_gpu(maker) as gpu:
+        imgs, proj_matrices, depth_values = gpu.put(golden_inputs())
+        outputs = gpu.put(build_model("teacher")).train()(imgs, proj_matrices, depth_values)
+        losses = UnsupervisedLoss()(outputs, imgs, proj_matrices, WEIGHTS)
+        assert_here(gpu, (outputs, losses))
 
 
 @pytest.mark.parametrize(("variant", "dtype"), [("official", torch.float32), ("per_pixel", torch.bfloat16)])
