@@ -167,8 +167,13 @@ def ask(address: str, arguments: list[str]) -> int:
         socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
         answers = connection.makefile()
         child = int(answers.readline())
+
+        def hand_on(signum: int, _: object) -> None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, and its answer is on its way
+                os.kill(child, signum)
+
         for signum in signals:
-            signal.signal(signum, lambda signum, _: os.kill(child, signum))
+            signal.signal(signum, hand_on)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         answer = answers.readline()
     if not answer:

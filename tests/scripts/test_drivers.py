@@ -192,12 +192,12 @@ def test_real_scores_say_what_is_missing(tmp_path):
 
 
 @pytest.mark.slow
-def test_teacher_two_rounds_and_test(tmp_path):
+def test_teacher_two_rounds_and_test(quick_python, tmp_path):
     """A teacher, two rounds of students, clouds; the second run of the rounds makes nothing anew."""
     data = tmp_path / "training data"  # with a space, as paths have
     write_training_layout(data, {"scan1": 1, "scan2": 2}, width=64, height=64, views=4, lights=(6,))
     write_test_layout(tmp_path / "test data", {"garden": 3}, width=64, height=64, views=4)
-    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "EPOCHS": 1}
+    settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "EPOCHS": 1, "PYTHON_BIN": quick_python}
     short = ("--max_steps", "2", "--num_workers", "0")
 
     result = run_driver("run_train_unsup.sh", *short, **settings, LOG_DIR=tmp_path / "teacher")
@@ -219,6 +219,7 @@ def test_teacher_two_rounds_and_test(tmp_path):
     assert files == [change_times(tmp_path / "kd", pattern) for pattern in ("*.pfm", "*.ckpt")]
 
     test = {"TESTPATH": tmp_path / "test data", "TEST_LIST": "all", "CKPT_FILE": students[1], "REPORT": 1}
+    test["PYTHON_BIN"] = quick_python
     result = run_driver("run_test_dtu.sh", **test, OUTDIR=tmp_path / "out", DISP_THRESHOLD=2)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "gipuma_pcd" / "garden.ply").exists()
@@ -228,7 +229,7 @@ def test_teacher_two_rounds_and_test(tmp_path):
 
 @pytest.mark.slow
 def test_a_round_of_two_processes(tmp_path):
-    """NGPUS=2 runs every step under torchrun; here the processes share a CPU."""
+    """NGPUS=2 runs every step under torchrun, by the environment that the driver makes; here they share a CPU."""
     data = tmp_path / "training data"
     write_training_layout(data, {"scan1": 1}, width=64, height=32, views=4, lights=(6,))
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "kd", "NGPUS": 2}
@@ -242,12 +243,12 @@ def test_a_round_of_two_processes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_student_is_not_resumed_with_other_labels(tmp_path):
+def test_a_student_is_not_resumed_with_other_labels(quick_python, tmp_path):
     """Labels of another teacher in the same folder: the rounds stop and say so, instead of mixing both."""
     data = tmp_path / "data"
     write_training_layout(data, {"scan1": 1}, width=64, height=64, views=4, lights=(6,))
     settings = {"DATASET_DIR": data, "TRAIN_LIST": "all", "TEST_LIST": "", "LOG_DIR": tmp_path / "kd"}
-    settings |= {"ROUNDS": 1, "THRES_VIEW": 1, "EPOCHS": 1}
+    settings |= {"ROUNDS": 1, "THRES_VIEW": 1, "EPOCHS": 1, "PYTHON_BIN": quick_python}
     short = ("--max_steps", "1", "--num_workers", "0")
     first, second = (write_checkpoint(tmp_path / f"{seed}.ckpt", "teacher", seed) for seed in (1, 2))
     assert run_driver("run_train_kd.sh", *short, **settings, CKPT_FILE=first).returncode == 0

@@ -24,7 +24,7 @@ def run_tests(settings: CheckSettings, dtype: str, tf32: bool = False, device: s
     report = settings.outdir / "logs" / f"tests_{device}_{'tf32' if tf32 else dtype}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report.resolve()}"]
-    command += [*_workers(), "--device", device, "--dtype", dtype]
+    command += [*workers(), "--device", device, "--dtype", dtype]
     command += [*(["--tf32", "-k", "golden"] if tf32 else []), *settings.tests]
     status = subprocess.run(command, cwd=ROOT).returncode
     if not report.is_file():
@@ -37,8 +37,8 @@ def run_tests(settings: CheckSettings, dtype: str, tf32: bool = False, device: s
         raise DataError(f"{failed} tests failed" if failed else f"pytest ended with status {status}")
 
 
-def _workers() -> list[str]:
-    """Flags that share tests out where there are cores for it: most of their time kernels are being compiled."""
+def workers() -> list[str]:
+    """pytest's flags that share tests out where there are cores for it: most of the time kernels are compiled."""
     count = min(_MOST_WORKERS, (os.cpu_count() or 1) // _CORES_OF_A_WORKER)
     return ["-n", str(count)] if count > 1 and importlib.util.find_spec("xdist") else []
 

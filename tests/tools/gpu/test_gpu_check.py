@@ -1,6 +1,7 @@
 """The check of a GPU, on a machine that need not have one: its stages in miniature, and how they end."""
 
 import dataclasses
+import importlib.util
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from datasets.formats.images import read_image
 from datasets.layouts.general import GeneralScans
 from datasets.synthetic.scans import render_scene
 from tools.benchmarks import clouds, networks
+from tools.benchmarks.measure import repeated
 from tools.gpu import options, ranks
 from tools.gpu.clouds import measure_clouds
 from tools.gpu.machine import check_machine, missing_packages
@@ -26,7 +28,7 @@ from tools.gpu.measures import measure_curves, measure_prediction, measure_train
 from tools.gpu.runner import run_stage
 from tools.gpu.scans import small_scan
 from tools.gpu.settings import CheckSettings, Found, Outcome, quick
-from tools.gpu.tests import read_report, run_tests
+from tools.gpu.tests import read_report, workers
 from tools.reports.gpu_page import gpu_page
 
 
@@ -204,6 +206,7 @@ def test_options(settings, monkeypatch):
     def unknown(network, predict):
         raise RuntimeError("no such thing\nhere")
 
+    monkeypatch.setattr(options, "repeated", lambda work, count: repeated(work, 1))
     ways = {name: options._WAYS[name] for name in ("as used", "cudnn.benchmark")}
     monkeypatch.setattr(options, "_WAYS", ways | {"torch.compile": unknown, "another": options._as_used})
     in_float32, in_bf16 = rows(options.measure_options(settings)).values()
@@ -254,13 +257,13 @@ def test_report_of_tests(tmp_path):
     assert [(row["quantity"], row["found"]) for row in tables["golden files"]] == [("depth", 0.2)]
 
 
-@pytest.mark.slow
-def test_tests_are_shared_out(settings, monkeypatch, capfd):
-    """Among processes, where there are cores; what they measured arrives all the same."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    tables = rows(run_tests(settings, "float32"))
-    assert "bringing up nodes" in capfd.readouterr().out
-    assert tables["tests"][0]["passed"] > 1 and tables["golden files"]
+@pytest.mark.parametrize(("cores", "flags"), [(2, []), (8, ["-n", "2"]), (64, ["-n", "4"])])
+def test_tests_are_shared_out(monkeypatch, cores, flags):
+    """Among processes, where there are cores, and pytest-xdist to share them."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert workers() == flags
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert workers() == []
 
 
 # ---------------------------------------------------------------- the program and its page
@@ -299,11 +302,11 @@ def test_program_without_a_gpu(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_program_on_a_cpu(tmp_path):
     """Whether the check itself works: stages side by side and one after the other, told in their own order."""
-    flags = ("--device", "cpu", "--quick", "--stages", "cost volume,tests float16,tests bfloat16", "--outdir", tmp_path)
+    flags = ("--device", "cpu", "--quick", "--stages", "cost volume,tests float16,tests float32", "--outdir", tmp_path)
     result = run_program("tools/gpu_check.py", *flags)
     assert result.returncode == 0, result.stderr
     stages = read_json(tmp_path / "check.json")["stages"]
-    assert [stage["stage"] for stage in stages] == ["machine", "tests bfloat16", "tests float16", "cost volume"]
+    assert [stage["stage"] for stage in stages] == ["machine", "tests float32", "tests float16", "cost volume"]
     assert all(stage["status"] == "passed" and stage["found"] for stage in stages)
 
 
