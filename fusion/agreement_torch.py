@@ -14,13 +14,10 @@ def agreed_depth(depth: np.ndarray, confidence: np.ndarray, sources: SourcesOnDe
     at = torch.tensor(depth, dtype=torch.float32, device=sources.device)
     weight = torch.tensor(confidence, device=sources.device).double().nan_to_num()
     total = torch.zeros_like(weight)  # of the differences: means of equal depths are equal to them
-    y, x = (torch.arange(side, dtype=torch.float64, device=sources.device) for side in depth.shape)
     for seen, matrix in zip(sources.seen, sources.src_T_ref, strict=True):
-        u, v, z, valid = positions(matrix, at)
+        u, v, z, valid, along = positions(matrix, at)
         pixel, inside = nearest_pixel(u, v, valid, seen.shape[:2])
         found = _depth_at(seen[..., 0], u.where(inside, 0), v.where(inside, 0), pixel)
-        a, b, c = map(float, matrix[2, :3])
-        along = a * x + (b * y + c)[:, None]  # how fast the source's depth grows along the reference's ray
         share, change = (found - z) / (SAME_SURFACE * z), (found - z) / along
         same = inside & (share.abs() < 1) & (change.abs() < SAME_SURFACE * at)
         gain = (seen[..., 1].flatten()[pixel] * (1 - share * share)).where(same, 0)

@@ -10,6 +10,9 @@ from torch import Tensor
 from fusion.consensus import LOOSE, OWN, REACH, SEEN_THROUGH, SELF_SUPPORT, TOLERANCE
 from fusion.sources_torch import SourcesOnDevice, nearest_pixel, positions
 
+# So many candidates at a time, a row of neighbours: launching single ones would take longer than computing them.
+_AT_A_TIME = 2 * REACH + 1
+
 
 @torch.inference_mode()
 def supported_depth(depth: np.ndarray, sources: SourcesOnDevice, spacing: int = 1) -> np.ndarray:
@@ -21,12 +24,13 @@ def supported_depth(depth: np.ndarray, sources: SourcesOnDevice, spacing: int = 
     height, width = depth.shape
     steps = range(0, 2 * REACH * spacing + 1, spacing)
     padded = F.pad(own, (REACH * spacing,) * 4)
-    for row in steps:  # a row of candidates at a time: launching single ones would take longer than computing them
+    for row in steps:
         candidates = torch.stack([padded[row : row + height, column : column + width] for column in steps])
-        for candidate, value in zip(candidates, _support(sources, candidates, TOLERANCE), strict=True):
-            value = torch.minimum(value, through).where(candidate > hidden_from, value)
-            # The pixel itself has no more support than itself.
-            better = (value > most) & (candidate > 0) & (candidate < torch.inf)
+        values = _support(sources, candidates, TOLERANCE)
+        values = torch.minimum(values, through).where(candidates > hidden_from, values)
+        valid = (candidates > 0) & (candidates < torch.inf)
+        for candidate, value, counts in zip(candidates, values, valid, strict=True):
+            better = (value > most) & counts  # the pixel itself has no more support than itself
             most, chosen = value.where(better, most), candidate.where(better, chosen)
     return chosen.cpu().numpy()
 
@@ -39,13 +43,14 @@ def crossed_depth(depth: np.ndarray, confidence: np.ndarray, sources: SourcesOnD
     supported, through = _support_and_through(sources, chosen)
     most = torch.maximum(supported + own, OWN * (supported + own))
     hidden_from = _hidden_from(chosen)
-    for carried in sources.carried:
-        candidate, its_confidence = carried.unbind(-1)
-        value = _support(sources, candidate[None], TOLERANCE)[0] - SELF_SUPPORT * its_confidence
-        value = torch.minimum(value, through).where(candidate > hidden_from, value)
-        better = (candidate > 0) & (value > most)
-        most, chosen = value.where(better, most), candidate.where(better, chosen)
-        own = own.where(~better, 0)  # its own confidence is that of another depth
+    for carried in sources.carried.split(_AT_A_TIME):
+        candidates, their_confidence = carried.unbind(-1)
+        values = _support(sources, candidates, TOLERANCE) - SELF_SUPPORT * their_confidence
+        values = torch.minimum(values, through).where(candidates > hidden_from, values)
+        for candidate, value in zip(candidates, values, strict=True):
+            better = (candidate > 0) & (value > most)
+            most, chosen = value.where(better, most), candidate.where(better, chosen)
+            own = own.where(~better, 0)  # its own confidence is that of another depth
     support = own + _support(sources, chosen[None], LOOSE)[0]
     return chosen.cpu().numpy(), support.float().cpu().numpy()
 
@@ -81,7 +86,7 @@ def _support_and_through(sources: SourcesOnDevice, depth: Tensor) -> tuple[Tenso
 def _agreed(sources: SourcesOnDevice, depth: Tensor, tolerance: float) -> Iterator[Tensor]:
     """What each source says of depths [K, H, W]: its confidence where it agrees, negative where it sees through."""
     for of_source, matrix in zip(sources.seen, sources.src_T_ref, strict=True):
-        u, v, z, valid = positions(matrix, depth)
+        u, v, z, valid, _ = positions(matrix, depth)
         pixel, inside = nearest_pixel(u, v, valid, of_source.shape[:2])
         found, confidence = of_source.flatten(0, 1)[pixel].unbind(-1)
         yield (confidence * agreement(found, z, tolerance)).where(inside & (found > 0), 0)

@@ -45,14 +45,14 @@ def _passed_on(values: Tensor, share: Tensor, axis: int, back: bool = False) -> 
     """
     count, nothing = values.shape[axis], torch.zeros_like(share.narrow(axis, 0, 1))
     between = share.narrow(axis, 1, count - 1)
-    if back:
-        values, between = values.flip(axis), between.flip(axis)
-    share = torch.cat((nothing, between), axis)
+    share = torch.cat((between, nothing) if back else (nothing, between), axis)
     values, step = values * (1 - share), 1
     while step < count:
-        far = share.narrow(axis, step, count - step)
-        joined = values.narrow(axis, step, count - step) + far * values.narrow(axis, 0, count - step)
-        values = torch.cat((values.narrow(axis, 0, step), joined), axis)
-        share = torch.cat((share.narrow(axis, 0, step), far * share.narrow(axis, 0, count - step)), axis)
+        ends, begins = (0, step) if back else (step, 0)
+        far = share.narrow(axis, ends, count - step)
+        passed = far * values.narrow(axis, begins, count - step)
+        further = far * share.narrow(axis, begins, count - step)
+        values.narrow(axis, ends, count - step).add_(passed)
+        far.copy_(further)
         step *= 2
-    return values.flip(axis) if back else values
+    return values

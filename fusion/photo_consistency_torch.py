@@ -121,13 +121,14 @@ def _shifted(values: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
 
 def _distinct(planes: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
     """The candidates that are not much like one before: pixels [n] and their planes [3, n]."""
-    known, listed = [planes[0]], []
-    for candidate in _candidates(planes, carried):
+    candidates, listed = list(_candidates(planes, carried)), []
+    known = planes.new_zeros((1 + len(candidates), *planes.shape[1:]))
+    known[0] = planes[0]
+    for number, candidate in enumerate(candidates, 1):
         inverse = candidate[0]
         new = (planes[0] > 0) & (inverse > 0) & (inverse < torch.inf)
-        for before in known:
-            new &= (before - inverse).abs() >= SAME * inverse
-        known.append(inverse.where(new, 0))
+        new &= ((known[:number] - inverse).abs() >= SAME * inverse).all(dim=0)
+        known[number] = inverse.where(new, 0)
         pixels = new.flatten().nonzero()[:, 0]
         listed.append((pixels, candidate.flatten(1)[:, pixels]))
     return torch.cat([pixels for pixels, _ in listed]), torch.cat([plane for _, plane in listed], dim=1)
@@ -169,6 +170,8 @@ class _Photos:
         self._photo = torch.tensor(brightness_of(image), device=sources.device)
         self._photos = torch.tensor(photos_of(sources, images), device=sources.device)
         self._sources = sources
+        self._src_T_ref = sources.src_T_ref[..., None]
+        self._sizes = torch.tensor(sources.sizes, device=sources.device).T[..., None]
 
     def compare(self, pixels: Tensor, planes: Tensor, ask: bool = True) -> tuple[Tensor, Tensor]:
         """The support [n] of planes [3, n] at pixels [n] by the sources' depth, and how well their photos show the
@@ -181,52 +184,47 @@ class _Photos:
     def _compare(self, pixels: Tensor, planes: Tensor, asked: int) -> tuple[Tensor, Tensor]:
         width = self._photo.shape[1]
         x, y, (inverse, right, down) = (pixels % width).double(), (pixels // width).double(), planes.double()
-        window = self._windows(pixels) if asked else None
-        support = torch.zeros_like(inverse)
-        matches = torch.full((asked, len(pixels)), UNSEEN, dtype=torch.float64, device=pixels.device)
-        for s, (matrix, (h, w)) in enumerate(zip(self._sources.src_T_ref, self._sources.sizes, strict=True)):
-            rows = [tuple(map(float, row)) for row in matrix[:3]]
-            u, v, z = (a * x + b * y + c + d * inverse for a, b, c, d in rows)
-            u, v = u / z, v / z
-            inside = (z > 0) & (u >= 0) & (u < w - 1) & (v >= 0) & (v < h - 1)
-            u, v, depth = u.where(inside, 0), v.where(inside, 0), z / inverse
-            found, sure = self._sources.seen[s, (v + 0.5).long(), (u + 0.5).long()].unbind(-1)
-            support += (sure * agreement(found, depth, TOLERANCE)).where(inside & (found > 0), 0)
-            if s >= asked:
-                continue
-            # How the position changes to the right and down on the plane: over a few pixels evenly.
-            along = [(a + d * right, b + d * down) for a, b, _, d in rows]
-            ux, uy, vx, vy = ((along[i][k] - t * along[2][k]) / z for i, t in enumerate((u, v)) for k in (0, 1))
-            even = ux.abs() + uy.abs() + vx.abs() + vy.abs() < MOST_STRETCHED  # false for NaN
-            hidden = (found > 0) & (found < (1 - HIDDEN) * depth)
-            correlation = self._correlation(s, window, u, v, (ux, uy, vx, vy))
-            match = torch.exp(-torch.square(1 - correlation) / (2 * SPREAD * SPREAD)).double()
-            matches[s] = match.where(even & ~hidden, UNSEEN).where(inside, BESIDE)
-        return support, matches
+        A, h, w = self._src_T_ref, *self._sizes
+        u, v, z = (A[:, i, 0] * x + A[:, i, 1] * y + A[:, i, 2] + A[:, i, 3] * inverse for i in range(3))  # [S, n]
+        u, v = u / z, v / z
+        inside = (z > 0) & (u >= 0) & (u < w - 1) & (v >= 0) & (v < h - 1)
+        u, v, depth = u.where(inside, 0), v.where(inside, 0), z / inverse
+        number = torch.arange(len(A), device=pixels.device)[:, None]
+        found, sure = self._sources.seen[number, (v + 0.5).long(), (u + 0.5).long()].unbind(-1)
+        support = (sure * agreement(found, depth, TOLERANCE)).where(inside & (found > 0), 0).sum(dim=0)
+        if not asked:
+            return support, pixels.new_zeros((0, len(pixels)), dtype=torch.float64)
+        A, u, v, z, depth, found, inside = (values[:asked] for values in (A, u, v, z, depth, found, inside))
+        # How the position changes to the right and down on the plane: over a few pixels evenly.
+        along = [[A[:, i, k] + A[:, i, 3] * slope for k, slope in enumerate((right, down))] for i in range(3)]
+        steps = [(along[i][k] - t * along[2][k]) / z for i, t in enumerate((u, v)) for k in (0, 1)]
+        even = sum(step.abs() for step in steps) < MOST_STRETCHED  # false for NaN
+        hidden = (found > 0) & (found < (1 - HIDDEN) * depth)
+        window = self._windows(pixels)
+        correlations = [self._correlation(s, window, u[s], v[s], [step[s] for step in steps]) for s in range(asked)]
+        matches = torch.exp(-torch.square(1 - torch.stack(correlations)) / (2 * SPREAD * SPREAD)).double()
+        return support, matches.where(even & ~hidden, UNSEEN).where(inside, BESIDE)
 
     def _windows(self, pixels: Tensor) -> _Window:
         height, width = self._photo.shape
-        x, y, flat = pixels % width, pixels // width, self._photo.flatten()
-        centre, values, weights = flat[pixels], [], []
-        for down, right in _SAMPLES:
-            inside = (y + down >= 0) & (y + down < height) & (x + right >= 0) & (x + right < width)
-            values.append(flat[(pixels + down * width + right).where(inside, 0)])
-            far = (down * down + right * right) / (2.0 * WINDOW_REACH * WINDOW_REACH)
-            weights.append(torch.exp(-far - (values[-1] - centre).abs() / BRIGHTNESS).where(inside, 0))
-        value, weight = torch.stack(values), torch.stack(weights)
+        down, right = torch.tensor(_SAMPLES, device=pixels.device).T[..., None]
+        x, y, flat = pixels % width + right, pixels // width + down, self._photo.flatten()
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        value = flat[(y * width + x).where(inside, 0)]
+        far = (down * down + right * right) / (2.0 * WINDOW_REACH * WINDOW_REACH)
+        weight = torch.exp(-far - (value - flat[pixels]).abs() / BRIGHTNESS).where(inside, 0)
         weight /= weight.sum(dim=0)
         mean = (weight * value).sum(dim=0)
         weighted = weight * (value - mean)
         return _Window(weight, weighted, (weighted * (value - mean)).sum(dim=0))
 
-    def _correlation(self, s: int, window: _Window, u: Tensor, v: Tensor, steps: tuple[Tensor, ...]) -> Tensor:
+    def _correlation(self, s: int, window: _Window, u: Tensor, v: Tensor, steps: Sequence[Tensor]) -> Tensor:
         """The correlation [n], -1 to 1, of windows with photo s around positions (u, v) [n], on whose planes (ux, vx)
         and (uy, vy) of the steps lead to the sample's neighbours to the right and down. Beyond the photo its border
         counts."""
         (height, width), photo = self._sources.sizes[s], self._photos[s].flatten()
         stride = self._photos.shape[2]
-        right = torch.tensor([sample[1] for sample in _SAMPLES], dtype=torch.float64, device=u.device)[:, None]
-        down = torch.tensor([sample[0] for sample in _SAMPLES], dtype=torch.float64, device=u.device)[:, None]
+        down, right = torch.tensor(_SAMPLES, dtype=torch.float64, device=u.device).T[..., None]
         ux, uy, vx, vy = steps
         column = (u + ux * right + uy * down).float().nan_to_num(0).clamp(0, width - 1)
         row = (v + vx * right + vy * down).float().nan_to_num(0).clamp(0, height - 1)

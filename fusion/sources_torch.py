@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +15,11 @@ class SourcesOnDevice:
     def __init__(self, sources: Sources, device: torch.device) -> None:
         self.device, self._size = device, sources.reference.depth.shape
         self.seen = torch.tensor(sources.seen, device=device)
-        self.sizes, self.src_T_ref = sources.sizes.tolist(), sources.src_T_ref
-        self._ref_T_src = sources.ref_T_src
+        self.sizes = sources.sizes.tolist()
+        self.src_T_ref, self._ref_T_src = (
+            torch.tensor(matrices, dtype=torch.float64, device=device)
+            for matrices in (sources.src_T_ref, sources.ref_T_src)
+        )
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -31,13 +33,14 @@ class SourcesOnDevice:
         return carried
 
 
-def positions(matrix: np.ndarray, depth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where depths [..., H, W] of a view lie in another: u, v, z and if they are seen, each [..., H, W]."""
-    depth = depth.double()
+def positions(matrix: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Where depths [..., H, W] of a view lie in another, to which the matrix [4, 4] leads: u, v, z, and if they are
+    seen, each [..., H, W]; and how fast z grows with the depth [H, W]."""
     y, x = (torch.arange(side, dtype=torch.float64, device=depth.device) for side in depth.shape[-2:])
-    rows = (tuple(map(float, row)) for row in matrix[:3])
-    u, v, z = ((a * x + (b * y + c)[:, None]) * depth + shift for a, b, c, shift in rows)
-    return u / z, v / z, z, (depth > 0) & (depth < torch.inf) & (z > 0)
+    a, b, c, shifts = matrix[:3].T[..., None, None]
+    along = a * x + (b * y[:, None] + c)  # [3, H, W]
+    u, v, z = (growth * depth + shift for growth, shift in zip(along, shifts, strict=True))
+    return u / z, v / z, z, (depth > 0) & (depth < torch.inf) & (z > 0), along[2]
 
 
 def nearest_pixel(u: Tensor, v: Tensor, seen: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -52,13 +55,13 @@ def nearest_pixel(u: Tensor, v: Tensor, seen: Tensor, size: Sequence[int]) -> tu
     return (row * size[1] + column).where(inside, 0), inside
 
 
-def _carry_over(seen: Tensor, ref_T_src: np.ndarray, size: tuple[int, int]) -> Tensor:
+def _carry_over(seen: Tensor, ref_T_src: Tensor, size: tuple[int, int]) -> Tensor:
     """A source's depth and confidence [h, w, 2] at the reference's pixels [H, W, 2]: the nearest surface.
 
     Of equally near ones the first: what comes out does not depend on the order in which a GPU writes.
     """
     confidence, elsewhere = seen[..., 1].flatten(), size[0] * size[1]
-    u, v, z, valid = positions(ref_T_src, seen[..., 0])
+    u, v, z, valid, _ = positions(ref_T_src, seen[..., 0])
     pixel, inside = (values.flatten() for values in nearest_pixel(u, v, valid, size))
     z = z.flatten().float()
     pixel = pixel.where(inside & (confidence >= LEAST_CROSSED), elsewhere)
