@@ -135,15 +135,17 @@ def main() -> None:
     finally:
         shutil.rmtree(settings.outdir / "data", ignore_errors=True)
     print(f"{settings.outdir / 'check.html'}, check.json, logs/: in {check['seconds'] / 60:.1f} minutes")
-    bad = [stage["stage"] for stage in check["stages"] if stage["status"] != "passed"]
+    bad = [stage for stage in check["stages"] if stage["status"] != "passed"]
     if bad:
-        raise DataError(f"not passed: {', '.join(bad)}")
+        raise DataError(f"not passed: {', '.join(stage['stage'] for stage in bad)}; the first: {bad[0]['reason']}")
 
 
 def device_name(stages: list[dict[str, Any]], settings: CheckSettings) -> str:
-    """The GPU's name, else what was asked for."""
+    """The GPU's name, "no GPU" where there is none; the processor's where that is what is checked."""
     facts = {found["cells"].get(""): found["cells"].get("is") for found in stages[0]["found"]}
-    return facts.get("gpu", settings.device) if settings.device == "cuda" else facts.get("cpu", "CPU")
+    if settings.device == "cpu":
+        return facts.get("cpu", "CPU")
+    return facts.get("gpu", "none").replace("none", "no GPU")
 
 
 if __name__ == "__main__":

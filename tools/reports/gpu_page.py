@@ -13,14 +13,15 @@ from tools.reports.render import render_page
 def gpu_page(check: Mapping[str, Any]) -> bytes:
     """The page of a check as its JSON tells it, whole or cut off; what is not run yet says so."""
     stages = check["stages"]
-    rows = [[s["stage"], s["shows"], s["status"], _seconds(s), s["reason"]] for s in stages]
+    rows = [[s["stage"], s["status"], _seconds(s), s["shows"]] for s in stages]
     return render_page(
         "gpu_check.html",
         "GPU check",
         numbers=_numbers(check),
         device=check["device"],
         started=check["started"],
-        head=["stage", "shows", "result", "seconds", ""],
+        problems=_problems(stages),
+        head=["stage", "result", "seconds", "shows"],
         rows=rows,
         stages=[_shown(stage) for stage in stages if stage["found"]],
     )
@@ -31,6 +32,19 @@ def _numbers(check: Mapping[str, Any]) -> dict[str, str]:
     statuses = [stage["status"] for stage in check["stages"]]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     return {status: str(count) for status, count in counts.items()} | {"minutes": f"{check['seconds'] / 60:.1f}"}
+
+
+def _problems(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for every reason why stages did not pass, and which these are."""
+    affected: dict[str, dict[str, list[str]]] = {}
+    for stage in stages:
+        if stage["status"] != "passed":
+            affected.setdefault(stage["reason"], {}).setdefault(stage["status"], []).append(stage["stage"])
+    sentences = []
+    for reason, by_status in affected.items():
+        stages_told = "; ".join(f"{status}: {', '.join(names)}" for status, names in by_status.items())
+        sentences.append(f"{reason[:1].upper()}{reason[1:]}. ({stages_told})")
+    return sentences
 
 
 def _seconds(stage: Mapping[str, Any]) -> str:

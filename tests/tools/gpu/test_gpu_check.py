@@ -277,12 +277,15 @@ def test_page():
     ]
     stages = [
         {"stage": "curves", "shows": "Losses", "status": "passed", "seconds": 3.2, "reason": "", "found": found},
-        {"stage": "ranks", "shows": "Ranks", "status": "not run", "seconds": 0.0, "reason": "no GPU", "found": []},
+        {"stage": "ranks", "shows": "Ranks", "status": "not run", "seconds": 0.0, "reason": "no card", "found": []},
+        {"stage": "options", "shows": "More", "status": "failed", "seconds": 0.0, "reason": "no card", "found": []},
     ]
     check = {"device": "cpu", "started": "now", "seconds": 90.0, "stages": stages}
     page = gpu_page(check).decode()
-    for text in ("0.5123", "&lt;bf16&gt;", "out of memory", "not run", "no GPU", "<svg", "1.5"):
+    for text in ("0.5123", "&lt;bf16&gt;", "out of memory", "<svg", "1.5"):
         assert text in page
+    assert "No card. (not run: ranks; failed: options)" in page and "Not passed" in page
+    assert "All that was run passed" in gpu_page(check | {"stages": stages[:1]}).decode()
 
 
 @pytest.mark.slow
@@ -290,13 +293,14 @@ def test_program_without_a_gpu(tmp_path, monkeypatch):
     """It says what is missing, runs what can be run, and leaves page and JSON."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     result = run_program("tools/gpu_check.py", "--quick", "--stages", "ranks", "--outdir", tmp_path)
-    assert error_line(result) == "error: not passed: machine, ranks"
+    assert error_line(result).startswith("error: not passed: machine, ranks; the first: there is no CUDA device: ")
     machine, ranks, fake = read_json(tmp_path / "check.json")["stages"]
     assert machine["reason"].startswith("there is no CUDA device: ") and machine["found"]
     assert ranks["status"] == "not run" and ranks["reason"] == machine["reason"]
     assert fake["stage"] == "tests fake" and fake["status"] == "passed", fake
     page = (tmp_path / "check.html").read_text()
-    assert "there is no CUDA device" in page and "tests fake" in page
+    assert "There is no CUDA device" in page and "(failed: machine; not run: ranks)" in page and "no GPU" in page
+    assert "tests fake" in page
 
 
 @pytest.mark.slow
