@@ -21,6 +21,8 @@ Stage = Callable[[CheckSettings], Iterator[Found]]
 _STARTING = threading.Lock()
 # Seconds between two looks at whether a stage shall end.
 _LOOK = 0.5
+# Seconds that a stage which has passed may take to leave, with what it shares with others put away.
+_FAREWELL = 10.0
 
 
 def run_stage(
@@ -69,6 +71,7 @@ def _receive(
         if isinstance(message, str):
             return "failed", message
         if message is None:
+            process.join(_FAREWELL)
             return "passed", ""
         found.append(message)
     return "stopped", ""
