@@ -16,6 +16,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.files import DataError
+from datasets.results import is_refined
 from tools.prediction.flags import (
     add_fusion_flags,
     add_prediction_flags,
@@ -61,6 +63,16 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Predic
     return args, prediction_settings(args, PredictionSettings(), light=None), fusion_settings(args)
 
 
+def check_refined(args: argparse.Namespace, fusion: FusionSettings, scans: Sequence[str]) -> None:
+    """Raise DataError where refined depth shall be fused, and there is none, and none is made: raw depth is another."""
+    if fusion.refined and fusion.method != "none" and not args.refine:
+        for scan in scans:
+            if not (args.skip_depth and is_refined(args.outdir / scan)):
+                raise DataError(
+                    f"--fuse_depth refined: without --refine there is no refined depth of {scan}; give both"
+                )
+
+
 def main() -> None:
     """Parse the flags, predict and fuse."""
     args, settings, fusion = parse()
@@ -74,6 +86,7 @@ def main() -> None:
 
     device = distributed.start(args.device, sweeps=not args.skip_depth)
     layout, scans = open_scans(args)
+    check_refined(args, fusion, scans)
     given = (args.loadckpt, layout, scans, args.outdir, settings, fusion, device)
     predict_and_fuse(*given, passes=args.refine, skip_depth=args.skip_depth)
     distributed.finish()

@@ -31,17 +31,20 @@ _PLACED = 500_000  # points of which some say where a cloud stands
 
 @dataclasses.dataclass(frozen=True)
 class CloudReport:
-    """What was written: points in the PLY, points in the whole cloud, and how many each rule of cleaning took."""
+    """What was written: points in the PLY, points in the whole cloud, how many each rule of cleaning took, and how the
+    PLY's points were chosen."""
 
     points: int
     whole: int
     removed: dict[str, int]
+    thinning: str = "even"
 
     @property
     def remarks(self) -> str:
         """What a line that tells the number of points adds; nothing for a cloud that was written as it came."""
         gone = ", ".join(f"{rule} {count}" for rule, count in self.removed.items() if count)
-        whole = f", of {self.whole} spread evenly" if self.whole > self.points else ""
+        how = "spread evenly" if self.thinning == "even" else "drawn at random"
+        whole = f", of {self.whole} {how}" if self.whole > self.points else ""
         return whole + (f"; removed before: {gone}" if gone else "")
 
 
@@ -112,6 +115,7 @@ def finish_cloud(
     """Write a cloud of the options' parts; the PLY last. Raises DataError when a file cannot be written."""
     ply, removed = Path(ply_path), Counter() if removed is None else removed
     if options.streams and placing is None:
+        _remove_others(ply, {ply})
         count = write_cloud(ply, parts, options)
         return CloudReport(count, count, {})
     with FinishedCloud(parts, options, ply.parent, removed) as cloud:
@@ -120,20 +124,25 @@ def finish_cloud(
         if thinned:
             _write_ply(all_points_path(ply), _placed(cloud.whole(), world_T_scan), options)
         count = _write_chosen(ply, lambda: _placed(cloud.chosen(), world_T_scan), options, thinned)
-        return CloudReport(count, len(cloud), dict(removed))
+        return CloudReport(count, len(cloud), dict(removed), options.thinning)
 
 
 def _write_chosen(ply: Path, chosen: Callable[[], Iterator[Points]], options: CloudOptions, thinned: bool) -> int:
-    """Write the other formats of the points, then the PLY; remove what an earlier run left and was not asked for."""
+    """Write the other formats of the points, then the PLY."""
     if thinned:  # few, and not to be found again for each file
         chosen = list(chosen()).__iter__
     wanted = [name for name in options.formats if name != "ply"]
-    keep = {ply, *(cloud_in_format(ply, name) for name in wanted)}
-    for path in set(cloud_files(ply)) - keep - ({all_points_path(ply)} if thinned else set()):
-        path.unlink(missing_ok=True)
+    whole = {all_points_path(ply)} if thinned else set()
+    _remove_others(ply, {ply, *(cloud_in_format(ply, name) for name in wanted)} | whole)
     for name in wanted:
         write_format(cloud_in_format(ply, name), chosen, name)
     return _write_ply(ply, chosen(), options)
+
+
+def _remove_others(ply: Path, keep: set[Path]) -> None:
+    """Remove what an earlier run left of a cloud and was not asked for now."""
+    for path in set(cloud_files(ply)) - keep:
+        path.unlink(missing_ok=True)
 
 
 def _write_ply(path: Path, parts: Iterable[Points], options: CloudOptions) -> int:

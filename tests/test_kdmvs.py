@@ -120,6 +120,10 @@ def test_clouds_are_those_of_test_py(views, tested, tmp_path, method):
     settings = dataclasses.replace(LOOSE, method=method, cloud=kdmvs.CloudOptions(normals=True))
     cloud = kdmvs.fuse(iter(views), settings, device="cpu")
     cloud.write(tmp_path / "garden.ply")
+    cloud.write(tmp_path / "garden.glb")
+    assert (tmp_path / "garden.glb").read_bytes().startswith(b"glTF")
+    with pytest.raises(kdmvs.DataError, match=r"a\.xyz: a cloud is written as \.ply, \.laz, \.glb; end it so"):
+        cloud.write(tmp_path / "a.xyz")
     ply = tested / method / "gipuma_pcd" / "garden.ply"
     assert (tmp_path / "garden.ply").read_bytes() == ply.read_bytes()
     assert len(cloud) == len(cloud.colours) == len(cloud.normals) == len(read_ply(ply)[0]) > 100
@@ -240,7 +244,8 @@ def wrong_arrays() -> dict[str, tuple]:
     odd, _ = arrays(height=40)
     larger, _ = arrays(height=64)
     K, pose = cameras[1]
-    flat, unknown = np.zeros((3, 3)), np.full((4, 4), np.nan)
+    flat, unknown, turned = np.zeros((3, 3)), np.full((4, 4), np.nan), np.eye(4)
+    turned[3] = (1, 2, 3, 1)
     return {
         "2 images, but 1 cameras": (images, cameras[:1], (1, 2)),
         "1 images: depth of the first one needs": (images[:1], cameras[:1], (1, 2)),
@@ -252,6 +257,7 @@ def wrong_arrays() -> dict[str, tuple]:
         r"K of camera 1: is an array of float64 \[4, 4\]": (images, [cameras[0], (pose, pose)], (1, 2)),
         "K of camera 1: must be finite and invertible": (images, [cameras[0], (flat, pose)], (1, 2)),
         "cam_T_world of camera 1: must be finite": (images, [cameras[0], (K, unknown)], (1, 2)),
+        "cam_T_world of camera 1: its last row": (images, [cameras[0], (K, turned)], (1, 2)),
         "camera 1: must be a Camera, or K": (images, [cameras[0], pose], (1, 2)),
         r"depth_range \(2, 1\): must be positive": (images, cameras, (2, 1)),
         "depth_range: must be two numbers": (images, cameras, 5),

@@ -79,4 +79,6 @@ def _checked_camera(number: int, given: Pose) -> Camera:
     for name, matrix in (("K", K), ("cam_T_world", cam_T_world)):
         if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
             raise DataError(f"{name} of camera {number}: must be finite and invertible")
+    if not np.allclose(cam_T_world[3], (0, 0, 0, 1)):
+        raise DataError(f"cam_T_world of camera {number}: its last row must be 0, 0, 0, 1; is it transposed?")
     return Camera(K, cam_T_world, given.depth_line if isinstance(given, Camera) else ())

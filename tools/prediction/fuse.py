@@ -66,7 +66,7 @@ def fuse(
     known = read_record(record)
     if known.get("made_from") == made_from and known.get("files") == _file_sizes(ply):
         print(f"{scan}: the cloud of these depth maps is there already", flush=True)
-        return CloudReport(known["points"], known["whole"], known["removed"])
+        return CloudReport(known["points"], known["whole"], known["removed"], known.get("thinning", "even"))
     record.unlink(missing_ok=True)  # it must not tell of another cloud
     report = _fuse(maps, layout, scan, settings, device, ply, units)
     shown = {name: getattr(settings, name) for name in _RECORDED}

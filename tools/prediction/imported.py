@@ -17,6 +17,7 @@ from datasets.layouts.general import nearest_points
 from datasets.mvs import MVSDataset
 from datasets.photos.names import read_photo_names
 from datasets.records import digest
+from datasets.results import CONFIDENCE_OF
 from tools.prediction.depth_files import CONFIDENCE_FOLDERS, DEPTH_FOLDERS, files_of_views, maps_folder
 from tools.prediction.depth_fit import FEWEST_POINTS, fitted_line, read_any_points
 from tools.prediction.origins import Origins, check_outdir, entries_by_scan, layout_name
@@ -49,6 +50,7 @@ def import_depth(dataset: MVSDataset, outdir: Path, settings: ImportSettings) ->
     """
     check_outdir(dataset, outdir)
     files = _find(dataset, settings)
+    _check_apart(outdir, files)
     record = {"method": "import_depth", "layout": layout_name(dataset.layout), **_recorded(settings)}
     record["files"] = digest({scan: _digests(of_scan) for scan, of_scan in files.items()})
     origins = Origins(dataset, outdir, record)
@@ -90,6 +92,15 @@ def _find(dataset: MVSDataset, settings: ImportSettings) -> dict[str, _ScanFiles
         confidences = _confidences(folder, settings, scan, several, names)
         found[scan] = _ScanFiles(depth, confidences, _points(settings, dataset, scan))
     return found
+
+
+def _check_apart(outdir: Path, files: dict[str, _ScanFiles]) -> None:
+    """Raise DataError where results would replace the maps that they are made from."""
+    for scan, of_scan in files.items():
+        own = {(outdir / scan / name).resolve() for pair in CONFIDENCE_OF.items() for name in pair}
+        for path in (*of_scan.depth.values(), *of_scan.confidence.values()):
+            if path.resolve().parent in own:
+                raise DataError(f"--outdir {outdir}: {path.parent} holds the maps to be imported; name another folder")
 
 
 def _view_names(dataset: MVSDataset, scan: str, indices: list[int]) -> dict[int, list[str]]:

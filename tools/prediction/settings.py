@@ -18,6 +18,7 @@ from tools.runtime.limits import (
     check_between,
     check_depth_range,
     check_network,
+    check_precision,
     check_size,
     check_views,
 )
@@ -80,6 +81,7 @@ class PredictionSettings:
         check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
         check_size(*self.max_size)
+        check_precision(self.amp)
         check_between("cache_gb", self.cache_gb, 0, MOST_CACHE_GB)
         check_between("batch_size", self.batch_size, 1, MOST_SAMPLES)
         check_between("num_workers", self.workers, 0, MOST_WORKERS)

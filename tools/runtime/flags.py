@@ -8,13 +8,11 @@ from typing import Any
 from datasets.layouts import LAYOUTS
 from models.plane_sweep import IMPLEMENTATION_VARIABLE, IMPLEMENTATIONS
 from models.settings import AUTO_RATIO, READ_OUTS, SPACINGS, VIEW_WEIGHTS
-from tools.runtime.limits import MOST_WORKERS
+from tools.runtime.limits import MOST_WORKERS, PRECISIONS
 from tools.runtime.program import float_list, int_list, positive_int, whole_number
 
 # The student that comes with the project.
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[2] / "ckpt" / "kdmvs.ckpt"
-
-PRECISIONS = ("off", "bf16", "fp16")
 
 # The official release's names of data sets, and the layouts that they mean.
 OFFICIAL_DATASETS = {
@@ -104,7 +102,7 @@ def add_machine_flags(parser: argparse.ArgumentParser, amp: str) -> None:
     )
     group.add_argument(
         "--amp",
-        choices=("auto", *PRECISIONS),
+        choices=PRECISIONS,
         default=amp,
         help="mixed precision: off is float32, auto is bf16 where the processor or GPU has matrix units for it",
     )

@@ -1,4 +1,5 @@
-"""What numbers settings may hold. Every check raises DataError in the words of the programs' flags. Light: no torch.
+"""What settings may hold, numbers above all. Every check raises DataError in the words of the programs' flags. Light:
+no torch.
 
 The limits lie beyond what anybody uses. They keep a mistyped number from taking all memory, or from becoming infinite.
 """
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 
 from datasets.files import DataError
 
+PRECISIONS = ("auto", "off", "bf16", "fp16")
 MOST_VIEWS = 10_000
 MOST_DEPTHS = 65_536
 MOST_SAMPLES = 4096  # of a batch
@@ -25,6 +27,12 @@ def check_between(flag: str, value: float, least: float, most: float) -> None:
     """Refuse what is not from `least` on and at most `most`: NaN too, and the list that argparse makes of `--`."""
     if not isinstance(value, int | float) or not least <= value <= most:
         raise DataError(f"--{flag} {_text(value)}: must be a number from {_text(least)} on, {_text(most)} at most")
+
+
+def check_precision(amp: str) -> None:
+    """Refuse a precision that there is not."""
+    if amp not in PRECISIONS:
+        raise DataError(f"--amp {amp}: must be one of {', '.join(PRECISIONS)}")
 
 
 def check_depth_range(numdepth: int, interval_scale: float) -> None:

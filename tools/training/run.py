@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from datasets.files import DataError, write_json
 from datasets.mvs import MVSDataset
+from datasets.records import read_record
 from datasets.results import LABEL_RECORD
 from fusion.labels import few_labels, labelled_share
 from models.losses import DistillationLoss, UnsupervisedLoss
@@ -21,6 +22,23 @@ from tools.training.settings import StudentSettings, TeacherSettings, TrainingDa
 from tools.training.setup import build_network, open_training_selection, open_training_sets, start_training
 from tools.training.step import Losses
 from tools.training.trainer import Trainer
+
+_FLAGS = "flags.json"
+# What decides what is learned, beside the data; how long, on which machine and how often it is looked at may change.
+_DECIDING = (
+    *("loss", "smooth_weight", "dlossw", "lr", "wd", "warmup_steps", "lrepochs", "freeze_bn"),
+    *(
+        "ndepths",
+        "depth_interval_ratios",
+        "spacing",
+        "share_cr",
+        "read_out",
+        "cr_base_chs",
+        "view_weights",
+        "grad_method",
+    ),
+    *("dataset", "nviews", "numdepth", "interval_scale", "max_w", "max_h", "augment"),
+)
 
 
 class Trained(NamedTuple):
@@ -67,21 +85,35 @@ def labels_warning(labels: Path, dataset: MVSDataset) -> str:
     return "" if share is None else few_labels(share)
 
 
+def check_same_training(logdir: Path, told: dict[str, str]) -> None:
+    """Raise DataError where the training in a folder, from which one with these flags would go on, had others: it would
+    be told of as what it is not."""
+    before = read_record(logdir / _FLAGS)
+    other = [name for name in _DECIDING if name in told and before.get(name, told[name]) != told[name]]
+    # Without --loadckpt, which a rerun need not repeat, it goes on from the start that it had.
+    other += [name for name in ("loadckpt",) if before.get(name) == "None" != told[name]]
+    if other:
+        listed = ", ".join(f"--{name} {before[name]} (now {told[name]})" for name in other)
+        raise DataError(f"{logdir}: was trained with {listed}; use a new --logdir, or remove the old checkpoints")
+
+
 def _run(settings: TrainingSettings, data: TrainingData, compute_losses: Losses, mode: str) -> Trained:
+    trains = mode == "train"
+    told = {name: str(value) for name, value in (flat(data) | flat(settings)).items()}
+    if trains and settings.saving.resume and CheckpointFolder(settings.saving.logdir).newest():
+        check_same_training(settings.saving.logdir, told)
     device = start_training(settings)
     train_set, test_set = open_training_sets(data, settings.inputs)
     network = build_network(settings.kind, settings.network, settings.saving)
     version = labels_version(Path(data.pseudopath), train_set) if data.pseudopath else ""
     keep_freed_memory()
     selection = open_training_selection(settings, data, device)
-    trains = mode == "train"
     trainer = Trainer(settings, network, compute_losses, train_set, test_set, device, version, selection, logs=trains)
     trainer.message(f"{len(train_set)} training samples, device {device}, precision {settings.machine.amp}")
     if data.pseudopath and distributed.is_main() and (warning := labels_warning(Path(data.pseudopath), train_set)):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     if trains and distributed.is_main():
-        told = {name: str(value) for name, value in (flat(data) | flat(settings)).items()}
-        write_json(settings.saving.logdir / "flags.json", told)
+        write_json(settings.saving.logdir / _FLAGS, told)
     try:
         _do(trainer, mode)
     finally:

@@ -17,6 +17,7 @@ from tools.runtime.limits import (
     MOST_WORKERS,
     check_between,
     check_depth_range,
+    check_precision,
     check_size,
     check_views,
 )
@@ -186,6 +187,7 @@ class Machine:
     sync_bn: bool = False
 
     def __post_init__(self) -> None:
+        check_precision(self.amp)
         check_between("num_workers", self.num_workers, 0, MOST_WORKERS)
 
 

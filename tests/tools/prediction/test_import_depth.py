@@ -176,6 +176,20 @@ def test_confidence_of_its_own(scenes, tmp_path):
         assert np.allclose(confidence[exact(scenes, 1) > 0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("depth", "kind"), [(".", "depth_est"), ("scan1/depth_est", "depth_est"), ("x", "confidence")])
+def test_maps_are_not_replaced_by_what_is_made_of_them(scenes, tmp_path, depth, kind):
+    """As networks of this kind leave them: refused, and every file stays."""
+    name = "scan1/{kind}/{{view:08d}}.pfm".format
+    write_maps(tmp_path, scenes, name(kind="depth_est"))
+    write_maps(tmp_path, scenes, name(kind="confidence"), lambda depth: 0.5 + 0 * depth)
+    write_maps(tmp_path / "x", scenes, "{view:08d}.pfm")
+    confidence = tmp_path if kind == "confidence" else None
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(DataError, match=f"{kind} holds the maps to be imported; name another folder"):
+        bring(scenes, tmp_path, tmp_path / depth, confidence=confidence)
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+
 def test_a_rerun_brings_what_has_changed(scenes, tmp_path, capsys):
     maps = write_maps(tmp_path / "maps", scenes, "{view:08d}.npy")
     bring(scenes, tmp_path / "out", maps)

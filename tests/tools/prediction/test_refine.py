@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exact_results import HEIGHT, UNSURE_ROWS, VIEWS, WIDTH, write_exact_result
-from helpers import FAST, change_times, run_process, run_program, succeed, write_checkpoint
+from helpers import FAST, change_times, error_line, run_process, run_program, succeed, write_checkpoint
 
 from datasets.files import DataError
 from datasets.formats.pfm import read_pfm, write_pfm
@@ -152,6 +152,13 @@ def test_program(tmp_path):
     succeed(run_program("test.py", *flags))
     np.testing.assert_array_equal(maps(folder), raw)
     succeed(run_program("test.py", *flags, "--skip_depth", "--refine", 2))
+    np.testing.assert_array_equal(maps(folder), refined)
+
+    for again in ((), ("--skip_depth", "--outdir", testpath.parent)):  # refined depth would go, or is not there
+        line = error_line(
+            run_program("test.py", *flags, "--filter_method", "gipuma", "--fuse_depth", "refined", *again)
+        )
+        assert line.startswith("error: --fuse_depth refined: without --refine there is no refined depth of garden")
     np.testing.assert_array_equal(maps(folder), refined)
 
     other = write_checkpoint(tmp_path / "model.ckpt", seed=62)

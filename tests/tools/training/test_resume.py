@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAST, run_program, succeed
+from helpers import FAST, error_line, run_program, succeed
 
 from datasets.mvs import MVSDataset
 from datasets.synthetic.scans import write_training_layout
@@ -51,6 +51,25 @@ def test_stopping_leaves_no_trace(flags, whole, tmp_path, stops):
     assert names(tmp_path) == names(whole) == ["model_000000.ckpt", "model_000001.ckpt"]
     for name in names(whole):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (("--lr", 0.01), "--lr 0.001 (now 0.01)"),
+        (
+            ("--loss", "per_pixel", "--read_out", "median"),
+            "--loss official (now per_pixel), --read_out None (now median)",
+        ),
+        (("--loadckpt", "start.ckpt"), "--loadckpt None (now start.ckpt)"),
+    ],
+)
+def test_other_settings_do_not_go_on(flags, whole, changed, told):
+    """A training, finished or not, is not handed over as one of other settings, and its record stays."""
+    files = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
+    line = error_line(run_program(*flags, "--logdir", whole, "--resume", *changed))
+    assert line == f"error: {whole}: was trained with {told}; use a new --logdir, or remove the old checkpoints"
+    assert files == {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
 
 
 def test_workers_change_nothing(flags, whole, tmp_path):
