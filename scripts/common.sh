@@ -1,8 +1,9 @@
-# Shared by the drivers; sourced, not run. Sets ROOT and PYTHON_BIN, and makes .venv when needed. The drivers run with the
-# bash 3.2 and the BSD tools of macOS too; tests/scripts/test_portable.py looks for what these do not have.
+# Shared by the drivers; sourced, not run. Sets ROOT and PYTHON_BIN, and makes .venv when needed: unless PYTHON_BIN is set
+# to another Python, which then has to have what requirements.txt lists. The drivers run with the bash 3.2 and the BSD
+# tools of macOS too; tests/scripts/test_portable.py looks for what these do not have.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-PYTHON_BIN="${PYTHON_BIN:-$ROOT/.venv/bin/python}"
+GIVEN_PYTHON="${PYTHON_BIN:-}"
 NGPUS="${NGPUS:-1}"
 SHIPPED_CKPT="$ROOT/ckpt/kdmvs.ckpt" # the student that comes with the project
 
@@ -12,7 +13,15 @@ export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}"
 
 fail() { echo "error: $*" >&2; exit 1; }
 
-bash "$ROOT/scripts/setup.sh" || fail "the set-up failed"
+set_up() { # set_up FLAGS...: the project's own environment, with what these flags of setup.sh add
+    [ -n "$GIVEN_PYTHON" ] || bash "$ROOT/scripts/setup.sh" "$@" || fail "the set-up failed"
+}
+
+[ -z "$GIVEN_PYTHON" ] || command -v "$GIVEN_PYTHON" >/dev/null || fail "PYTHON_BIN=$GIVEN_PYTHON: no such program"
+set_up
+VENV="${VENV:-.venv}"
+case "$VENV" in /*) ;; *) VENV="$ROOT/$VENV" ;; esac
+PYTHON_BIN="${GIVEN_PYTHON:-$VENV/bin/python}"
 
 use_recipe() { # settings that RECIPE names and the environment does not set: official (the defaults) or best
     RECIPE="${RECIPE:-official}"

@@ -42,7 +42,8 @@ else
     target=(--testpath "$folder" --testlist all)
 fi
 
-claim ADAPT_DIR "$ADAPT_DIR" "$(cksum <"$CKPT_FILE") $folder $MAX_W $MAX_H $LR $NUM_VIEW"
+claim ADAPT_DIR "$ADAPT_DIR" "$(cksum <"$CKPT_FILE") $folder $MAX_W $MAX_H $LR $NUM_VIEW $WARMUP_STEPS $TEACHER_STEPS \
+$THRES_VIEW $(echo "$scans" | cksum)"
 echo "$scans" >"$TRAIN_LIST"
 
 export DATASET=general_eval DATASET_DIR TRAIN_LIST TEST_LIST='' EPOCHS=100000 AMP NUM_VIEW MAX_W MAX_H THRES_VIEW
@@ -65,7 +66,8 @@ stoppable "$PYTHON_BIN" "$ROOT/tools/rank_checkpoints.py" --checkpoints "start=$
     --testpath "$DATASET_DIR" --testlist "$TRAIN_LIST" --select_thres_view "$THRES_VIEW" "${seen[@]}" \
     --keep_best "$adapted" --out "$ADAPT_DIR/scores.json"
 if cmp -s "$adapted" "$CKPT_FILE"; then
-    echo "adapting did not help: the weights it started from are the best; try more steps, or keep them as they are"
+    echo "adapting did not help: the weights it started from are the best; try more steps, in another" \
+        "ADAPT_DIR, or keep them as they are"
 fi
 echo "best checkpoint: $adapted"
 echo "depth and cloud with it, at the size of the scores (for another set TEST_W and TEST_H and start this again):"

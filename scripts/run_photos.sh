@@ -44,9 +44,9 @@ MESH="${MESH:-0}"                                        # 1: also a mesh, besid
 
 [ -f "$CKPT_FILE" ] || fail "CKPT_FILE=$CKPT_FILE: no such file. Set CKPT_FILE to a checkpoint, for example one that" \
     "scripts/run_demo.sh trains: outputs/demo/kd/round_1/student/model_*.ckpt"
-bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
+set_up --photos
 if [ "$MESH" = 1 ]; then
-    bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"
+    set_up --mesh
     set -- --mesh "$@"
 fi
 [ "$ADJUST_POSES" != 1 ] || set -- --adjust_poses "$@"

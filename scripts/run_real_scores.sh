@@ -57,7 +57,7 @@ CKPT_FILE="${CKPT_FILE:-$SHIPPED_CKPT}"
 mkdir -p "$OUTDIR"
 printf '%s\n' "${scenes[@]}" >"$OUTDIR/scenes.txt"
 if [ "$ADJUST" = 1 ]; then
-    bash "$ROOT/scripts/setup.sh" --photos || fail "the set-up failed"
+    set_up --photos
     stoppable "$PYTHON_BIN" "$ROOT/tools/adjust_cameras.py" --dataset "$DATASET" --testpath "$DATA_DIR" \
         --testlist "$OUTDIR/scenes.txt" --outdir "$OUTDIR/adjusted"
     DATA_DIR="$OUTDIR/adjusted"

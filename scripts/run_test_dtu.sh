@@ -72,7 +72,7 @@ if [ -n "$EVAL_DIR" ]; then
     echo "scores: $OUTDIR/dtu_score.json"
 fi
 if [ "$MESH" = 1 ] && [ "$(last_value --filter_method "$FILTER_METHOD" "$@")" != none ]; then
-    bash "$ROOT/scripts/setup.sh" --mesh || fail "the set-up failed"
+    set_up --mesh
     stoppable "$PYTHON_BIN" "$ROOT/tools/make_mesh.py" --outdir "$OUTDIR" --testlist "$TEST_LIST" --testpath "$TESTPATH"
 fi
 if [ "$REPORT" = 1 ]; then

@@ -106,6 +106,15 @@ def test_the_training_layout_is_refused_where_the_tests_are(driver, tmp_path):
     assert result.returncode == 1 and "DATASET=dtu_yao: must be general_eval, tanks or blended" in result.stderr
 
 
+def test_a_given_python_is_taken_as_it_is(quick_python, tmp_path):
+    """No environment is made beside it; one that is not there is named."""
+    settings = {"VENV": tmp_path / "venv", "TESTPATH": tmp_path, "OUTDIR": tmp_path / "out", "CKPT_FILE": "none.ckpt"}
+    result = run_driver("run_test_dtu.sh", PYTHON_BIN=quick_python, **settings)
+    assert result.returncode == 1 and "none.ckpt" in result.stderr and not (tmp_path / "venv").exists()
+    result = run_driver("run_test_dtu.sh", PYTHON_BIN=tmp_path / "python", **settings)
+    assert result.stderr == f"error: PYTHON_BIN={tmp_path / 'python'}: no such program\n"
+
+
 def test_missing_ground_truth_shows_before_the_work(tmp_path):
     """A set EVAL_DIR without DTU's folders is one clear message, not a failure after hours of prediction."""
     result = run_driver("run_test_dtu.sh", TESTPATH=tmp_path, EVAL_DIR=tmp_path / "nowhere", OUTDIR=tmp_path / "out")

@@ -51,9 +51,10 @@ def test_adapt_to_one_scene(quick_python, tmp_path):
     subprocess.run([*test, "--ndepths", "8,8,8"], check=True)
     assert (made / "test" / "garden" / "depth_est" / "00000003.pfm").exists()
 
-    other = write_checkpoint(tmp_path / "start.ckpt", "student", seed=2)
-    result = run_driver("run_adapt.sh", str(scene), **settings | {"CKPT_FILE": other})
-    assert result.returncode != 0 and "holds results of other scenes, weights or settings" in result.stderr
+    other = write_checkpoint(tmp_path / "other.ckpt", "student", seed=2)
+    for change in ({"CKPT_FILE": other}, {"TEACHER_STEPS": 5}, {"THRES_VIEW": 2}):
+        result = run_driver("run_adapt.sh", str(scene), **settings | change)
+        assert result.returncode != 0 and "holds results of other scenes, weights or settings" in result.stderr
 
 
 @pytest.mark.slow
