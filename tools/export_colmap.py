@@ -18,7 +18,7 @@ import _checkout  # noqa: F401
 
 from datasets.files import DataError
 from datasets.results import find_scans
-from tools.runtime.program import Formatter, Progress, finite_float, natural_int, run_program, whole_number
+from tools.runtime.program import Formatter, Progress, fraction, natural_int, run_program, whole_number
 
 _MOST_POINTS = 10_000_000  # drawn from a view
 
@@ -32,7 +32,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--testpath", type=Path, help="pair files of the scans; else each view's nearest are its sources"
     )
     parser.add_argument("--workspace", type=Path, required=True, help="folder for the workspaces, one per scan")
-    parser.add_argument("--conf", type=finite_float, default=0.05, help="least confidence of a depth, 0 to 1")
+    parser.add_argument("--conf", type=fraction, default=0.05, help="least confidence of a depth, 0 to 1")
     parser.add_argument("--check", choices=("normal", "dynamic"), default="normal", help="check of the geometric maps")
     parser.add_argument(
         "--thres_view", type=natural_int, default=3, help="normal check: least number of agreeing views"
@@ -56,9 +56,13 @@ def main() -> None:
     check = normal_check(thres_view=args.thres_view) if args.check == "normal" else dynamic_check()
     results = [ScanResult(args.outdir, scan, args.testpath) for scan in find_scans(args.outdir, args.testlist)]
     progress = Progress(sum(len(result.views) for result in results), "export")
+    counts = {}
     for result in results:
-        export_scan(result, args.workspace / result.name, check, args.conf, args.points_per_view, progress)
+        folder = args.workspace / result.name
+        counts[result.name] = export_scan(result, folder, check, args.conf, args.points_per_view, progress)
     progress.close()
+    for name in (name for name, count in counts.items() if count == 0):
+        print(f"{name}: no depth is confirmed, so its model has no point; lower --conf or --thres_view")
     print(f"workspaces: {args.workspace}")
 
 

@@ -18,8 +18,8 @@ _SAME_DEPTH = 0.005
 
 def export_scan(
     result: ScanResult, folder: Path, check: Check, conf: float, points_per_view: int, progress: Progress
-) -> None:
-    """Write a scan's workspace; its sparse model last, which COLMAP reads first."""
+) -> int:
+    """Write a scan's workspace; its sparse model last, which COLMAP reads first. Returns the number of its points."""
     names = {view: result.predictions.files(view).image.name for view in result.views}
     filtered, parts = {}, []
     for view in result.views:
@@ -42,6 +42,7 @@ def export_scan(
     images = [ModelImage(names[view], of.camera, of.depth.shape[::-1]) for view, of in filtered.items()]
     write_configs(folder / "stereo", {names[view]: [names[i] for i in sources] for view, sources in result.pairs})
     write_model(folder / "sparse", images, ModelPoints(xyz[several], colors[several], seen[several]))
+    return int(several.sum())
 
 
 def sparse_points(view: DepthView, image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -57,10 +57,14 @@ def import_depth(dataset: MVSDataset, outdir: Path, settings: ImportSettings) ->
     origins.begin()
     unfinished = [index for (index,) in unfinished_batches(dataset, outdir, 1)]
     told: set[str] = set()  # scans whose depth is in another unit
+    empty = 0
     with Progress(len(unfinished), "import depth") as progress:
         for index in unfinished:
-            error = _import_view(origins, index, files[dataset.entries[index].scan], settings, told)
+            error, known = _import_view(origins, index, files[dataset.entries[index].scan], settings, told)
+            empty += not known
             progress.step("" if error is None else f"median error at the points {error:.2%}")
+    if empty:
+        print(f"{outdir}: {empty} of the {len(unfinished)} views that were brought have no depth at all", flush=True)
 
 
 def _recorded(settings: ImportSettings) -> dict[str, Any]:
@@ -144,9 +148,9 @@ def _file_digest(path: Path) -> str:
 
 def _import_view(
     origins: Origins, index: int, files: _ScanFiles, settings: ImportSettings, told: set[str]
-) -> float | None:
-    """Bring one view's maps; returns the median error of the fit to points, where there was one. `told` has the scans
-    of which it has been said that their depth is in another unit."""
+) -> tuple[float | None, bool]:
+    """Bring one view's maps; returns the median error of the fit to points, where there was one, and whether there is
+    any depth. `told` has the scans of which it has been said that their depth is in another unit."""
     dataset, entry = origins.dataset, origins.dataset.entries[index]
     view = dataset.load(dataset.view_keys(index)[0])
     image = view.pixels()
@@ -163,7 +167,7 @@ def _import_view(
         confidence = np.where(depth > 0, _confidence(read, files.confidence.get(entry.reference), full, view.size), 0)
     maps = (image, view.camera, depth, confidence.astype(np.float32))
     write_prediction(origins.outdir, dataset, index, *maps, origins.of(index))
-    return error
+    return error, bool((depth > 0).any())
 
 
 def _valid(values: np.ndarray, keep_sign: bool) -> np.ndarray:
@@ -185,7 +189,7 @@ def _scaled(
         line = fitted_line(values[at], 1 / seen[at] if settings.inverse else seen[at])
         if line is None:
             print(
-                f"{name}: no scale explains its depth at the {at.sum()} points that it sees (of {FEWEST_POINTS} that "
+                f"{name}: no scale explains its depth at the {at.sum()} points that it sees (at least {FEWEST_POINTS} "
                 "are needed); it gets no depth",
                 flush=True,
             )

@@ -145,6 +145,15 @@ def test_without_a_pair_file_the_nearest_views_are_sources(exact):
         assert sorted(sources) == [i for i in range(VIEWS) if i != view] and distances == sorted(distances)
 
 
+def test_a_model_without_points_is_told(exact, tmp_path):
+    """Where nothing is confirmed."""
+    testpath, outdir, _ = exact
+    flags = ("--outdir", outdir, "--testpath", testpath, "--workspace", tmp_path, "--thres_view", 9)
+    assert f"{SCAN}: no depth is confirmed, so its model has no point" in succeed(
+        run_program("tools/export_colmap.py", *flags)
+    )
+
+
 def test_cameras_that_colmap_cannot_describe(tmp_path):
     """Skew and scaled axes are one line that names the image, and no model is written."""
     _, outdir = write_exact_result(tmp_path, {"scan1": 1})

@@ -241,7 +241,9 @@ def test_no_scale_no_depth(scenes, tmp_path, capsys):
     maps = write_maps(tmp_path / "maps", scenes, "{view:08d}.npy")
     metrics = bring(scenes, tmp_path / "out", maps, fit=True, points=tmp_path / "points.txt")
     assert metrics["missing"] == 1
-    assert "scan1: view 0: no scale explains its depth" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "scan1: view 0: no scale explains its depth" in told
+    assert f"{VIEWS} of the {VIEWS} views that were brought have no depth at all" in told
 
 
 def test_points_of_any_file(tmp_path):
