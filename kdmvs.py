@@ -307,15 +307,15 @@ def reconstruct(
 
 def distil(
     teacher: Model | PathLike,
-    scans: PathLike | Sequence[Scan],
+    scans: PathLike | Scan | Sequence[Scan],
     rounds: int = 2,
     outdir: PathLike = "outputs/kd",
     settings: DistillationSettings | None = None,
 ) -> list[RoundResult]:
     """Students from a teacher's checkpoint, round by round: predictions, labels, a student, which teaches the next.
 
-    scans: a data set's folder, or scans of one data set. Students lie in OUTDIR/round_1/student, ...; a rerun goes on
-    where the last one was. One process; several GPUs are for scripts/run_train_kd.sh.
+    scans: a data set's folder, or one scan or several of one data set. Students lie in OUTDIR/round_1/student, ...; a
+    rerun goes on where the last one was. One process; several GPUs are for scripts/run_train_kd.sh.
     """
     from datasets.layouts.opening import open_layout
     from tools.training.round_settings import DistillationSettings
@@ -324,7 +324,7 @@ def distil(
     if isinstance(scans, str | os.PathLike):
         opened = [open_layout(Path(scans))]
     else:
-        opened = [(scan.layout, [scan.name]) for scan in scans]
+        opened = [(scan.layout, [scan.name]) for scan in ([scans] if isinstance(scans, Scan) else scans)]
     data, settings = listed_data(opened, Path(outdir)), settings or DistillationSettings()
     return distil(_checkpoint(teacher), data, rounds, Path(outdir), settings)
 

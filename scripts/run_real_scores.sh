@@ -64,17 +64,18 @@ if [ "$ADJUST" = 1 ]; then
 fi
 scans=(--dataset "$DATASET" --testpath "$DATA_DIR" --testlist "$OUTDIR/scenes.txt")
 same=("${scans[@]}" --num_view "$NUM_VIEW" --interval_scale "$INTERVAL_SCALE" --max_w "$MAX_W" --max_h "$MAX_H")
+imported=() # first, for what is wrong with them shows at once
+for other in ${others[@]+"${others[@]}"}; do
+    stoppable "$PYTHON_BIN" "$ROOT/tools/import_depth.py" "${scans[@]}" --depth "${other#*=}" \
+        --outdir "$OUTDIR/others/${other%%=*}" --max_w "$MAX_W" --max_h "$MAX_H"
+    imported+=("${other%%=*}=$OUTDIR/others/${other%%=*}")
+done
 stoppable "$PYTHON_BIN" "$ROOT/tools/zncc_sweep.py" "${same[@]}" --outdir "$OUTDIR/zncc"
 launch test.py "${same[@]}" --loadckpt "$CKPT_FILE" --outdir "$OUTDIR/network" --amp "$AMP" --filter_method none "$@"
 rm -rf "$OUTDIR/refined"
 cp -R "$OUTDIR/network" "$OUTDIR/refined"
 launch test.py "${scans[@]}" --outdir "$OUTDIR/refined" --skip_depth --refine "$REFINE" --filter_method none
-compared=(zncc="$OUTDIR/zncc" network="$OUTDIR/network" refined="$OUTDIR/refined")
-for other in ${others[@]+"${others[@]}"}; do
-    stoppable "$PYTHON_BIN" "$ROOT/tools/import_depth.py" "${scans[@]}" --depth "${other#*=}" \
-        --outdir "$OUTDIR/others/${other%%=*}" --max_w "$MAX_W" --max_h "$MAX_H"
-    compared+=("${other%%=*}=$OUTDIR/others/${other%%=*}")
-done
+compared=(zncc="$OUTDIR/zncc" network="$OUTDIR/network" refined="$OUTDIR/refined" ${imported[@]+"${imported[@]}"})
 stoppable "$PYTHON_BIN" "$ROOT/tools/eval_depth.py" "${scans[@]}" --thresholds "" --relative 0.01,0.05 --by_scan \
     --isolated "$ISOLATED" --cell "$CELL" --predictions "${compared[@]}" --out "$OUTDIR/scores.json" --page "$OUTDIR/scores.html"
 echo "scores: $OUTDIR/scores.json"

@@ -43,7 +43,8 @@ def files_of_views(folder: Path, names: Mapping[int, Sequence[str]], suffix: str
     for view, stems in own.items():
         stems = [stem for stem in stems if shared[stem] == 1]
         places = [by_photo[stem] for stem in stems if stem in by_photo]
-        places += [listed[stem + ending] for ending in endings for stem in stems if stem + ending in listed]
+        named = (_key(stem + ending) for ending in endings for stem in stems)
+        places += [listed[name] for name in named if name in listed]
         if places:
             found[view] = places[0]
     for path, count in Counter(found.values()).items():
@@ -61,15 +62,21 @@ def _stems(view: int, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*stems, view_name(view), f"depth{view:04d}"]))
 
 
+def _key(name: str) -> str:
+    """A file's name with its format in small letters: a.PFM is a.pfm."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem + dot + suffix.lower()
+
+
 def _listing(folder: Path) -> dict[str, Path]:
-    """The files of maps in a folder and the folders in it, by their paths below it."""
+    """The files of maps in a folder and the folders in it, by their paths below it (`_key`)."""
     found = {}
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             if name.lower().endswith(DEPTH_SUFFIXES):
                 path = Path(place, name)
-                found[path.relative_to(folder).as_posix()] = path
+                found[_key(path.relative_to(folder).as_posix())] = path
     return found
 
 

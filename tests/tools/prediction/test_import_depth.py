@@ -157,6 +157,14 @@ def test_a_name_that_two_views_share_names_neither(tmp_path):
     assert files_of_views(tmp_path, {0: ["a/1.jpg"], 1: ["b/1.jpg"]}) == {}
 
 
+def test_a_format_in_capitals(tmp_path):
+    for name in ("00000000.PFM", "00000001_pred.NPY"):
+        (tmp_path / name).touch()
+    assert files_of_views(tmp_path, {0: ["a.jpg"], 1: ["b.jpg"]}) == {0: tmp_path / "00000000.PFM"}
+    for suffix in ("_pred.npy", "_pred.NPY"):
+        assert files_of_views(tmp_path, {0: ["a.jpg"], 1: ["b.jpg"]}, suffix) == {1: tmp_path / "00000001_pred.NPY"}
+
+
 def test_a_view_without_a_map_is_named_and_empty(scenes, tmp_path, capsys):
     maps = write_maps(tmp_path / "maps", scenes, "{view:08d}_pred.npy")
     (maps / "00000002_pred.npy").unlink()
