@@ -287,6 +287,26 @@ def test_views_that_cannot_be(views):
         kdmvs.fuse(views, kdmvs.FusionSettings(method="none"))
 
 
+def test_settings_of_numpys_numbers():
+    """Are those of Python's, in records too; what is no number, or no precision, is refused."""
+    odd = {
+        "views": np.int64(3),
+        "numdepth": np.int32(96),
+        "max_size": np.array([64, 64]),
+        "interval_scale": np.float32(1),
+    }
+    plain = {"views": 3, "numdepth": 96, "max_size": (64, 64), "interval_scale": 1.0}
+    settings = kdmvs.PredictionSettings(**odd)
+    assert settings == kdmvs.PredictionSettings(**plain) and type(settings.max_size[0]) is type(settings.views) is int
+    for wrong, message in (
+        ({"views": "5"}, "--num_view '5': must be a whole number"),
+        ({"views": 5.0}, "--num_view 5.0: must be a whole number"),
+        ({"amp": "fp32"}, "--amp fp32: must be one of auto, off, bf16, fp16"),
+    ):
+        with pytest.raises(kdmvs.DataError, match=message):
+            kdmvs.PredictionSettings(**wrong)
+
+
 def test_some_views_are_fused(views):
     """Sources that are not among them do not matter; views of one's own need none."""
     some = [dataclasses.replace(view, sources=()) for view in views[:3]]

@@ -21,6 +21,7 @@ from tools.runtime.limits import (
     check_precision,
     check_size,
     check_views,
+    use_plain_numbers,
 )
 
 CONFIDENCES = ("product", "last")
@@ -78,6 +79,7 @@ class PredictionSettings:
     workers: int = min(4, max(1, (os.cpu_count() or 1) // 2))
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
         check_size(*self.max_size)
@@ -120,6 +122,7 @@ class FusionSettings:
     cloud: CloudOptions = dataclasses.field(default_factory=CloudOptions)
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         if self.method not in FILTERS:
             raise DataError(f"--filter_method {self.method}: must be one of {', '.join(FILTERS)}")
         check_view_count(self.thres_view)
@@ -156,6 +159,7 @@ class LabelSettings:
     thres_view: int = 5
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         if self.check not in CHECKS:
             raise DataError(f"--check {self.check}: must be one of {', '.join(CHECKS)}")
         check_view_count(self.thres_view)
@@ -178,6 +182,7 @@ class SweepSettings:
     best: int = 2
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         check_views("num_view", self.views)
         check_depth_range(self.numdepth, self.interval_scale)
         check_size(*self.max_size)
@@ -215,6 +220,7 @@ class ImportSettings:
     light: int | None = 6
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         check_depth_range(self.numdepth, self.interval_scale)
         check_size(*self.max_size)
         if self.inverse and self.scale != 1.0:

@@ -4,8 +4,10 @@ no torch.
 The limits lie beyond what anybody uses. They keep a mistyped number from taking all memory, or from becoming infinite.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from datasets.files import DataError
 
@@ -29,6 +31,21 @@ def check_between(flag: str, value: float, least: float, most: float) -> None:
         raise DataError(f"--{flag} {_text(value)}: must be a number from {_text(least)} on, {_text(most)} at most")
 
 
+def use_plain_numbers(settings: Any) -> None:
+    """Let the numbers of numpy in a frozen dataclass, and those in its tuples, be Python's: records hold no others."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        plain = _plain(value)
+        if isinstance(plain, tuple | list):
+            plain = tuple(_plain(item) for item in plain)
+        if plain is not value:
+            object.__setattr__(settings, field.name, plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def check_precision(amp: str) -> None:
     """Refuse a precision that there is not."""
     if amp not in PRECISIONS:
@@ -48,6 +65,8 @@ def check_depth_range(numdepth: int, interval_scale: float) -> None:
 
 def check_views(flag: str, views: int) -> None:
     """Refuse a number of views, the reference among them, that makes no sample."""
+    if not isinstance(views, int):
+        raise DataError(f"--{flag} {views!r}: must be a whole number")
     if views < 2:
         raise DataError(f"--{flag}: {views} views are too few: a reference needs at least one source view")
     check_between(flag, views, 2, MOST_VIEWS)
