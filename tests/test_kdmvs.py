@@ -350,5 +350,5 @@ def test_two_rounds(teacher, tmp_path):
     assert again[0].summary.finished == 6
     assert change_times(tmp_path / "kd", "*.pfm") | change_times(tmp_path / "kd", "*.ckpt") == made
     other = dataclasses.replace(small_rounds().student, loss="paper")
-    with pytest.raises(kdmvs.DataError, match=r"student: was trained with --loss official \(now paper\)"):
+    with pytest.raises(kdmvs.DataError, match=r"student: was trained with loss official \(now paper\)"):
         kdmvs.distil(teacher, scans, 1, tmp_path / "kd", dataclasses.replace(small_rounds(), student=other))

@@ -26,19 +26,10 @@ from tools.training.trainer import Trainer
 _FLAGS = "flags.json"
 # What decides what is learned, beside the data; how long, on which machine and how often it is looked at may change.
 _DECIDING = (
-    *("loss", "smooth_weight", "dlossw", "lr", "wd", "warmup_steps", "lrepochs", "freeze_bn"),
-    *(
-        "ndepths",
-        "depth_interval_ratios",
-        "spacing",
-        "share_cr",
-        "read_out",
-        "cr_base_chs",
-        "view_weights",
-        "grad_method",
-    ),
-    *("dataset", "nviews", "numdepth", "interval_scale", "max_w", "max_h", "augment"),
-)
+    "loss smooth_weight dlossw lr wd warmup_steps lrepochs freeze_bn "
+    "ndepths depth_interval_ratios spacing share_cr read_out cr_base_chs view_weights grad_method "
+    "dataset nviews numdepth interval_scale max_w max_h augment"
+).split()
 
 
 class Trained(NamedTuple):
@@ -93,7 +84,7 @@ def check_same_training(logdir: Path, told: dict[str, str]) -> None:
     # Without --loadckpt, which a rerun need not repeat, it goes on from the start that it had.
     other += [name for name in ("loadckpt",) if before.get(name) == "None" != told[name]]
     if other:
-        listed = ", ".join(f"--{name} {before[name]} (now {told[name]})" for name in other)
+        listed = ", ".join(f"{name} {before[name]} (now {told[name]})" for name in other)
         raise DataError(f"{logdir}: was trained with {listed}; use a new --logdir, or remove the old checkpoints")
 
 

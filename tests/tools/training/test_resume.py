@@ -56,12 +56,12 @@ def test_stopping_leaves_no_trace(flags, whole, tmp_path, stops):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (("--lr", 0.01), "--lr 0.001 (now 0.01)"),
+        (("--lr", 0.01), "lr 0.001 (now 0.01)"),
         (
             ("--loss", "per_pixel", "--read_out", "median"),
-            "--loss official (now per_pixel), --read_out None (now median)",
+            "loss official (now per_pixel), read_out None (now median)",
         ),
-        (("--loadckpt", "start.ckpt"), "--loadckpt None (now start.ckpt)"),
+        (("--loadckpt", "start.ckpt"), "loadckpt None (now start.ckpt)"),
     ],
 )
 def test_other_settings_do_not_go_on(flags, whole, changed, told):
