@@ -4,6 +4,7 @@ train_teacher(TeacherSettings(Saving("outputs/teacher")), TrainingData("DTU"))
 train_student(StudentSettings(Saving("outputs/student")), TrainingData("DTU", pseudopath="labels"))
 """
 
+import dataclasses
 import hashlib
 import sys
 from pathlib import Path
@@ -18,18 +19,24 @@ from models.losses import DistillationLoss, UnsupervisedLoss
 from tools.runtime import distributed
 from tools.runtime.program import keep_freed_memory
 from tools.training.resume import CheckpointFolder
-from tools.training.settings import StudentSettings, TeacherSettings, TrainingData, TrainingSettings, flat
+from tools.training.settings import (
+    Inputs,
+    NetworkChoices,
+    StudentSettings,
+    TeacherSettings,
+    TrainingData,
+    TrainingSettings,
+    flat,
+)
 from tools.training.setup import build_network, open_training_selection, open_training_sets, start_training
 from tools.training.step import Losses
 from tools.training.trainer import Trainer
 
 _FLAGS = "flags.json"
 # What decides what is learned, beside the data; how long, on which machine and how often it is looked at may change.
-_DECIDING = (
-    "loss smooth_weight dlossw lr wd warmup_steps lrepochs freeze_bn "
-    "ndepths depth_interval_ratios spacing share_cr read_out cr_base_chs view_weights grad_method "
-    "dataset nviews numdepth interval_scale max_w max_h augment"
-).split()
+_RATES = {"loss", "smooth_weight", "dlossw", "lr", "wd", "warmup_steps", "lrepochs", "freeze_bn"}
+_SHAPES = {field.name for part in (NetworkChoices, Inputs) for field in dataclasses.fields(part)}
+_DECIDING = (_RATES | _SHAPES | {"dataset"}) - {"checkpoint_stages"}
 
 
 class Trained(NamedTuple):
@@ -80,7 +87,7 @@ def check_same_training(logdir: Path, told: dict[str, str]) -> None:
     """Raise DataError where the training in a folder, from which one with these flags would go on, had others: it would
     be told of as what it is not."""
     before = read_record(logdir / _FLAGS)
-    other = [name for name in _DECIDING if name in told and before.get(name, told[name]) != told[name]]
+    other = [name for name, value in told.items() if name in _DECIDING and before.get(name, value) != value]
     # Without --loadckpt, which a rerun need not repeat, it goes on from the start that it had.
     other += [name for name in ("loadckpt",) if before.get(name) == "None" != told[name]]
     if other:

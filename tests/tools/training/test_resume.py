@@ -59,7 +59,7 @@ def test_stopping_leaves_no_trace(flags, whole, tmp_path, stops):
         (("--lr", 0.01), "lr 0.001 (now 0.01)"),
         (
             ("--loss", "per_pixel", "--read_out", "median"),
-            "loss official (now per_pixel), read_out None (now median)",
+            "read_out None (now median), loss official (now per_pixel)",
         ),
         (("--loadckpt", "start.ckpt"), "loadckpt None (now start.ckpt)"),
     ],
