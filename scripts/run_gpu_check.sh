@@ -6,11 +6,9 @@
 # PYTHON_BIN may be any Python 3.10 to 3.13 with torch from 2.11 on; packages that it lacks are named at once. Without it
 # the project's own environment is made and used.
 set -euo pipefail
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-OUTDIR="${OUTDIR:-$root/outputs/gpu_check}"
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set_up --dev
 
-if [ -z "${PYTHON_BIN:-}" ]; then
-    bash "$root/scripts/setup.sh" --dev
-    PYTHON_BIN="$root/.venv/bin/python"
-fi
-exec "$PYTHON_BIN" "$root/tools/gpu_check.py" --outdir "$OUTDIR" "$@"
+OUTDIR="${OUTDIR:-$ROOT/outputs/gpu_check}"
+
+exec "$PYTHON_BIN" "$ROOT/tools/gpu_check.py" --outdir "$OUTDIR" "$@"

@@ -145,7 +145,8 @@ def device_name(stages: list[dict[str, Any]], settings: CheckSettings) -> str:
     facts = {found["cells"].get(""): found["cells"].get("is") for found in stages[0]["found"]}
     if settings.device == "cpu":
         return facts.get("cpu", "CPU")
-    return facts.get("gpu", "none").replace("none", "no GPU")
+    gpu = facts.get("gpu", "none")
+    return "no GPU" if gpu == "none" else gpu
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _find(dataset: MVSDataset, settings: ImportSettings) -> dict[str, _ScanFiles
 def _check_apart(outdir: Path, files: dict[str, _ScanFiles]) -> None:
     """Raise DataError where results would replace the maps that they are made from."""
     for scan, of_scan in files.items():
-        own = {(outdir / scan / name).resolve() for pair in CONFIDENCE_OF.items() for name in pair}
+        own = {(outdir / scan / name).resolve() for name in (*CONFIDENCE_OF, *CONFIDENCE_OF.values())}
         for path in (*of_scan.depth.values(), *of_scan.confidence.values()):
             if path.resolve().parent in own:
                 raise DataError(f"--outdir {outdir}: {path.parent} holds the maps to be imported; name another folder")

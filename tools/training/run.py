@@ -88,8 +88,9 @@ def check_same_training(logdir: Path, told: dict[str, str]) -> None:
     be told of as what it is not."""
     before = read_record(logdir / _FLAGS)
     other = [name for name, value in told.items() if name in _DECIDING and before.get(name, value) != value]
-    # Without --loadckpt, which a rerun need not repeat, it goes on from the start that it had.
-    other += [name for name in ("loadckpt",) if before.get(name) == "None" != told[name]]
+    # A rerun need not repeat --loadckpt, but cannot begin with one.
+    if before.get("loadckpt") == "None" and told["loadckpt"] != "None":
+        other.append("loadckpt")
     if other:
         listed = ", ".join(f"{name} {before[name]} (now {told[name]})" for name in other)
         raise DataError(f"{logdir}: was trained with {listed}; use a new --logdir, or remove the old checkpoints")
